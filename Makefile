@@ -1,0 +1,55 @@
+# make book    builds the book and says where it is        make test    runs all tests
+# Both make the environment .venv first, if it is not there. Another Python: make setup PYTHON=python3.12
+
+PYTHON ?= python3
+COLAB_PYTHON ?= $(PYTHON)
+BIN := .venv/bin
+CHAPTERS := $(wildcard book/*.ipynb)
+
+# Compiled programs are kept between runs of the chapters.
+CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test notebooks lint test-colab clean
+
+help:          ## list the targets
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/installed      ## make the environment .venv with the tested versions
+
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make setup PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -c 'import matplotlib.font_manager'  # builds its font cache now, not inside a chapter
+	@touch $@
+
+book: setup    ## build the book; warnings are errors
+	$(BIN)/python book/_tools/fresh.py
+	$(CACHE) $(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
+	@echo "The book: file://$(CURDIR)/_build/html/index.html"
+
+test: setup    ## unit tests, doctests, checks of the book, every chapter's numbers
+	$(BIN)/python -m pytest -q -m "not gpu"
+	$(CACHE) $(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(CHAPTERS)
+
+notebooks: setup    ## update the .ipynb from the .md, run what changed (ALL=1: run all)
+	$(CACHE) $(BIN)/python book/_tools/notebooks.py $(if $(ALL),--all)
+
+lint: setup    ## style and import order
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+test-colab: .venv-colab/installed    ## unit tests with the versions that Google Colab provides
+	.venv-colab/bin/python -m pytest -q -m "not gpu" --ignore=tests/test_book.py
+
+.venv-colab/installed: requirements-colab.txt pyproject.toml
+	$(COLAB_PYTHON) -m venv .venv-colab
+	.venv-colab/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-colab.txt
+	.venv-colab/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+clean:         ## remove what builds and tests leave behind (not .venv)
+	rm -rf _build .jupyter_cache .jax_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find book hybrid_lib tests -name __pycache__ -prune -exec rm -rf {} +

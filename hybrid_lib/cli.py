@@ -1,0 +1,165 @@
+r"""Command line: ``hybrid list`` and ``hybrid run``; the same as ``python -m hybrid_lib``.
+
+Exit status 0: done; 1: a run diverged or was cut short (what was computed is kept); 2: the input cannot be used, one line
+on standard error says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hybrid_lib import __version__
+from hybrid_lib.errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line: what, expected, received, remedy."""
+
+    def error(self, message: str):
+        raise InputError("command line", f"the usage `{self.usage or self.prog + ' --help'}`", message, "see --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    try:
+        options = _parser().parse_args(arguments)
+        return options.action(options)
+    except InputError as error:
+        print(f"hybrid: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("hybrid: interrupted; a run with --out continues with --resume", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="hybrid", description="Hybrid PINN multiscale solver: run the paper's experiments.")
+    parser.add_argument("--version", action="version", version=f"hybrid_lib {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    listing = commands.add_parser("list", help="experiments, methods, networks, optimisers, scales")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    listing.set_defaults(action=_list)
+
+    run = commands.add_parser("run", help="one run or an ensemble of seeds")
+    run.add_argument("experiment", metavar="EXPERIMENT", help="see `hybrid list`")
+    run.add_argument("--method", default="hybrid", help="hybrid (default) or pinn")
+    run.add_argument("--network", default="ms", help="ms (default) or mlp")
+    run.add_argument("--coupling", help="averaged (2.10), the default, or averaged-both (2.16)")
+    run.add_argument("--optimiser", help="adam")
+    run.add_argument("--scale", default="quick", help="quick (default) or paper")
+    run.add_argument("--seed", type=int, nargs="+", default=[0], metavar="N", help="one seed or several")
+    run.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a setting, e.g. training.steps=500")
+    run.add_argument("--out", type=Path, metavar="DIR", help="run directory; needed to resume")
+    run.add_argument("--resume", action="store_true", help="continue the run in --out")
+    run.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop before this; resume later")
+    run.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    run.set_defaults(action=_run)
+    return parser
+
+
+def _list(options) -> int:
+    from hybrid_lib import experiments
+    from hybrid_lib.experiments.config import CHOICES
+
+    content = {
+        "experiments": {name: entry[2] for name, entry in experiments.EXPERIMENTS.items()},
+        "methods": list(experiments.METHODS),
+        "networks": list(experiments.NETWORKS),
+        "couplings": list(CHOICES["coarse.coupling"]),
+        "optimisers": list(CHOICES["training.optimiser"]),
+        "scales": list(experiments.SCALES),
+    }
+    if options.json:
+        print(json.dumps(content))
+        return 0
+    for title, names in content.items():
+        print(f"{title}:")
+        for name in names:
+            print(f"  {name:<16}{names[name] if isinstance(names, dict) else ''}".rstrip())
+    return 0
+
+
+def _settings(options) -> dict[str, str]:
+    settings = {}
+    for item in options.set:
+        path, equals, value = item.partition("=")
+        if not equals:
+            raise InputError("--set", "PATH=VALUE", repr(item), "for example --set training.steps=500")
+        settings[path.strip()] = value.strip()
+    for path, value in (("coarse.coupling", options.coupling), ("training.optimiser", options.optimiser)):
+        if value is not None:
+            settings[path] = value
+    return settings
+
+
+def _run(options) -> int:
+    if options.resume and options.out is None:
+        raise InputError("--resume", "an --out directory", "no --out", "add --out DIR")
+    if options.time_limit is not None and not options.time_limit > 0:
+        raise InputError("--time-limit", "seconds > 0", options.time_limit, "leave it out for no limit")
+    import jax
+
+    from hybrid_lib import experiments
+
+    jax.config.update("jax_enable_x64", True)  # the command's choice; a run's own dtype is in its configuration
+    config = experiments.configuration(options.experiment, options.method, options.network, options.scale)
+    config = experiments.with_settings(config, _settings(options))
+    with _progress(config.training.steps, quiet=options.json) as callbacks:
+        result = experiments.run(
+            config, tuple(options.seed), out=options.out, resume=options.resume, time_limit=options.time_limit,
+            callbacks=callbacks,
+        )
+    if options.json:
+        print(json.dumps(result.summary))
+    else:
+        _print_summary(result.summary, config)
+    return 0 if all(seed["status"] in ("completed", "converged") for seed in result.summary["seeds"]) else 1
+
+
+class _progress:
+    """A progress bar on a terminal, nothing in pipes; a context that yields the callbacks of a run."""
+
+    def __init__(self, steps: int, quiet: bool):
+        self._bar = None
+        if sys.stderr.isatty() and not quiet:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=steps, unit="it", dynamic_ncols=True, leave=False)
+
+    def __enter__(self):
+        return () if self._bar is None else (self._update,)
+
+    def __exit__(self, *_):
+        if self._bar is not None:
+            self._bar.close()
+
+    def _update(self, result) -> None:
+        self._bar.update(int(result.state.step) - self._bar.n)
+        if "rel_l2" in result.evaluations:
+            self._bar.set_postfix(rel_l2=f"{float(result.evaluations['rel_l2'][-1].min()):.2e}")
+
+
+def _print_summary(summary: dict, config) -> None:
+    keys = ("experiment", "method", "network", "scale", "dtype", "device")
+    print("  ".join(f"{key} {summary[key]}" for key in keys) + f"  eps {config.eps:.6g}")
+    print(f"{'seed':>6} {'rel. L2':>10} {'rel. H1':>10} {'residual':>10} {'iteration':>10} {'seconds':>9}  status")
+    for row in summary["seeds"]:
+        numbers = [row[k] if row[k] is not None else float("nan") for k in ("rel_l2", "rel_h1", "residual")]
+        errors = " ".join(f"{number:>10.2e}" for number in numbers)
+        print(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
+    if dataclasses.asdict(config)["training"]["steps"] > summary["steps"]:
+        print(f"stopped at step {summary['steps']} of {config.training.steps}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+r"""Configurations: frozen data, changed by typed paths, identified by a fingerprint (decision 6 of the design)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from hybrid_lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """`kind` ms or mlp; hidden `widths`; `activation`; `frequencies` m of each of the scales 1 and 1/ε (ms only)."""
+
+    kind: str = "ms"
+    widths: tuple[int, ...] = (128, 128)
+    activation: str = "tanh"
+    frequencies: int = 64
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Collocation: number of `points` and `boundary_points`, `sampler` uniform or sobol, `resample_every` steps (0: never)."""
+
+    points: int = 2000
+    boundary_points: int = 0
+    sampler: str = "uniform"
+    resample_every: int = 0
+
+
+@dataclass(frozen=True)
+class CoarseConfig:
+    """Coarse problem of the hybrid method.
+
+    `cells` a side; averaging length `delta` (None: ε); ball `radius` (None: δ/2); `coupling` by name; `parts` a side of the
+    partition on which K̂ is constant; initial `weight` τ₂ of the coupling.
+    """
+
+    cells: int = 250
+    delta: float | None = None
+    radius: float | None = None
+    coupling: str = "averaged"
+    parts: int = 1
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Options of Algorithm 3.1 and of the optimiser; see ``LoopOptions`` and ``adam``."""
+
+    optimiser: str = "adam"
+    steps: int = 200_000
+    learning_rate: float = 5e-4
+    decay_rate: float = 0.75
+    decay_every: int = 5000
+    tolerance: float = 0.0
+    gate_every: int = 100
+    gate_tolerance: float = 1e-2
+    balance_every: int = 100
+    balance_momentum: float = 0.9
+    record_every: int = 100
+    report_every: int = 1000
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run but for its seeds: experiment, method, scale, numbers' type, and a section for each part."""
+
+    experiment: str
+    eps: float
+    method: str = "hybrid"
+    scale: str = "quick"
+    dtype: str = "float32"
+    boundary: str = "hard"
+    boundary_weight: float = 1.0
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    coarse: CoarseConfig = field(default_factory=CoarseConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "method": ("hybrid", "pinn"),
+    "dtype": ("float32", "float64"),
+    "boundary": ("hard", "soft"),
+    "network.kind": ("ms", "mlp"),
+    "network.activation": ("swish", "tanh"),
+    "sampling.sampler": ("sobol", "uniform"),
+    "coarse.coupling": ("averaged", "averaged-both"),
+    "training.optimiser": ("adam",),
+}
+POSITIVE = {
+    "eps", "boundary_weight", "network.frequencies", "sampling.points", "coarse.cells", "coarse.delta", "coarse.radius",
+    "coarse.parts", "coarse.weight", "training.steps", "training.learning_rate", "training.decay_rate",
+    "training.decay_every", "training.gate_every", "training.record_every", "training.report_every",
+}
+FIXED = {"experiment", "scale"}
+
+
+def paths(config: Config) -> dict[str, Any]:
+    """All settings as a flat dict from dotted path to value, in order of definition.
+
+    Examples
+    --------
+    >>> paths(Config("heat1d-eps15", 1 / 15))["network.widths"]
+    (128, 128)
+    """
+    flat: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            flat |= {f"{item.name}.{inner.name}": getattr(value, inner.name) for inner in dataclasses.fields(value)}
+        else:
+            flat[item.name] = value
+    return flat
+
+
+def with_settings(config: Config, settings: dict[str, str]) -> Config:
+    """Apply ``path=value`` settings, each value converted to the type of its field.
+
+    Parameters
+    ----------
+    config : Config
+    settings : dict of str to str
+        Dotted path to text, as on the command line; ``none`` for an optional value, ``64,64`` for a tuple.
+
+    Returns
+    -------
+    Config
+        Validated.
+
+    Raises
+    ------
+    InputError
+        For an unknown path (lists the valid ones), a value of the wrong type or out of its range.
+
+    Examples
+    --------
+    >>> with_settings(Config("heat1d-eps15", 1 / 15), {"network.widths": "32,32"}).network.widths
+    (32, 32)
+    """
+    known = [path for path in paths(config) if path not in FIXED]
+    for path, text in settings.items():
+        if path not in known:
+            raise InputError(f"--set {path}", "one of " + ", ".join(known), repr(path), "correct the path")
+        head, _, tail = path.partition(".")
+        owner = getattr(config, head) if tail else config
+        name = tail or head
+        value = _convert(path, text, typing.get_type_hints(type(owner))[name])
+        changed = dataclasses.replace(owner, **{name: value})
+        config = dataclasses.replace(config, **{head: changed}) if tail else changed
+    return validated(config)
+
+
+def validated(config: Config) -> Config:
+    """`config` itself, if every setting is in its range."""
+    for path, value in paths(config).items():
+        if path in CHOICES and value not in CHOICES[path]:
+            raise InputError(path, "one of " + ", ".join(CHOICES[path]), repr(value), "choose one of these")
+        if path in POSITIVE and value is not None and not value > 0:
+            raise InputError(path, "a number > 0", value, f"set {path} to a positive value")
+    if config.boundary == "soft" and config.sampling.boundary_points < 1:
+        raise InputError(
+            "sampling.boundary_points", "at least 1 with soft boundary conditions", config.sampling.boundary_points,
+            "set sampling.boundary_points, or boundary=hard",
+        )
+    if not config.network.widths or min(config.network.widths) < 1:
+        raise InputError("network.widths", "positive integers", config.network.widths, "for example 128,128")
+    return config
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """Nested dict for JSON."""
+    return dataclasses.asdict(config)
+
+
+def fingerprint(config: Config, seeds: tuple[int, ...]) -> str:
+    """Short hash of what determines a run's numbers; the number of steps may grow on a resume and is left out."""
+    content = as_dict(config)
+    content["training"] = {k: v for k, v in content["training"].items() if k not in ("steps", "report_every")}
+    text = json.dumps({"config": content, "seeds": list(seeds)}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _convert(path: str, text: str, hint: Any) -> Any:
+    """`text` as a value of type `hint`: int, float, str, an optional of these, or a tuple of integers."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        if text.strip().lower() == "none":
+            return None
+        hint = next(h for h in typing.get_args(hint) if h is not type(None))
+    try:
+        if typing.get_origin(hint) is tuple:
+            return tuple(int(part) for part in text.strip("()[] ").split(",") if part.strip())
+        if hint is int:
+            number = float(text)
+            if number != int(number):
+                raise ValueError
+            return int(number)
+        return hint(text)
+    except (ValueError, OverflowError):
+        kind = "integers separated by commas" if typing.get_origin(hint) is tuple else f"a value of type {hint.__name__}"
+        raise InputError(f"--set {path}", kind, repr(text), f"write {path}=<value>") from None

@@ -1,0 +1,31 @@
+r"""One-dimensional experiments of section 4.4: ε = 1/15 (Fig. 1) and ε = 0.01 (Fig. 2)."""
+
+from __future__ import annotations
+
+from hybrid_lib.experiments.config import CoarseConfig, Config, NetworkConfig, SamplingConfig, TrainingConfig
+
+POINTS = {"heat1d-eps15": 2000, "heat1d-eps100": 5000}
+EPS = {"heat1d-eps15": 1 / 15, "heat1d-eps100": 0.01}
+
+
+def paper(name: str, method: str, network: str) -> Config:
+    """The paper's sizes: 2,000 or 5,000 uniform points, 2×128 tanh, 200,000 iterations, hard boundary conditions."""
+    mlp = network == "mlp"
+    return Config(
+        experiment=name,
+        eps=EPS[name],
+        method=method,
+        scale="paper",
+        network=NetworkConfig("mlp", (64,) * 8) if mlp else NetworkConfig("ms", (128, 128)),
+        sampling=SamplingConfig(points=POINTS[name]),
+        coarse=CoarseConfig(cells=250),
+        training=TrainingConfig(steps=200_000, learning_rate=1e-3 if mlp else 5e-4, decay_every=10_000),
+    )
+
+
+def quick(name: str, method: str, network: str) -> Config:
+    """Sizes for two CPU cores and less than a minute; same problem, same coarse mesh, same coupling.
+
+    Smaller networks and low-discrepancy points in place of uniformly random ones: fewer points then resolve ε.
+    """
+    raise NotImplementedError

@@ -1,0 +1,23 @@
+r"""Two-dimensional experiment of section 4.4 (Fig. 3, Table 1), ε = 0.1."""
+
+from __future__ import annotations
+
+from hybrid_lib.experiments.config import CoarseConfig, Config, NetworkConfig, SamplingConfig, TrainingConfig
+
+EPS = {"heat2d": 0.1}
+
+
+def paper(name: str, method: str, network: str) -> Config:
+    """The paper's sizes: 25,000 uniform points, 2,500 on the boundary, coarse h = 0.04, 150,000 iterations."""
+    mlp = network == "mlp"
+    return Config(
+        experiment=name,
+        eps=EPS[name],
+        method=method,
+        scale="paper",
+        boundary="soft",
+        network=NetworkConfig("mlp", (64,) * 8) if mlp else NetworkConfig("ms", (128, 128)),
+        sampling=SamplingConfig(points=25_000, boundary_points=2_500),
+        coarse=CoarseConfig(cells=25),
+        training=TrainingConfig(steps=150_000, learning_rate=1e-3 if mlp else 5e-4, decay_every=10_000),
+    )

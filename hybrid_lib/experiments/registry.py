@@ -1,0 +1,69 @@
+r"""The paper's experiments by name: what can be run, and with which configuration."""
+
+from __future__ import annotations
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments import heat1d, heat2d
+from hybrid_lib.experiments.config import Config, validated
+from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.experiments.problems import heat1d as heat1d_problem
+from hybrid_lib.experiments.problems import heat2d as heat2d_problem
+
+METHODS = ("hybrid", "pinn")
+NETWORKS = ("ms", "mlp")
+SCALES = ("quick", "paper")
+EXPERIMENTS = {
+    "heat1d-eps15": (heat1d, heat1d_problem, "1-D, eps = 1/15: Fig. 1"),
+    "heat1d-eps100": (heat1d, heat1d_problem, "1-D, eps = 0.01: Fig. 2"),
+    "heat2d": (heat2d, heat2d_problem, "2-D, eps = 0.1: Fig. 3 and Table 1"),
+}
+
+
+def configuration(experiment: str, method: str = "hybrid", network: str = "ms", scale: str = "quick") -> Config:
+    """Configuration of one of the paper's runs.
+
+    Parameters
+    ----------
+    experiment : str
+        heat1d-eps15, heat1d-eps100 or heat2d.
+    method : str
+        hybrid, or pinn for the same network without the coarse constraint.
+    network : str
+        ms (multiscale Fourier features) or mlp.
+    scale : str
+        quick (under a minute on two CPU cores) or paper (the printed sizes).
+
+    Returns
+    -------
+    Config
+        Change it with ``dataclasses.replace`` or ``with_settings``.
+
+    Raises
+    ------
+    InputError
+        For an unknown name; lists the valid ones.
+
+    Examples
+    --------
+    >>> configuration("heat2d", "hybrid", "mlp", "paper").network.widths
+    (64, 64, 64, 64, 64, 64, 64, 64)
+    """
+    for what, value, known in (
+        ("experiment", experiment, tuple(EXPERIMENTS)),
+        ("method", method, METHODS),
+        ("network", network, NETWORKS),
+        ("scale", scale, SCALES),
+    ):
+        if value not in known:
+            raise InputError(what, "one of " + ", ".join(known), repr(value), "choose one of these")
+    module = EXPERIMENTS[experiment][0]
+    return validated(getattr(module, scale)(experiment, method, network))
+
+
+def problem_of(config: Config) -> Problem:
+    """The problem a configuration is about, with the configuration's ε."""
+    if config.experiment not in EXPERIMENTS:
+        raise InputError(
+            "experiment", "one of " + ", ".join(EXPERIMENTS), repr(config.experiment), "pass a problem of your own to train()"
+        )
+    return EXPERIMENTS[config.experiment][1](config.eps, config.experiment)

@@ -1,0 +1,259 @@
+r"""Run a configuration: train its seeds, keep what is needed to continue, sum up the errors.
+
+A run directory holds ``config.json``, ``environment.json``, ``history.npz``, ``checkpoint/state.npz`` and ``summary.json``.
+It is never overwritten: an existing one needs ``resume=True``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybrid_lib import __version__, multiscale, training
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
+from hybrid_lib.experiments.config import Config, as_dict, fingerprint
+from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.experiments.references import Reference, reference
+from hybrid_lib.experiments.registry import problem_of
+from hybrid_lib.multiscale.coupling import FineValues
+
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished or interrupted run.
+
+    Attributes
+    ----------
+    setup : Setup
+    fit : FitResult
+        Last state, history per recorded iteration, errors per report.
+    reference : Reference
+    summary : dict
+        The object that ``run --json`` prints.
+    """
+
+    setup: Setup
+    fit: training.FitResult
+    reference: Reference
+    summary: dict[str, Any]
+
+    def parameters(self, seed_index: int = 0, which: str = "best") -> Any:
+        """θ of one seed: at the smallest PDE term (``best``, the paper's criterion) or ``last``."""
+        members = self.fit.state.members
+        return training.member(members.best.params if which == "best" else members.params, seed_index)
+
+    def solution(self, points, seed_index: int = 0, which: str = "best") -> tuple[np.ndarray, np.ndarray]:
+        """u_θ and ∇u_θ of one seed at `points` (k, d): arrays (k,) and (k, d)."""
+        theta, ansatz = self.parameters(seed_index, which), self.setup.ansatz
+        fixed = training.member(self.setup.data["fixed"], seed_index)
+        x = jnp.asarray(points, ansatz.network.dtype)
+        jet = jax.jit(jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2]))(x)
+        return np.asarray(jet[0]), np.stack([np.asarray(g) for g in jet[1]], axis=-1)
+
+    def coarse(self, seed_index: int = 0, which: str = "best") -> dict[str, np.ndarray]:
+        """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ at the coarse nodes."""
+        setup = self.setup
+        if setup.coarse_problem is None:
+            raise InputError("coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'")
+        data = training.member(setup.data, seed_index)
+        fields = setup.objective.fields(self.parameters(seed_index, which), data)
+        K_hat = setup.objective.coarse.upscale(fields, data)
+        fine = FineValues(fields["collocation"].value, fields["nodes"])
+        balls = getattr(data["coupling"], "compression", data["coupling"])
+        return {
+            "nodes": setup.coarse_mesh.points,
+            "upscaled": np.asarray(K_hat),
+            "state": np.asarray(multiscale.state(setup.coarse_problem, K_hat)),
+            "averaged": np.asarray(multiscale.average(balls, *fine)),
+        }
+
+
+def run(config: Config, seeds: tuple[int, ...] = (0,), **options: Any) -> RunResult:
+    """Run one of the paper's experiments; `options` as in :func:`train`.
+
+    Parameters
+    ----------
+    config : Config
+        From :func:`hybrid_lib.experiments.configuration`.
+    seeds : tuple of int
+        Trained together as one vmapped program.
+
+    Returns
+    -------
+    RunResult
+    """
+    return train(problem_of(config), config, seeds, **options)
+
+
+def train(
+    problem: Problem,
+    config: Config,
+    seeds: tuple[int, ...] = (0,),
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    time_limit: float | None = None,
+    callbacks: tuple[Callable[[training.FitResult], None], ...] = (),
+    initial: Any = None,
+) -> RunResult:
+    """Train `problem`, the paper's or your own, with the sizes of `config`.
+
+    Parameters
+    ----------
+    problem : Problem
+    config : Config
+    seeds : tuple of int
+    out : path, optional
+        Run directory; None keeps everything in memory.
+    resume : bool
+        Continue the run in `out`, bit for bit on a CPU.
+    time_limit : float, optional
+        Seconds of this call; an interrupted run can be resumed.
+    callbacks : tuple of callable (FitResult) -> None
+        Called at every report, for instance for progress.
+    initial : (params, fixed) with leading seed axis, optional
+        Start from another run's parameters.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    InputError
+        For bad settings, an existing `out` without `resume`, or a checkpoint of another configuration.
+    """
+    identity = fingerprint(config, tuple(seeds))
+    checkpoint = None if out is None else Path(out) / "checkpoint" / "state.npz"
+    if checkpoint is not None:
+        _claim(Path(out), resume)
+    setup = assemble(problem, config, tuple(seeds), initial)
+    exact = reference(problem)
+    previous = None
+    state = setup.state
+    if resume and checkpoint is not None and checkpoint.exists():
+        previous = training.restore(checkpoint, state, identity)
+        state = previous.state
+    if checkpoint is not None:
+        _write_json(Path(out) / "config.json", {"config": as_dict(config), "seeds": list(seeds), "fingerprint": identity})
+        _write_json(Path(out) / "environment.json", environment(config))
+        callbacks = (*callbacks, _saver(checkpoint, identity))
+    evaluate = evaluator(setup.ansatz, exact)
+    options = config.training
+    result = training.fit(
+        setup.program, state, setup.data, options.steps,
+        evaluate=evaluate, report_every=options.report_every, callbacks=callbacks, time_limit=time_limit,
+        resample=setup.resample, resample_every=config.sampling.resample_every, previous=previous,
+    )
+    done = RunResult(setup, result, exact, _summary(setup, result, evaluate, out))
+    if checkpoint is not None:
+        training.save(checkpoint, result, identity)
+        buffer = io.BytesIO()
+        columns = {f"history:{k}": v for k, v in result.history.items()}
+        np.savez_compressed(buffer, **columns, **{f"evaluations:{k}": v for k, v in result.evaluations.items()})
+        training.write_atomically(Path(out) / "history.npz", buffer.getvalue())
+        _write_json(Path(out) / "summary.json", done.summary)
+    return done
+
+
+def environment(config: Config) -> dict[str, Any]:
+    """Versions, device and precision: the passport of a run's numbers."""
+    packages = {}
+    for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scipy"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:  # pragma: no cover
+            packages[name] = "unknown"
+    return {
+        "hybrid_lib": __version__,
+        "python": platform.python_version(),
+        "packages": packages,
+        "device": jax.devices()[0].device_kind,
+        "platform": jax.devices()[0].platform,
+        "dtype": config.dtype,
+        "x64": bool(jax.config.jax_enable_x64),
+    }
+
+
+def _claim(out: Path, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError("--out", "a directory", out, "choose another --out")
+    if out.exists() and any(out.iterdir()) and not resume:
+        raise InputError("--out", "a new or empty directory", out, "add --resume to continue it, or choose another --out")
+    if resume and not (out / "config.json").exists():
+        raise InputError("--resume", "a run directory with config.json", out, "start it without --resume")
+
+
+def _write_json(path: Path, content: dict) -> None:
+    training.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _saver(path: Path, identity: str) -> Callable[[training.FitResult], None]:
+    last = time.perf_counter()
+
+    def save(result: training.FitResult) -> None:
+        nonlocal last
+        if time.perf_counter() - last > CHECKPOINT_SECONDS:
+            training.save(path, result, identity)
+            last = time.perf_counter()
+
+    return save
+
+
+def _summary(setup: Setup, result: training.FitResult, evaluate, out) -> dict[str, Any]:
+    """The object ``run --json`` prints; errors at the smallest PDE term, the paper's criterion, and at the end."""
+    config, members = setup.config, result.state.members
+    best = {k: np.asarray(v) for k, v in evaluate(members.best.params, setup.data).items()}
+    last = {k: np.asarray(v) for k, v in evaluate(members.params, setup.data).items()}
+    blocks = [*setup.objective.blocks, "gradient"]
+    rows = []
+    for index, seed in enumerate(setup.seeds):
+        status = training.STATUS[int(members.status[index])]
+        if status == "running":
+            status = "completed" if result.finished else "time limit"
+        elif status == "diverged":
+            status = f"diverged: not finite in {blocks[int(members.cause[index])]}"
+        rows.append({
+            "seed": seed,
+            "rel_l2": _number(best["rel_l2"][index]),
+            "rel_h1": _number(best["rel_h1"][index]),
+            "residual": _number(np.sqrt(np.asarray(members.best.value[index], float))),
+            "iterations": int(members.best.step[index]),
+            "seconds": round(result.seconds, 3),
+            "status": status,
+            "final_rel_l2": _number(last["rel_l2"][index]),
+            "final_rel_h1": _number(last["rel_h1"][index]),
+        })
+    return {
+        "experiment": config.experiment,
+        "method": config.method,
+        "network": config.network.kind,
+        "optimiser": config.training.optimiser,
+        "scale": config.scale,
+        "dtype": config.dtype,
+        "device": jax.devices()[0].device_kind,
+        "run_dir": None if out is None else str(out),
+        "steps": int(result.state.step),
+        "seeds": rows,
+    }
+
+
+def _number(value) -> float | None:
+    """A float for JSON; None where it is not finite."""
+    value = float(value)
+    return value if math.isfinite(value) else None

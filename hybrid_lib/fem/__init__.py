@@ -1,0 +1,63 @@
+"""P1 finite elements on simplicial meshes in one and two dimensions."""
+
+from hybrid_lib.fem.assembly import (
+    Pattern,
+    assemble,
+    cell_coefficient,
+    cell_gradients,
+    element_stiffness,
+    flux_load,
+    load,
+    mass,
+    pattern,
+    stiffness,
+)
+from hybrid_lib.fem.location import interpolate, interpolation_matrix, locate
+from hybrid_lib.fem.mesh import Mesh, from_simplices, interval, lshape, refine, unit_square
+from hybrid_lib.fem.norms import flux_error, flux_norm, h1_error, h1_seminorm, l2_error, l2_norm
+from hybrid_lib.fem.quadrature import evaluate, quadrature_points, rule
+from hybrid_lib.fem.solve import (
+    SymmetricFactor,
+    factor,
+    factor_solve,
+    linear_solve,
+    solve_diffusion,
+    solve_dirichlet,
+)
+
+__all__ = [
+    "Mesh",
+    "Pattern",
+    "SymmetricFactor",
+    "assemble",
+    "cell_coefficient",
+    "cell_gradients",
+    "element_stiffness",
+    "evaluate",
+    "factor",
+    "factor_solve",
+    "flux_error",
+    "flux_load",
+    "flux_norm",
+    "from_simplices",
+    "h1_error",
+    "h1_seminorm",
+    "interpolate",
+    "interpolation_matrix",
+    "interval",
+    "l2_error",
+    "l2_norm",
+    "linear_solve",
+    "load",
+    "locate",
+    "lshape",
+    "mass",
+    "pattern",
+    "quadrature_points",
+    "refine",
+    "rule",
+    "solve_diffusion",
+    "solve_dirichlet",
+    "stiffness",
+    "unit_square",
+]

@@ -1,0 +1,291 @@
+"""Simplicial meshes in one and two dimensions: build, check, refine.
+
+A mesh is points and cells. Everything else (volumes, gradients of the hat functions, who lies on the
+boundary) follows from these two arrays, for an interval and for a plane domain by the same code. Serves the
+discrete state and adjoint (3.17), (3.18), (3.23) of the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.fem.buckets import Buckets, background_grid
+from hybrid_lib.fem.topology import (
+    LOCAL_EDGES,
+    check_cells,
+    check_connections,
+    checked_arrays,
+    edge_vectors,
+    edges_of,
+    facets_of,
+    signed_volumes,
+    unique_pairs,
+)
+
+# Red refinement: local vertices 0..d, then the midpoints of LOCAL_EDGES[d] in their order.
+CHILDREN = {1: ((0, 2), (2, 1)), 2: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))}
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A conforming simplicial mesh; make one with a factory of this module, which checks it.
+
+    Attributes
+    ----------
+    points : (n, d) float64
+        Node coordinates, rows are points.
+    cells : (m, d+1) int32
+        Node numbers of each cell, positively oriented.
+    boundary_nodes : (b,) int32
+        Sorted numbers of the nodes on the boundary.
+
+    Notes
+    -----
+    Arrays are read-only. Derived quantities are computed once, on first use, in O(m).
+
+    Examples
+    --------
+    >>> unit_square(2).volumes.sum().item()
+    1.0
+    """
+
+    points: np.ndarray
+    cells: np.ndarray
+    boundary_nodes: np.ndarray
+
+    def __repr__(self) -> str:
+        sizes = f"nodes={len(self.points)}, cells={len(self.cells)}, h={self.h:.3g}"
+        return f"Mesh(dimension={self.dimension}, {sizes})"
+
+    @property
+    def dimension(self) -> int:
+        """Space dimension d."""
+        return self.points.shape[1]
+
+    @cached_property
+    def interior_nodes(self) -> np.ndarray:
+        """Sorted numbers of the nodes that are not on the boundary, (n-b,) int32."""
+        inside = np.ones(len(self.points), dtype=bool)
+        inside[self.boundary_nodes] = False
+        return _frozen(np.flatnonzero(inside).astype(np.int32))
+
+    @cached_property
+    def volumes(self) -> np.ndarray:
+        """Length or area of each cell, (m,)."""
+        return _frozen(signed_volumes(self.points, self.cells))
+
+    @cached_property
+    def basis_gradients(self) -> np.ndarray:
+        """Gradients of the hat functions, (m, d+1, d): row i of a cell is the gradient of its i-th hat."""
+        edges = edge_vectors(self.points, self.cells)  # (m, d, d)
+        gradients = np.empty((len(self.cells), self.dimension + 1, self.dimension))
+        if self.dimension == 1:
+            gradients[:, 1, 0] = 1.0 / edges[:, 0, 0]
+        else:  # rows of the inverse transpose of the edge matrix, written out
+            (ax, ay), (bx, by) = edges[:, 0].T, edges[:, 1].T
+            determinant = ax * by - ay * bx  # (m,)
+            gradients[:, 1, 0], gradients[:, 1, 1] = by / determinant, -bx / determinant
+            gradients[:, 2, 0], gradients[:, 2, 1] = -ay / determinant, ax / determinant
+        gradients[:, 0] = -gradients[:, 1:].sum(axis=1)  # the hats sum to one
+        return _frozen(gradients)
+
+    @cached_property
+    def diameters(self) -> np.ndarray:
+        """Longest edge of each cell, (m,)."""
+        corners = self.points[self.cells]  # (m, d+1, d)
+        edges = LOCAL_EDGES[self.dimension]
+        lengths = [np.linalg.norm(corners[:, a] - corners[:, b], axis=1) for a, b in edges]
+        return _frozen(np.max(lengths, axis=0))
+
+    @cached_property
+    def h(self) -> float:
+        """Largest cell diameter."""
+        return float(self.diameters.max())
+
+    @cached_property
+    def buckets(self) -> Buckets:
+        """Background grid for point location, about one bucket a cell, O(m)."""
+        return background_grid(self.points, self.cells)
+
+
+def interval(n: int, a: float = 0.0, b: float = 1.0) -> Mesh:
+    """Mesh the interval (a, b) with n equal cells; h = (b - a)/n.
+
+    Parameters
+    ----------
+    n : int
+        Number of cells, at least 1.
+    a, b : float
+        Ends, a < b.
+
+    Raises
+    ------
+    InputError
+        If n < 1 or a >= b.
+
+    Examples
+    --------
+    >>> interval(4).points.ravel().tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    n = _count("n", n)
+    if not (np.isfinite(a) and np.isfinite(b) and a < b):
+        raise InputError("interval", "finite ends a < b", f"a = {a}, b = {b}", "exchange or correct the ends")
+    points = a + (b - a) * (np.arange(n + 1) / n)
+    points[-1] = b
+    left = np.arange(n, dtype=np.int32)
+    return _mesh(points[:, None], np.column_stack([left, left + 1]))
+
+
+def unit_square(n: int) -> Mesh:
+    """Mesh the unit square with n by n square pieces of side 1/n, each cut in two triangles; h = sqrt(2)/n.
+
+    Node (i, j) at (i/n, j/n) has the number j (n+1) + i.
+
+    Parameters
+    ----------
+    n : int
+        Pieces a side, at least 1.
+
+    Raises
+    ------
+    InputError
+        If n < 1.
+
+    Examples
+    --------
+    >>> mesh = unit_square(3)
+    >>> len(mesh.points), len(mesh.cells), len(mesh.boundary_nodes)
+    (16, 18, 12)
+    """
+    n = _count("n", n)
+    coordinate = np.arange(n + 1) / n
+    return _grid(coordinate, coordinate, np.ones((n, n), dtype=bool))
+
+
+def lshape(n: int) -> Mesh:
+    """Mesh the L-shaped domain (-1, 1)^2 without [0, 1) x (-1, 0], n pieces a unit side; h = sqrt(2)/n.
+
+    The corner at the origin points inwards, so solutions of smooth data have no second derivatives in L2
+    there.
+
+    Parameters
+    ----------
+    n : int
+        Square pieces on each unit side, at least 1.
+
+    Raises
+    ------
+    InputError
+        If n < 1.
+
+    Examples
+    --------
+    >>> round(lshape(4).volumes.sum().item(), 12)
+    3.0
+    """
+    n = _count("n", n)
+    coordinate = np.arange(-n, n + 1) / n
+    kept = np.ones((2 * n, 2 * n), dtype=bool)  # [row j, column i]
+    kept[:n, n:] = False
+    return _grid(coordinate, coordinate, kept)
+
+
+def from_simplices(points: np.ndarray, cells: np.ndarray) -> Mesh:
+    """Make a mesh from given points and cells, after checking that they form one.
+
+    Checked: shapes, finite coordinates, integer node numbers in range, no degenerate, flipped or repeated
+    cell, no facet in more than two cells or in two cells on the same side, no unused point. Hanging nodes are
+    not looked for.
+
+    Parameters
+    ----------
+    points : (n, d) array, d = 1 or 2
+        Node coordinates.
+    cells : (m, d+1) integer array
+        Node numbers, positively oriented: left to right in 1-D, anticlockwise in 2-D.
+
+    Raises
+    ------
+    InputError
+        Naming the first offending cell or point, and the remedy.
+
+    Notes
+    -----
+    Cost O(m log m).
+
+    Examples
+    --------
+    >>> from_simplices([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0, 1, 2]]).volumes.tolist()
+    [0.5]
+    """
+    points, cells = checked_arrays(points, cells)
+    check_cells(points, cells)
+    check_connections(points, cells)
+    return _mesh(points, cells)
+
+
+def refine(mesh: Mesh) -> Mesh:
+    """Refine uniformly: halve each interval, cut each triangle in four (red refinement); h is halved.
+
+    The first n points are the old ones, so coarse nodal values are ``fine[:n]``; the meshes are nested.
+
+    Parameters
+    ----------
+    mesh : Mesh
+
+    Notes
+    -----
+    Cost O(m). Cell c has the children ``2**d * c`` to ``2**d * (c + 1) - 1``.
+
+    Examples
+    --------
+    >>> refine(interval(2)).points.ravel().tolist()
+    [0.0, 0.5, 1.0, 0.25, 0.75]
+    """
+    n, d = mesh.points.shape
+    lower, upper, number = edges_of(mesh.cells, n)
+    midpoints = 0.5 * (mesh.points[lower] + mesh.points[upper])
+    local = np.concatenate([mesh.cells, n + number], axis=1)  # (m, d+1+edges)
+    children = local[:, CHILDREN[d]].reshape(-1, d + 1)  # (2^d m, d+1)
+    return _mesh(np.concatenate([mesh.points, midpoints]), children)
+
+
+def _mesh(points: np.ndarray, cells: np.ndarray) -> Mesh:
+    """A mesh of arrays known to be valid: finds the boundary, fixes dtypes, makes the arrays read-only."""
+    cells = np.ascontiguousarray(cells, dtype=np.int32)
+    lower, upper, place = unique_pairs(*facets_of(cells), len(points))
+    single = np.bincount(place, minlength=len(lower)) == 1  # a facet of one cell is on the boundary
+    boundary = np.unique(np.concatenate([lower[single], upper[single]])).astype(np.int32)
+    return Mesh(_frozen(np.ascontiguousarray(points)), _frozen(cells), _frozen(boundary))
+
+
+def _grid(x: np.ndarray, y: np.ndarray, kept: np.ndarray) -> Mesh:
+    """Tensor grid of squares (kept[j, i] says which stay), each cut along the diagonal from lower left."""
+    columns = len(x)
+    j, i = np.nonzero(kept)
+    corner = j * columns + i  # (s,)
+    a, b, c, e = corner, corner + 1, corner + columns + 1, corner + columns
+    cells = np.stack([np.stack([a, b, c], axis=1), np.stack([a, c, e], axis=1)], axis=1).reshape(-1, 3)
+    points = np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1).reshape(-1, 2)
+    if not kept.all():
+        used = np.zeros(len(points), dtype=bool)
+        used[cells] = True
+        cells, points = (np.cumsum(used) - 1)[cells], points[used]
+    return _mesh(points, cells)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def _count(name: str, n: Any) -> int:
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise InputError(name, "a whole number >= 1", repr(n), "pass the number of pieces a side")
+    return int(n)

@@ -1,0 +1,227 @@
+"""Quadrature on simplices, and the evaluation of fields of one point at many points.
+
+Rules are barycentric, so one rule serves every cell: ∫_T f ≈ |T| Σ_q w_q f(x_q), with positive weights that
+sum to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import roots_jacobi
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.fem.mesh import Mesh
+
+try:
+    from jax import enable_x64
+except ImportError:  # older JAX keeps it among the experimental names
+    from jax.experimental import enable_x64
+
+CHUNK = 1 << 20  # points evaluated at a time
+
+
+@lru_cache(maxsize=64)
+def rule(dimension: int, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quadrature rule on a simplex, exact for polynomials up to a total degree.
+
+    In 1-D Gauss-Legendre; in 2-D symmetric rules with 1, 3, 6, 7 points up to order 5, collapsed Gauss rules
+    beyond. All points are inside the cell and all weights positive.
+
+    Parameters
+    ----------
+    dimension : int
+        1 or 2.
+    order : int
+        Polynomial degree that is integrated exactly, at least 0.
+
+    Returns
+    -------
+    barycentric : (q, dimension+1) float64
+    weights : (q,) float64
+        Sum to one.
+
+    Raises
+    ------
+    InputError
+        For another dimension or a negative order.
+
+    Examples
+    --------
+    >>> barycentric, weights = rule(2, 1)
+    >>> barycentric.round(3).tolist(), weights.tolist()
+    ([[0.333, 0.333, 0.333]], [1.0])
+    """
+    if dimension not in (1, 2):
+        raise InputError("dimension", "1 or 2", repr(dimension), "use an interval or a triangle")
+    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 0:
+        raise InputError("order", "a whole number >= 0", repr(order), "pass the degree to integrate exactly")
+    if dimension == 1:
+        x, weights = np.polynomial.legendre.leggauss(order // 2 + 1)
+        barycentric, weights = np.stack([(1 - x) / 2, (1 + x) / 2], axis=1), weights / 2
+    elif order <= 5:
+        barycentric, weights = _symmetric_triangle(order)
+    else:
+        barycentric, weights = _collapsed_triangle(order)
+    barycentric.flags.writeable = weights.flags.writeable = False
+    return barycentric, weights
+
+
+def quadrature_points(mesh: Mesh, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quadrature points and weights of all cells: ∫_Ω f ≈ Σ_{c,q} weights_cq f(points_cq).
+
+    Parameters
+    ----------
+    mesh : Mesh
+    order : int
+        Polynomial degree integrated exactly on each cell.
+
+    Returns
+    -------
+    points : (m, q, d) float64
+    weights : (m, q) float64
+        The volumes of the cells are in them.
+
+    Raises
+    ------
+    InputError
+        For a negative order.
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> points, weights = quadrature_points(unit_square(2), 3)
+    >>> round(float((weights * points[..., 0] ** 3).sum()), 12)
+    0.25
+    """
+    barycentric, weights = rule(mesh.dimension, order)
+    points = np.empty((len(mesh.cells), len(weights), mesh.dimension))
+    for axis in range(mesh.dimension):
+        points[:, :, axis] = mesh.points[mesh.cells, axis] @ barycentric.T  # (m, d+1) to (m, q)
+    return points, mesh.volumes[:, None] * weights
+
+
+def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
+    """Evaluate a function of one point x: (d,) at many points, in float64.
+
+    A function that JAX can trace runs as one vectorised call, in float64 whatever precision JAX is set to.
+    Any other (NumPy calls, branches on values) is called point by point: correct, but slow beyond some 10^5
+    points.
+
+    Parameters
+    ----------
+    function : callable x (d,) -> value of any fixed shape
+    points : (..., d) array
+
+    Returns
+    -------
+    (..., *value shape) float64 NumPy array
+
+    Raises
+    ------
+    InputError
+        If a value is not finite, naming the point.
+
+    Examples
+    --------
+    >>> evaluate(lambda x: x[0] * x[1], np.array([[2.0, 3.0], [4.0, 5.0]])).tolist()
+    [6.0, 20.0]
+    """
+    points = np.asarray(points, dtype=np.float64)
+    flat = points.reshape(-1, points.shape[-1])  # (N, d)
+    try:
+        with _float64():
+            batched = jax.jit(jax.vmap(lambda x: jnp.asarray(function(x), dtype=jnp.float64)))
+            parts = [np.asarray(batched(flat[start : start + CHUNK])) for start in range(0, len(flat), CHUNK)]
+        values = np.concatenate(parts)
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+        values = np.array([np.asarray(function(x), dtype=np.float64) for x in flat])
+    bad = np.flatnonzero(~np.isfinite(values.reshape(len(flat), -1)).all(axis=1))
+    if bad.size:
+        raise InputError(
+            f"field value at {flat[bad[0]].tolist()}", "a finite number", values[bad[0]].tolist(),
+            "correct the function, or change the quadrature order if it is singular there",
+        )  # fmt: skip
+    return values.reshape(points.shape[:-1] + values.shape[1:])
+
+
+def field_values(
+    mesh: Mesh, field: Any, order: int, shape: tuple[int, ...] = (), name: str = "field"
+) -> np.ndarray:
+    """Values of a field at the quadrature points, broadcastable to (m, q, *shape).
+
+    A field is a constant of the given shape, an array (m, *shape) with one value a cell, an array (m, q,
+    *shape) with one value a quadrature point, or a function of one point with values of the given shape.
+
+    >>> from hybrid_lib.fem.mesh import interval
+    >>> field_values(interval(2), [1.0, 2.0], order=3).shape
+    (2, 1)
+    """
+    points, weights = quadrature_points(mesh, order) if callable(field) else (None, None)
+    if points is not None:
+        values = evaluate(field, points)
+        if values.shape != weights.shape + shape:
+            raise InputError(
+                name, f"a function of one point with values of shape {shape}",
+                f"values of shape {values.shape[2:]}", "return that shape from the function",
+            )  # fmt: skip
+        return values
+    values = np.asarray(field, dtype=np.float64)
+    m, q = len(mesh.cells), len(rule(mesh.dimension, order)[1])
+    if values.shape == shape:
+        values = values[None, None]
+    elif values.shape == (m, *shape):
+        values = values[:, None]
+    elif values.shape != (m, q, *shape):
+        raise InputError(
+            name, f"shape {shape}, {(m, *shape)} or {(m, q, *shape)}, or a function of one point",
+            f"shape {values.shape}", "pass one value, one a cell, one a quadrature point, or a function",
+        )  # fmt: skip
+    if not np.isfinite(values).all():
+        raise InputError(name, "finite values", "nan or inf", "correct the array")
+    return values
+
+
+@contextmanager
+def _float64():
+    """Within it JAX computes in float64 and mixes dtypes freely; the caller's settings are left alone."""
+    with enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def _symmetric_triangle(order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rules of Strang and Fix (3, 6 points) and Radon (7 points); an orbit is (a, a, 1-2a) and its turns."""
+    if order <= 1:
+        orbits, centre = [], 1.0
+    elif order == 2:
+        orbits, centre = [(1 / 6, 1 / 3)], 0.0
+    elif order <= 4:
+        root, inner = np.sqrt(10.0), np.sqrt(38 - 44 * np.sqrt(2 / 5))
+        weight = np.sqrt(213125 - 53320 * root)
+        orbits = [((8 - root + s * inner) / 18, (620 + s * weight) / 3720) for s in (1, -1)]
+        centre = 0.0
+    else:
+        root = np.sqrt(15.0)
+        orbits, centre = [((6 + s * root) / 21, (155 + s * root) / 1200) for s in (1, -1)], 9 / 40
+    points = [[1 - 2 * a if i == j else a for j in range(3)] for a, _ in orbits for i in range(3)]
+    weights = [w for _, w in orbits for _ in range(3)]
+    if centre:
+        points, weights = [*points, [1 / 3] * 3], [*weights, centre]
+    return np.array(points), np.array(weights)
+
+
+def _collapsed_triangle(order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Product of a Gauss and a Gauss-Jacobi rule under (s, t) -> (s (1-t), t), whose Jacobian is 1-t."""
+    count = order // 2 + 1
+    s, weight_s = np.polynomial.legendre.leggauss(count)
+    t, weight_t = roots_jacobi(count, 1.0, 0.0)
+    s, t = np.meshgrid((1 + s) / 2, (1 + t) / 2, indexing="ij")
+    x, y = (s * (1 - t)).ravel(), t.ravel()
+    weights = np.outer(weight_s, weight_t).ravel()
+    return np.stack([1 - x - y, x, y], axis=1), weights / weights.sum()

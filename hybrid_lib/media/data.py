@@ -1,0 +1,243 @@
+"""Media made of data: random Fourier modes and rasters.
+
+Paper: (4.1), (4.2); media beyond the paper's, for its assumptions on K^ε.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.media.medium import (
+    Medium,
+    check_dimension,
+    evaluate,
+    make_medium,
+    numbers,
+    ordered_bounds,
+    positive,
+    sample_points,
+)
+
+
+def random_smooth(
+    key,
+    dimension: int,
+    length: float,
+    *,
+    sigma: float = 1.0,
+    bounds: tuple[float, float] | None = None,
+    period: float | None = None,
+    modes: int = 64,
+) -> Medium:
+    """A smooth random medium from M random Fourier modes.
+
+    z(x) = √(2/M) Σ_k cos(ω_k·x + φ_k), approximately Gaussian with covariance exp(−|r|²/(2·length²)). Then
+    K = exp(sigma·z), log-normal, or with ``bounds`` = (a, b) K = a + (b − a)Φ(sigma·z), Φ the normal
+    distribution function. With ``period`` the ω_k are drawn from the lattice (2π/period)ℤ^d without 0, with
+    the same spectrum.
+
+    Parameters
+    ----------
+    key : jax.Array
+        Random key; the modes are drawn once, here, and do not depend on the x64 switch.
+    dimension : int
+        d.
+    length : float
+        Correlation length > 0.
+    sigma : float
+        Standard deviation > 0 of log K (log-normal), or contrast of the bounded map.
+    bounds : (float, float), optional
+        0 < a < b; then they are exact. Otherwise α, β = exp(∓sigma·1.25·max|z|), the maximum over `SAMPLES`
+        points of (−1, 1)^d or of one period, never beyond the proven |z| ≤ √(2M): an estimate.
+    period : float, optional
+        Makes the medium periodic.
+    modes : int
+        M ≥ 1; cost O(M d) a point.
+
+    Raises
+    ------
+    InputError
+        If the key is a number, a length, sigma or period is not positive, bounds are not ordered, there are
+        no modes, or ``length`` < period/1250.
+
+    Examples
+    --------
+    >>> medium = random_smooth(jax.random.key(0), 2, 0.2, bounds=(1.0, 4.0), period=1.0)
+    >>> medium.alpha, medium.beta, medium.bounds_exact
+    (1.0, 4.0, True)
+    """
+    d = check_dimension(dimension)
+    length = positive("length", length, "pass the correlation length")
+    sigma = positive("sigma", sigma, "use constant(…) for a field without contrast")
+    if not isinstance(modes, (int, np.integer)) or modes < 1:
+        raise InputError("modes", "an integer ≥ 1", modes, "64 is usual")
+    if period is not None:
+        period = positive("period", period, "pass None for a medium without period")
+    if bounds is not None:
+        if len(bounds) != 2:
+            raise InputError("bounds", "a pair (a, b)", bounds, "pass two numbers 0 < a < b")
+        alpha, beta = ordered_bounds(*bounds)
+    if isinstance(key, (int, np.integer)):
+        raise InputError("key", "a random key", key, f"pass jax.random.key({key})")
+    frequency_key, phase_key = jax.random.split(key)
+    omega = _frequencies(frequency_key, modes, d, length, period)  # (M, d)
+    phase = 2.0 * np.pi * np.asarray(jax.random.uniform(phase_key, (modes,), jnp.float32), np.float64)
+    scale = math.sqrt(2.0 / modes)
+
+    def gaussian(x):
+        turns = jnp.dot(jnp.asarray(omega, x.dtype), x, precision="highest")  # (M,)
+        return scale * jnp.sum(jnp.cos(turns + jnp.asarray(phase, x.dtype)))
+
+    if bounds is not None:
+
+        def conductivity(x):
+            return alpha + (beta - alpha) * jax.scipy.special.ndtr(sigma * gaussian(x))
+    else:
+
+        def conductivity(x):
+            return jnp.exp(sigma * gaussian(x))
+
+        points = sample_points(d, *((0.0, period) if period else (-1.0, 1.0)))
+        largest = float(np.max(np.abs(evaluate(gaussian, points))))
+        beta = math.exp(sigma * min(1.25 * largest, math.sqrt(2.0 * modes)))
+        alpha = 1.0 / beta
+    return make_medium(
+        conductivity, d, alpha, beta, bounds_exact=bounds is not None, period=period, name="random-smooth"
+    )
+
+
+def raster(
+    image,
+    *,
+    alpha: float | None = None,
+    beta: float | None = None,
+    period: float | None = None,
+    lower: float = 0.0,
+    upper: float = 1.0,
+    degree: int = 3,
+) -> Medium:
+    """A medium from an array of pixels, by B-splines: K(x) = Σ_p image[p] Π_i B((x_i − c_{p,i})/h_i).
+
+    ``image[i, j]`` belongs to the pixel centre c = (lower + (i + ½)h₁, lower + (j + ½)h₂): the first index
+    runs along x₁, the second upwards along x₂ (for a picture whose rows run downwards pass
+    ``np.flipud(picture).T``). The weights are ≥ 0 and sum to 1, so min image ≤ K ≤ max image holds exactly
+    and no overshoot spoils ellipticity.
+
+    Parameters
+    ----------
+    image : (n,) or (n₁, n₂) array
+        Pixel values; the number of axes is d.
+    alpha, beta : float, optional
+        Both or none: map [min image, max image] linearly onto [alpha, beta], for example for grey levels.
+    period : float, optional
+        Side of the tile (0, period)^d, repeated in each direction. None: the image covers (lower, upper)^d,
+        is continued by its edge pixels and ``lower``, ``upper`` apply.
+    lower, upper : float
+        Extent of an image without period.
+    degree : {1, 3}
+        1: (bi)linear, passes through the pixels, K is Lipschitz. 3: cubic, C², rounds off features of about a
+        pixel.
+
+    Raises
+    ------
+    InputError
+        If a pixel is NaN or infinite, K is not positive somewhere, or the shape, extent or degree is
+        impossible.
+
+    Examples
+    --------
+    >>> float(raster([1.0, 3.0], degree=1).conductivity(jnp.array([0.5])))
+    2.0
+    """
+    pixels = numbers("image", image)
+    if pixels.ndim not in (1, 2) or 0 in pixels.shape:
+        raise InputError(
+            "image", "shape (n,) or (n₁, n₂)", f"shape {pixels.shape}", "pass one grey-level array"
+        )
+    if degree not in (1, 3):
+        raise InputError("degree", "1 or 3", degree, "3 is twice differentiable")
+    pixels = _rescale(pixels, alpha, beta)
+    if pixels.min() <= 0.0:
+        where = tuple(int(i) for i in np.unravel_index(pixels.argmin(), pixels.shape))
+        raise InputError(
+            f"image{list(where)}",
+            "a conductivity > 0",
+            f"{pixels.min():g}",
+            "pass alpha and beta to map grey levels onto [alpha, beta]",
+        )
+    if period is not None:
+        lower, upper = 0.0, positive("period", period, "pass None for an image without period")
+    elif not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
+        raise InputError("extent", "lower < upper", f"lower = {lower}, upper = {upper}", "swap them")
+    d, shape = pixels.ndim, pixels.shape
+    sizes = (float(upper) - float(lower)) / np.array(shape)  # (d,)
+    offsets = np.arange(2) if degree == 1 else np.arange(-1, 3)
+
+    def conductivity(x):
+        s = (x - lower) / jnp.asarray(sizes, x.dtype) - 0.5  # (d,) in pixels, 0 at the first centre
+        cell = jnp.floor(s)
+        indices = []
+        for axis, n in enumerate(shape):
+            index = cell[axis].astype(jnp.int32) + jnp.asarray(offsets, jnp.int32)  # (degree + 1,)
+            indices.append(jnp.mod(index, n) if period is not None else jnp.clip(index, 0, n - 1))
+        block = jnp.asarray(pixels, x.dtype)[jnp.ix_(*indices)]  # (degree + 1,)^d
+        for axis in range(d):  # contract the first axis left
+            weights = _bspline(s[axis] - cell[axis], degree)  # (degree + 1,)
+            block = jnp.tensordot(weights, block, axes=1, precision="highest")
+        return block
+
+    return make_medium(
+        conductivity, d, float(pixels.min()), float(pixels.max()), period=period, name="raster"
+    )
+
+
+def _bspline(r, degree):
+    """Weights (degree + 1,) of the uniform B-splines that are nonzero at fraction r of a cell."""
+    if degree == 1:
+        return jnp.stack([1.0 - r, r])
+    q = 1.0 - r
+    return jnp.stack([q**3, 4.0 - 3.0 * r**2 * (2.0 - r), 4.0 - 3.0 * q**2 * (2.0 - q), r**3]) / 6.0
+
+
+def _frequencies(key, modes, d, length, period) -> np.ndarray:
+    """(modes, d) float64 wave vectors of the Gaussian spectrum, on the lattice of a given ``period``."""
+    if period is None:
+        return np.asarray(jax.random.normal(key, (modes, d), jnp.float32), np.float64) / length
+    spread = period / (2.0 * math.pi * length)  # standard deviation of the integer wave numbers
+    reach = math.ceil(5.0 * spread) + 1
+    if reach > 1000:
+        raise InputError(
+            "length", f"at least period/1250 = {period / 1250.0:g}", f"{length:g}", "shorten the period"
+        )
+    axis = np.arange(-reach, reach + 1)
+    lattice = np.stack(np.meshgrid(*[axis] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    lattice = lattice[np.any(lattice != 0, axis=1)]
+    squares = np.sum(lattice**2, axis=1)
+    weights = np.cumsum(np.exp(-(squares - 1) / (2.0 * spread**2)))
+    u = np.asarray(jax.random.uniform(key, (modes,), jnp.float32), np.float64) * weights[-1]
+    picked = np.minimum(np.searchsorted(weights, u, side="right"), len(lattice) - 1)
+    return 2.0 * math.pi / period * lattice[picked]
+
+
+def _rescale(pixels, alpha, beta) -> np.ndarray:
+    if alpha is None and beta is None:
+        return pixels
+    if alpha is None or beta is None:
+        raise InputError(
+            "alpha and beta", "both or none", f"alpha = {alpha}, beta = {beta}", "pass the other too"
+        )
+    alpha, beta = ordered_bounds(alpha, beta)
+    low, high = pixels.min(), pixels.max()
+    if low == high:
+        raise InputError(
+            "image",
+            "two different values to map onto [alpha, beta]",
+            f"{low:g} everywhere",
+            "use constant(…)",
+        )
+    return np.clip(alpha + (beta - alpha) * ((pixels - low) / (high - low)), alpha, beta)

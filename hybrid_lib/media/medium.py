@@ -1,0 +1,204 @@
+"""What every medium is made of: the `Medium` record, checks of a user's numbers, bounds from samples.
+
+Paper: the assumptions on K^ε in (4.1), (4.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybrid_lib.errors import InputError
+
+Field = Callable[[jax.Array], jax.Array]
+
+SAMPLES = 4096
+"""Points at which bounds are estimated when they are not known."""
+SAFETY = 1.1
+"""Factor by which estimated bounds are widened: α = min/SAFETY, β = SAFETY·max."""
+
+
+@dataclass(frozen=True)
+class Medium:
+    """A conductivity field and what is known about it.
+
+    Attributes
+    ----------
+    conductivity : callable
+        x (d,) -> K(x), shape () for a scalar medium, (d, d) symmetric positive definite for a tensor one.
+    divergence : callable
+        x (d,) -> row divergence (∇·K)_j = Σ_i ∂_i K_ij, shape (d,); for a scalar medium this is ∇K.
+    dimension : int
+        d, 1 or 2.
+    alpha, beta : float
+        α ≤ eigenvalues of K(x) ≤ β, (4.2).
+    bounds_exact : bool
+        True: the bounds hold by construction or by the caller's word. False: estimated from samples.
+    period : float or None
+        K(x + period·e_i) = K(x) for each axis i; None when no period is known. A constant says 1.
+    name : str
+        For reports.
+    is_tensor : bool
+        Whether ``conductivity`` returns a matrix.
+    is_lipschitz : bool
+        Whether ``divergence`` is all of ∇·K. False for sharp layers: their jumps are invisible to a
+        strong-form residual, and only the weak form (finite elements, averages of fluxes) treats them
+        rightly.
+    """
+
+    conductivity: Field
+    divergence: Field
+    dimension: int
+    alpha: float
+    beta: float
+    bounds_exact: bool = True
+    period: float | None = None
+    name: str = "medium"
+    is_tensor: bool = False
+    is_lipschitz: bool = True
+
+
+def make_medium(conductivity, d, alpha, beta, *, divergence=None, is_tensor=False, **known) -> Medium:
+    """Every Medium is made here: point checks around both fields, automatic ∇·K if none is given."""
+    conductivity = pointwise(conductivity, d)
+    if divergence is None:
+        if is_tensor:
+
+            def divergence(x):  # Jacobian [i, j, k] = ∂_k K_ij; the trace runs over i = k
+                return jnp.trace(jax.jacfwd(conductivity)(x), axis1=0, axis2=2)
+        else:
+            divergence = jax.grad(conductivity)
+    return Medium(
+        conductivity, pointwise(divergence, d), d, float(alpha), float(beta), is_tensor=is_tensor, **known
+    )
+
+
+def pointwise(function, d) -> Field:
+    """Refuse anything but one point of a floating dtype; give the value that dtype."""
+
+    def at_point(x):
+        x = jnp.asarray(x)
+        if x.shape != (d,):
+            raise InputError(
+                "point", f"shape ({d},)", f"shape {x.shape}", "map over rows of points with jax.vmap"
+            )
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise InputError("point", "floating-point coordinates", x.dtype, "write 1.0 instead of 1")
+        return jnp.asarray(function(x), x.dtype)
+
+    return at_point
+
+
+def sample_points(d, lower, upper) -> np.ndarray:
+    """(SAMPLES, d) points of an irrational rotation: even coverage, no resonance with a periodic medium."""
+    if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
+        raise InputError("box", "(lower, upper) with lower < upper", f"({lower}, {upper})", "swap them")
+    ratio = (1.0 + math.sqrt(5.0)) / 2.0 if d == 1 else 1.3247179572447460  # root of r^(d+1) = r + 1
+    steps = ratio ** -np.arange(1.0, d + 1.0)
+    return lower + (upper - lower) * np.mod(0.5 + np.arange(1, SAMPLES + 1)[:, None] * steps[None, :], 1.0)
+
+
+def evaluate(function, points) -> np.ndarray:
+    """Values at rows of points, on the host."""
+    points = jnp.asarray(points, jnp.result_type(float))  # float64 where it is on
+    return np.asarray(jax.jit(jax.vmap(function))(points))
+
+
+def check_values(K, points) -> tuple[float, float]:
+    """Extreme eigenvalues of K (n,) or (n, d, d), or an InputError that names the first bad point."""
+
+    def refuse(bad, expected, received, remedy):
+        if np.any(bad):
+            i = int(np.argmax(bad))
+            name = points[i]
+            if not isinstance(name, str):
+                name = f"conductivity at x = {np.round(name, 6).tolist()}"
+            raise InputError(name, expected, received(i), remedy)
+
+    rounding = 100.0 * np.finfo(K.dtype).eps
+    K = np.asarray(K, np.float64)
+    refuse(
+        ~np.isfinite(K).reshape(len(K), -1).all(axis=1),
+        "a finite value",
+        lambda i: K[i].tolist(),
+        "check the formula there",
+    )
+    if K.ndim == 1:
+        low = high = K
+    else:
+        skew = np.abs(K - K.swapaxes(1, 2)).max(axis=(1, 2))
+        refuse(
+            skew > rounding * np.abs(K).max(axis=(1, 2)),
+            "a symmetric tensor",
+            lambda i: K[i].tolist(),
+            "symmetrise it: (K + Kᵀ)/2",
+        )
+        eigenvalues = np.linalg.eigvalsh(K)  # (n, d) ascending
+        low, high = eigenvalues[:, 0], eigenvalues[:, -1]
+    refuse(
+        low <= 0.0,
+        "a positive (definite) conductivity",
+        lambda i: f"smallest eigenvalue {low[i]:g}",
+        "the equation is elliptic only for K > 0",
+    )
+    return float(low.min()), float(high.max())
+
+
+def check_shape(what, function, d, allowed) -> tuple:
+    """Shape of the value at one point, which must be one of the allowed ones."""
+    try:
+        shape = jax.eval_shape(function, jax.ShapeDtypeStruct((d,), jnp.float32)).shape
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise InputError(
+            what, "a function that JAX can trace", type(error).__name__, "use jax.numpy, and jnp.where for if"
+        ) from None
+    if shape not in allowed:
+        raise InputError(
+            what,
+            "a value of shape " + " or ".join(map(str, allowed)) + " at one point",
+            f"shape {shape}",
+            "write it for one point x of shape (d,)",
+        )
+    return shape
+
+
+def ordered_bounds(alpha, beta) -> tuple[float, float]:
+    """Both as floats, or an InputError unless 0 < alpha < beta."""
+    alpha = positive("alpha", alpha, "the medium is elliptic")
+    beta = positive("beta", beta, "the medium is elliptic")
+    if alpha >= beta:
+        raise InputError("bounds", "alpha < beta", f"alpha = {alpha:g}, beta = {beta:g}", "swap them")
+    return alpha, beta
+
+
+def check_dimension(dimension) -> int:
+    """As int, or an InputError unless it is 1 or 2."""
+    if isinstance(dimension, bool) or dimension not in (1, 2):
+        raise InputError("dimension", "1 or 2", dimension, "points have shape (1,) or (2,)")
+    return int(dimension)
+
+
+def positive(what, value, remedy) -> float:
+    """As float, or an InputError unless it is a finite number > 0."""
+    number = numbers(what, value)
+    if number.ndim or not number > 0.0:
+        raise InputError(what, "a number > 0", value, remedy)
+    return float(number)
+
+
+def numbers(what, value) -> np.ndarray:
+    """Finite float64 array, or an InputError that counts what is not finite."""
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(what, "real numbers", f"{value!r}"[:80], "pass a number or an array") from None
+    bad = int(np.count_nonzero(~np.isfinite(array)))
+    if bad:
+        received = f"{value}" if array.ndim == 0 else f"{bad} of {array.size} values NaN or infinite"
+        raise InputError(what, "finite numbers", received, "fill or remove them")
+    return array

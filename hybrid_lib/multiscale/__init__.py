@@ -1,0 +1,1 @@
+"""Between the scales: averages of the fine field, upscaled tensors, the coarse problem, their coupling."""

@@ -1,0 +1,190 @@
+r"""Networks u_θ of one point, written once for arrays and for jets (paper section 4.4).
+
+Two networks of the paper: a plain multilayer perceptron and the multiscale Fourier feature network ("Ms")
+
+    γ_k(x) = (cos 2πB_k x, sin 2πB_k x),   (B_k)_ij ~ N(0, σ_k²) fixed,   k = 1, …, n,
+    u(x)   = (H(γ_1(x)), …, H(γ_n(x))) w + b,
+
+where H is the same stack of hidden layers for every k. The frequencies live in the flax collection ``"fixed"``, apart from
+``"params"``, so that no optimiser can touch them. Weights start from Glorot's normal distribution, biases from zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.pinn import jets
+from hybrid_lib.pinn.jets import Jet
+
+ACTIVATIONS: dict[str, Callable] = {"tanh": jets.tanh, "swish": jets.swish}
+Tree = Any
+
+
+class Layer(nn.Module):
+    """Affine layer for arrays or jets: `features` outputs, Glorot normal kernel, zero bias."""
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        width = (x.value if isinstance(x, Jet) else x).shape[-1]
+        kernel = self.param("kernel", nn.initializers.glorot_normal(), (width, self.features), self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), self.dtype)
+        return jets.dense(x, kernel, bias)
+
+
+class MLP(nn.Module):
+    """Multilayer perceptron with a scalar output, for one point (d,) or its jet.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Hidden widths; the paper's MLP has eight layers of 64.
+    activation : str
+        ``"tanh"`` or ``"swish"``.
+    dtype : dtype
+        Of the parameters; the input must have the same.
+    """
+
+    widths: tuple[int, ...]
+    activation: str = "tanh"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        for width in self.widths:
+            x = ACTIVATIONS[self.activation](Layer(width, self.dtype)(x))
+        return _scalar(Layer(1, self.dtype)(x))
+
+
+class MultiscaleFourier(nn.Module):
+    """Multiscale Fourier feature network with fixed random frequencies, for one point (d,) or its jet.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Hidden widths of the stack that all features share; the paper's has two layers of 128.
+    scales : tuple of float
+        Standard deviations σ_k of the frequencies (cycles per unit length); the paper's are (1, 1/ε).
+    frequencies : int
+        m, the number of frequencies of each scale; 2m features each. Not printed in the paper; 64 makes 2m = 128.
+    activation, dtype
+        As in :class:`MLP`.
+    """
+
+    widths: tuple[int, ...]
+    scales: tuple[float, ...]
+    frequencies: int = 64
+    activation: str = "tanh"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        d = (x.value if isinstance(x, Jet) else x).shape[-1]
+        stack = [Layer(width, self.dtype) for width in self.widths]
+        outputs = []
+        for k, scale in enumerate(self.scales):
+            draw = self.variable(
+                "fixed", f"frequencies_{k}", lambda s: self._draw((d, self.frequencies), s), scale
+            )
+            hidden = jets.cos_sin(jets.dense(x, 2 * jnp.pi * draw.value))
+            for layer in stack:
+                hidden = ACTIVATIONS[self.activation](layer(hidden))
+            outputs.append(hidden)
+        return _scalar(Layer(1, self.dtype)(jets.concatenate(outputs)))
+
+    def _draw(self, shape: tuple[int, int], scale: float) -> Array:
+        key = self.make_rng("frequencies")
+        return jnp.asarray(scale, self.dtype) * jax.random.normal(key, shape, self.dtype)
+
+
+def _scalar(x: Jet | Array) -> Jet | Array:
+    """Drop the output axis of length one."""
+    return jets.linear(x, lambda part: part[..., 0]) if isinstance(x, Jet) else x[..., 0]
+
+
+@dataclass(frozen=True)
+class Ansatz:
+    """A trial field u_θ(x) = l(x)·net_θ(x): a network and, for hard boundary conditions, a factor l that vanishes on ∂Ω.
+
+    Attributes
+    ----------
+    network : flax Module
+        Maps a point (d,) or its jet to a scalar.
+    dimension : int
+        d.
+    factor : callable (d,) -> (), or None
+        Vanishing factor l (paper: 4x(1−x) in one dimension); None leaves the boundary to a penalty (soft conditions).
+
+    Examples
+    --------
+    >>> import jax
+    >>> ansatz = Ansatz(MLP((8,)), 1, factor=lambda x: 4 * x[0] * (1 - x[0]))
+    >>> theta, fixed = ansatz.init(jax.random.key(0))
+    >>> float(ansatz.value(theta, fixed, jax.numpy.zeros(1, "float32")))
+    0.0
+    """
+
+    network: nn.Module
+    dimension: int
+    factor: Callable[[Array], Array] | None = None
+
+    def init(self, key: Array) -> tuple[Tree, Tree]:
+        """Draw (θ, fixed): trainable parameters and the fixed frequencies ({} where there are none)."""
+        params_key, frequency_key = jax.random.split(key)
+        x = jnp.zeros(self.dimension, self.network.dtype)
+        variables = self.network.init({"params": params_key, "frequencies": frequency_key}, x)
+        return variables["params"], variables.get("fixed", {})
+
+    def value(self, theta: Tree, fixed: Tree, x: Array) -> Array:
+        """u_θ(x) for one point `x` of shape (d,); returns shape ()."""
+        net = self.network.apply({"params": theta, "fixed": fixed}, x)
+        return net if self.factor is None else self.factor(x) * net
+
+    def jet(self, theta: Tree, fixed: Tree, x: Array, metric: Array | None = None) -> Jet:
+        """(u, ∇u, tr(A∇²u)) of u_θ at one point `x` (d,) for the metric A (None: the Laplacian)."""
+        net = self.network.apply({"params": theta, "fixed": fixed}, jets.seed(x, metric))
+        return net if self.factor is None else jets.product(jets.from_function(self.factor, x, metric), net)
+
+
+def mlp(widths: tuple[int, ...] = (64,) * 8, activation: str = "tanh", dtype=jnp.float32) -> MLP:
+    """Validated :class:`MLP`; the defaults are the paper's (8 hidden layers of 64, tanh)."""
+    return MLP(_widths(widths), _activation(activation), dtype)
+
+
+def multiscale_fourier(
+    scales: tuple[float, ...],
+    widths: tuple[int, ...] = (128, 128),
+    frequencies: int = 64,
+    activation: str = "tanh",
+    dtype=jnp.float32,
+) -> MultiscaleFourier:
+    """Validated :class:`MultiscaleFourier`; the defaults are the paper's, with `scales` = (1, 1/ε) up to the caller."""
+    scales = tuple(float(s) for s in scales)
+    if not scales or min(scales) <= 0:
+        raise InputError("scales", "one or more numbers > 0", scales, "the paper uses (1, 1/eps)")
+    if frequencies < 1:
+        raise InputError("frequencies", "an integer >= 1", frequencies, "64 makes 128 features a scale")
+    return MultiscaleFourier(_widths(widths), scales, int(frequencies), _activation(activation), dtype)
+
+
+def _widths(widths) -> tuple[int, ...]:
+    widths = tuple(int(w) for w in widths)
+    if not widths or min(widths) < 1:
+        raise InputError("widths", "a non-empty tuple of positive integers", widths, "for example (128, 128)")
+    return widths
+
+
+def _activation(name: str) -> str:
+    if name not in ACTIVATIONS:
+        raise InputError("activation", f"one of {sorted(ACTIVATIONS)}", repr(name), "choose one of these")
+    return name

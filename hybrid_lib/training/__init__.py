@@ -1,0 +1,24 @@
+"""Training: residual blocks, loss balancing, optimisers, Algorithm 3.1 as one loop, checkpoints (paper section 3)."""
+
+from hybrid_lib.training.balancing import balance, gradient_norms
+from hybrid_lib.training.checkpoint import restore, save, write_atomically
+from hybrid_lib.training.loop import FitResult, LoopOptions, Program, fit, program
+from hybrid_lib.training.objectives import (
+    CoarseModel,
+    Objective,
+    Terms,
+    boundary_block,
+    evaluate_fields,
+    loss,
+    pde_block,
+    residuals,
+    terms,
+)
+from hybrid_lib.training.optimisers import adam
+from hybrid_lib.training.state import STATUS, Member, TrainState, init_member, init_state, member, stack
+
+__all__ = [
+    "STATUS", "CoarseModel", "FitResult", "LoopOptions", "Member", "Objective", "Program", "Terms", "TrainState",
+    "adam", "balance", "boundary_block", "evaluate_fields", "fit", "gradient_norms", "init_member", "init_state",
+    "loss", "member", "pde_block", "program", "residuals", "restore", "save", "stack", "terms", "write_atomically",
+]

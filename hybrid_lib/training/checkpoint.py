@@ -1,0 +1,134 @@
+r"""Checkpoints: one file that is replaced atomically and restores a run bit for bit.
+
+The file is an ``.npz`` of the state's leaves in tree order, the history so far and a JSON header with each leaf's path,
+shape and dtype and the fingerprint of the configuration. A kill at any moment leaves either the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.training.loop import FitResult
+from hybrid_lib.training.state import TrainState
+
+Tree = Any
+FORMAT = 1
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that a reader, or a kill, sees the old file or the new one and nothing between."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def save(path: Path, result: FitResult, fingerprint: str) -> None:
+    """Save a run's state, history, evaluations and seconds to `path`, atomically.
+
+    Parameters
+    ----------
+    path : Path
+        The file, by custom ``checkpoint/state.npz`` in a run directory.
+    result : FitResult
+    fingerprint : str
+        Of the configuration; :func:`restore` refuses another one.
+    """
+    leaves = _leaves(result.state)
+    header = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "leaves": [[name, list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves],
+        "seconds": result.seconds,
+        "finished": result.finished,
+    }
+    arrays = {f"leaf{index}": leaf for index, (_, leaf) in enumerate(leaves)}
+    arrays |= {f"history:{name}": column for name, column in result.history.items()}
+    arrays |= {f"evaluations:{name}": column for name, column in result.evaluations.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, header=np.asarray(json.dumps(header)), **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def restore(path: Path, like: TrainState, fingerprint: str) -> FitResult:
+    """Read what :func:`save` wrote.
+
+    Parameters
+    ----------
+    path : Path
+    like : TrainState
+        A state of the same structure, for instance the initial one.
+    fingerprint : str
+        Of the configuration at hand.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, or belongs to another configuration or structure.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError("checkpoint", "an existing file", path, "start without --resume")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = {name: file[name] for name in file.files}
+        header = json.loads(str(content.pop("header")))
+    except (ValueError, OSError, KeyError, EOFError) as error:
+        raise InputError("checkpoint", "a file written by this library", path, f"choose another --out ({error})") from error
+    if header.get("format") != FORMAT:
+        raise InputError("checkpoint format", FORMAT, header.get("format"), "run again from the start in another --out")
+    if header["fingerprint"] != fingerprint:
+        raise InputError(
+            "checkpoint", f"the configuration it was written with ({header['fingerprint']})", fingerprint,
+            "resume with the same options, or choose another --out",
+        )
+    expected = [[name, list(leaf.shape), str(leaf.dtype)] for name, leaf in _leaves(like)]
+    if header["leaves"] != expected:
+        different = next((a for a in header["leaves"] if a not in expected), "another number of arrays")
+        raise InputError("checkpoint", "the arrays of this state", different, "resume with the same library version")
+    old, structure = jax.tree.flatten(like)
+    leaves = [_array(content[f"leaf{index}"], leaf) for index, leaf in enumerate(old)]
+    return FitResult(
+        state=jax.tree.unflatten(structure, leaves),
+        history={k.split(":", 1)[1]: v for k, v in content.items() if k.startswith("history:")},
+        evaluations={k.split(":", 1)[1]: v for k, v in content.items() if k.startswith("evaluations:")},
+        seconds=float(header["seconds"]),
+        compile_seconds=0.0,
+        finished=bool(header["finished"]),
+    )
+
+
+def _leaves(state: TrainState) -> list[tuple[str, np.ndarray]]:
+    paths, _ = jax.tree_util.tree_flatten_with_path(state)
+    return [(jax.tree_util.keystr(path), _numpy(leaf)) for path, leaf in paths]
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _numpy(leaf: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _array(stored: np.ndarray, like: Any) -> jax.Array:
+    if _is_key(like):
+        return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(like))
+    return jnp.asarray(stored, like.dtype)

@@ -1,0 +1,334 @@
+r"""Algorithm 3.1 as the one training loop, for one seed or an ensemble, for every objective and every first-order optimiser.
+
+An iteration, in this order: every `gate_every` steps compare K̂[u_θ] with the K̂ of the coarse data and refresh state and
+adjoint operator if it moved by more than `gate_tolerance`; every `balance_every` steps renew the weights; gradient by AD
+(which contains the adjoint part, see :mod:`hybrid_lib.multiscale.coarse`); optimiser step. Many iterations run as one
+compiled program with a *dynamic* end, so that ten steps equal five, a restore and five bit for bit: the length of a slice
+is not compiled in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.training.balancing import balance, gradient_norms
+from hybrid_lib.training.objectives import Objective, loss
+from hybrid_lib.training.state import CONVERGED, DIVERGED, RUNNING, Best, Member, TrainState
+
+Tree = Any
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """Options of Algorithm 3.1; the defaults are the paper's.
+
+    Attributes
+    ----------
+    tolerance : float
+        Stop a seed when 𝔍(θ) ≤ tolerance; 0 never does.
+    gate_every : int
+        T_K: steps between two tests of the gate.
+    gate_tolerance : float
+        The coarse data are refreshed when |K̂ − K̂_stored| exceeds this.
+    balance_every : int
+        Steps between two updates of the weights; 0 keeps them.
+    balance_momentum : float
+        Share of the old weight in the moving average.
+    record_every : int
+        Steps between two rows of the history.
+    """
+
+    tolerance: float = 0.0
+    gate_every: int = 100
+    gate_tolerance: float = 1e-2
+    balance_every: int = 100
+    balance_momentum: float = 0.9
+    record_every: int = 10
+
+
+class Program(NamedTuple):
+    """The compiled slice of training: `advance` (state, data, end) -> (state, rows), and what it was made of."""
+
+    advance: Callable[[TrainState, Tree, Array], tuple[TrainState, dict[str, Array]]]
+    options: LoopOptions
+    capacity: int
+
+
+def iteration(
+    objective: Objective, optimiser: optax.GradientTransformation, options: LoopOptions
+) -> Callable[[Array, Member, Tree], tuple[Member, dict[str, Array]]]:
+    """One iteration of Algorithm 3.1 for one seed: (step, member, data) -> (member, row of the history)."""
+    names = tuple(objective.blocks)
+
+    def gate(member: Member, data: Tree) -> Tree:
+        model = objective.coarse
+        K_hat = model.upscale(objective.fields(member.params, data), data)
+        moved = model.distance(member.coarse, K_hat) > options.gate_tolerance
+        return lax.cond(
+            moved & model.usable(K_hat), lambda: model.refresh(K_hat), lambda: member.coarse
+        )
+
+    def rebalance(member: Member, data: Tree) -> dict[str, Array]:
+        norms = gradient_norms(objective, member.params, data, member.coarse)
+        return balance(member.weights, norms, options.balance_momentum)
+
+    def step_member(step: Array, member: Member, data: Tree) -> tuple[Member, dict[str, Array]]:
+        if objective.coarse is not None:
+            due = step % options.gate_every == 0
+            coarse = lax.cond(due, lambda: gate(member, data), lambda: member.coarse)
+            member = member._replace(coarse=coarse)
+        if options.balance_every and len(names) > 1:
+            due = step % options.balance_every == 0
+            weights = lax.cond(due, lambda: rebalance(member, data), lambda: member.weights)
+            member = member._replace(weights=weights)
+
+        (total, terms), gradient = jax.value_and_grad(
+            lambda theta: loss(objective, theta, member.weights, data, member.coarse), has_aux=True
+        )(member.params)
+        updates, opt_state = optimiser.update(gradient, member.opt_state, member.params)
+        params = optax.apply_updates(member.params, updates)
+
+        values = jnp.stack([terms.parts[name] for name in names])
+        finite = jnp.isfinite(total) & _finite(params)
+        cause = jnp.where(jnp.all(jnp.isfinite(values)), len(names), jnp.argmin(jnp.isfinite(values)))
+        converged = finite & (total <= options.tolerance)
+        status = jnp.where(finite, jnp.where(converged, CONVERGED, RUNNING), DIVERGED).astype(jnp.int32)
+        moves = (member.status == RUNNING) & (status == RUNNING)
+        ran = member.status == RUNNING
+        better = ran & finite & (values[0] < member.best.value)
+        best = _select(better, Best(values[0], step, member.params), member.best)
+        advanced = member._replace(
+            params=_select(moves, params, member.params),
+            opt_state=_select(moves, opt_state, member.opt_state),
+            best=best,
+            status=jnp.where(ran, status, member.status),
+            cause=jnp.where(ran & ~finite, cause.astype(jnp.int32), member.cause),
+        )
+        row = {f"loss/{name}": terms.parts[name] for name in names}
+        row |= {f"weight/{name}": member.weights[name] for name in names}
+        if terms.upscaled is not None:
+            row["upscaled"] = terms.upscaled
+        return advanced, row
+
+    return step_member
+
+
+def program(
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    options: LoopOptions,
+    seeds: int,
+    capacity: int = 1000,
+) -> Program:
+    """Compile-ready training slice for an ensemble of `seeds` members as one vmapped program.
+
+    Parameters
+    ----------
+    objective : Objective
+    optimiser : optax.GradientTransformation
+    options : LoopOptions
+    seeds : int
+        S, the length of the leading axis of the members and of `data`.
+    capacity : int
+        Rows of history one call can return, hence at most ``capacity * record_every`` steps a call.
+
+    Returns
+    -------
+    Program
+        Its `advance(state, data, end)` runs up to step `end` or until no member runs any more.
+
+    Raises
+    ------
+    InputError
+        If an interval is not positive.
+    """
+    for name in ("gate_every", "record_every"):
+        if getattr(options, name) < 1:
+            raise InputError(name, "an integer >= 1", getattr(options, name), "count in training steps")
+    single = iteration(objective, optimiser, options)
+    if seeds == 1:  # without the batch axis the matrix products keep their fastest form
+        def mapped(step, members, data):
+            out = single(step, *jax.tree.map(lambda leaf: leaf[0], (members, data)))
+            return jax.tree.map(lambda leaf: leaf[None], out)
+    else:
+        mapped = jax.vmap(single, in_axes=(None, 0, 0))
+
+    @jax.jit
+    def advance(state: TrainState, data: Tree, end: Array) -> tuple[TrainState, dict[str, Array]]:
+        shapes = jax.eval_shape(mapped, state.step, state.members, data)[1]
+        rows = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan, s.dtype), shapes)
+        first = -(-state.step // options.record_every)  # index of the first row of this slice
+
+        def running(carry):
+            state, _ = carry
+            return (state.step < end) & jnp.any(state.members.status == RUNNING)
+
+        def body(carry):
+            state, rows = carry
+            members, row = mapped(state.step, state.members, data)
+            index = state.step // options.record_every - first
+            keep = state.step % options.record_every == 0
+            slot = jnp.where(keep, index, capacity)  # a slot out of bounds is dropped
+            rows = jax.tree.map(lambda all_, new: all_.at[slot].set(new, mode="drop"), rows, row)
+            return TrainState(state.step + 1, state.key, members), rows
+
+        return lax.while_loop(running, body, (state, rows))
+
+    return Program(advance, options, capacity)
+
+
+class FitResult(NamedTuple):
+    """Outcome of :func:`fit`.
+
+    Attributes
+    ----------
+    state : TrainState
+    history : dict of str to ndarray
+        Rows every `record_every` steps: ``step`` (R,), ``loss/…``, ``weight/…``, ``upscaled`` (R, S, …).
+    evaluations : dict of str to ndarray
+        ``step`` (E,) and what `evaluate` returned, (E, S).
+    seconds : float
+        Wall time of training and evaluation, all slices together, compilation apart.
+    compile_seconds : float
+        Of this call.
+    finished : bool
+        False when the time limit came first.
+    """
+
+    state: TrainState
+    history: dict[str, np.ndarray]
+    evaluations: dict[str, np.ndarray]
+    seconds: float
+    compile_seconds: float
+    finished: bool
+
+
+Callback = Callable[[FitResult], None]
+
+
+def fit(
+    program: Program,
+    state: TrainState,
+    data: Tree,
+    steps: int,
+    *,
+    evaluate: Callable[[Tree, Tree], dict[str, Array]] | None = None,
+    report_every: int = 1000,
+    callbacks: tuple[Callback, ...] = (),
+    time_limit: float | None = None,
+    resample: Callable[[int], Tree] | None = None,
+    resample_every: int = 0,
+    previous: FitResult | None = None,
+) -> FitResult:
+    """Train until `steps` iterations are done, every seed has stopped, or the time is up.
+
+    Parameters
+    ----------
+    program : Program
+    state : TrainState
+        Where to start; after a restore, where the run stood.
+    data : tree
+        The members' data, leading axis S.
+    steps : int
+        Total number of iterations, counted from step 0.
+    evaluate : callable (members' params, data) -> dict of (S,), optional
+        Errors of the current iterates, called every `report_every` steps and at both ends.
+    report_every : int
+        Steps between evaluations and callbacks; a multiple of ``record_every``.
+    callbacks : tuple of callable (FitResult) -> None
+        Progress, checkpoints; called after each slice with the result so far.
+    time_limit : float, optional
+        Seconds for this call; the loop stops before the slice that would exceed it.
+    resample : callable (step) -> data, optional
+        New data for the slice that starts at `step`, a pure function of it; every `resample_every` steps.
+    previous : FitResult, optional
+        The result this one continues; its history, evaluations and seconds are carried on.
+
+    Returns
+    -------
+    FitResult
+    """
+    called = time.perf_counter()
+    history = _Table(previous.history if previous else None)
+    evaluations = _Table(previous.evaluations if previous else None)
+    every = program.options.record_every
+    report_every = min(report_every, program.capacity * every)
+
+    advance = program.advance.lower(state, data, jnp.asarray(0, jnp.int32)).compile()
+    if hasattr(evaluate, "lower"):
+        evaluate = evaluate.lower(state.members.params, data).compile()
+    compile_seconds = time.perf_counter() - called
+
+    before = previous.seconds if previous else 0.0
+    clock = time.perf_counter()
+
+    def result(finished: bool) -> FitResult:
+        seconds = before + time.perf_counter() - clock
+        return FitResult(state, history.columns(), evaluations.columns(), seconds, compile_seconds, finished)
+
+    def measure(step: int) -> None:
+        if evaluate is not None and evaluations.last("step") != step:
+            values = {name: np.asarray(v)[None] for name, v in evaluate(state.members.params, data).items()}
+            evaluations.append({"step": np.asarray([step])} | values)
+
+    step = int(state.step)
+    resampling = resample is not None and resample_every > 0
+    if resampling:
+        data = resample(step - step % resample_every)
+    slowest = 0.0
+    while step < steps and np.any(np.asarray(state.members.status) == RUNNING):
+        if time_limit is not None and time.perf_counter() - called + slowest > time_limit:
+            return result(False)
+        began = time.perf_counter()
+        if step % report_every == 0:
+            measure(step)
+        stop = min(steps, (step // report_every + 1) * report_every)
+        if resampling:
+            stop = min(stop, (step // resample_every + 1) * resample_every)
+            data = resample(step) if step % resample_every == 0 else data
+        state, rows = jax.block_until_ready(advance(state, data, jnp.asarray(stop, jnp.int32)))
+        at = np.arange(-(-step // every) * every, int(state.step), every)
+        history.append({"step": at} | {name: np.asarray(v)[: len(at)] for name, v in rows.items()})
+        step = int(state.step)
+        slowest = max(slowest, time.perf_counter() - began)
+        for callback in callbacks:
+            callback(result(False))
+    measure(step)
+    return result(True)
+
+
+class _Table:
+    """Columns that grow by rows; joined only when read."""
+
+    def __init__(self, start: dict[str, np.ndarray] | None):
+        self._parts = [dict(start)] if start else []
+
+    def append(self, rows: dict[str, np.ndarray]) -> None:
+        self._parts.append(rows)
+
+    def last(self, name: str):
+        return self._parts[-1][name][-1] if self._parts and len(self._parts[-1][name]) else None
+
+    def columns(self) -> dict[str, np.ndarray]:
+        if len(self._parts) > 1:
+            names = self._parts[0]
+            self._parts = [{name: np.concatenate([p[name] for p in self._parts]) for name in names}]
+        return dict(self._parts[0]) if self._parts else {}
+
+
+def _finite(tree: Tree) -> Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _select(condition: Array, new: Tree, old: Tree) -> Tree:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)

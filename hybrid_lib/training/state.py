@@ -1,0 +1,106 @@
+r"""The state of a training run: all that is needed to continue it (decision 5 of the design)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from hybrid_lib.training.objectives import Objective
+
+Tree = Any
+RUNNING, CONVERGED, DIVERGED = 0, 1, 2
+STATUS = {RUNNING: "running", CONVERGED: "converged", DIVERGED: "diverged"}
+
+
+class Best(NamedTuple):
+    """The iterate with the smallest PDE term so far."""
+
+    value: Array
+    step: Array
+    params: Tree
+
+
+class Member(NamedTuple):
+    """One seed's share of the state; in an ensemble every array has a leading axis of length S.
+
+    Attributes
+    ----------
+    params : tree
+        θ.
+    opt_state : tree
+        The optimiser's.
+    weights : dict of str to ()
+        Weights of the residual blocks.
+    coarse : tree
+        Coarse data at the last refresh, () without a coarse model.
+    best : Best
+    status : () int32
+        RUNNING, CONVERGED or DIVERGED; only a running member moves.
+    cause : () int32
+        For a diverged member the position of the first non-finite block, the number of blocks for a gradient; else −1.
+    """
+
+    params: Tree
+    opt_state: Tree
+    weights: dict[str, Array]
+    coarse: Tree
+    best: Best
+    status: Array
+    cause: Array
+
+
+class TrainState(NamedTuple):
+    """Step counter, shared by all seeds, random key of the run, and the members stacked along a seed axis."""
+
+    step: Array
+    key: Array
+    members: Member
+
+
+def init_member(
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    params: Tree,
+    data: Tree,
+    weights: dict[str, float],
+) -> Member:
+    """State of one seed before its first step; `params` may come from another run (transfer).
+
+    The coarse data start from K̂[u_θ] where that is usable, otherwise from K̂[0], the mean of the conductivity.
+    """
+    dtype = jax.tree.leaves(params)[0].dtype
+    coarse: Tree = ()
+    if objective.coarse is not None:
+        model = objective.coarse
+        fields = objective.fields(params, data)
+        zero = objective.fields(jax.tree.map(jnp.zeros_like, params), data)
+        K_hat, K_zero = model.upscale(fields, data), model.upscale(zero, data)
+        coarse = model.refresh(jnp.where(model.usable(K_hat), K_hat, K_zero))
+    return Member(
+        params=params,
+        opt_state=optimiser.init(params),
+        weights={name: jnp.asarray(weights.get(name, 1.0), dtype) for name in objective.blocks},
+        coarse=coarse,
+        best=Best(jnp.asarray(jnp.inf, dtype), jnp.asarray(0, jnp.int32), params),
+        status=jnp.asarray(RUNNING, jnp.int32),
+        cause=jnp.asarray(-1, jnp.int32),
+    )
+
+
+def stack(members: list[Tree]) -> Tree:
+    """Stack equal trees along a new leading seed axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+
+
+def member(tree: Tree, index: int) -> Tree:
+    """The share of seed number `index` of a stacked tree."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def init_state(members: list[Member], key: Array) -> TrainState:
+    """Ensemble state at step 0."""
+    return TrainState(jnp.asarray(0, jnp.int32), key, stack(members))

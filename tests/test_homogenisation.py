@@ -1,0 +1,92 @@
+"""Cell problems against closed forms: constants, layers, the harmonic mean, the tabulated two-dimensional value."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hybrid_lib import fem
+from hybrid_lib.errors import InputError
+from hybrid_lib.multiscale.homogenisation import (
+    cell_problem,
+    harmonic_mean,
+    homogenised_tensor,
+    layered_tensor,
+)
+
+PI = np.pi
+
+
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_constant_tensor_has_no_corrector(dimension):
+    K = jnp.array([[2.0, 0.5], [0.5, 1.0]])[:dimension, :dimension]
+    solution = cell_problem(lambda x: K, dimension, 6)
+    np.testing.assert_allclose(solution.tensor, K, atol=1e-13)
+    np.testing.assert_allclose(solution.correctors, 0, atol=1e-13)
+
+
+def test_layers_are_exact():
+    for direction in (0, 1):
+        solution = cell_problem(lambda x, i=direction: jnp.where(x[i] < 0.25, 1.0, 3.0), 2, 8)
+        expected = layered_tensor([1.0, 3.0], [0.25, 0.75], direction)
+        np.testing.assert_allclose(solution.tensor, expected, atol=1e-12)
+
+
+def test_one_dimension_is_the_harmonic_mean():
+    def K(x):
+        return 2 + jnp.sin(2 * PI * x[0])
+
+    assert harmonic_mean(K) == pytest.approx(np.sqrt(3), abs=1e-13)
+    assert homogenised_tensor(K, 1, 64)[0, 0] == pytest.approx(np.sqrt(3), abs=1e-6)
+    errors = [homogenised_tensor(K, 1, n, richardson=False)[0, 0] - np.sqrt(3) for n in (16, 32, 64)]
+    assert min(errors) > 0  # from above
+    assert abs(np.log2(errors[1] / errors[2]) - 2) < 0.1
+
+
+def test_paper_medium():
+    """K* = 2.82229 for 3 + sin(2 pi y_1) + sin(2 pi y_2), known to five decimals from two references."""
+
+    def K(x):
+        return 3 + jnp.sin(2 * PI * x[0] / 0.1) + jnp.sin(2 * PI * x[1] / 0.1)
+
+    tensor = homogenised_tensor(K, 2, 32, period=0.1)
+    np.testing.assert_allclose(np.diag(tensor), 2.82229, atol=1e-5)
+    np.testing.assert_allclose(
+        tensor[0, 1], 0, atol=1e-4
+    )  # the mesh is not symmetric in the axes' reflections
+    # Richardson agrees with a fine plain solve
+    np.testing.assert_allclose(homogenised_tensor(K, 2, 96, period=0.1, richardson=False), tensor, atol=2e-3)
+
+
+def test_correctors_are_periodic_and_mean_free():
+    solution = cell_problem(lambda x: 2 + jnp.sin(2 * PI * (x[0] + x[1])), 2, 10)
+    grid = solution.correctors.reshape(2, 11, 11)
+    np.testing.assert_allclose(grid[:, 0], grid[:, -1], atol=1e-14)
+    np.testing.assert_allclose(grid[:, :, 0], grid[:, :, -1], atol=1e-14)
+    np.testing.assert_allclose(solution.correctors @ fem.load(solution.mesh, 1.0), 0, atol=1e-14)
+
+
+def test_bounds_and_rotation():
+    """Harmonic mean <= K* <= arithmetic mean, and layers at 45 degrees have the rotated tensor."""
+    tensor = homogenised_tensor(lambda x: 2 + jnp.sin(2 * PI * (x[0] + x[1])), 2, 24)
+    normal = np.array([1.0, 1.0]) / np.sqrt(2)
+    expected = 2 * np.eye(2) + (np.sqrt(3) - 2) * np.outer(normal, normal)
+    np.testing.assert_allclose(tensor, expected, atol=1e-3)
+    eigenvalues = np.linalg.eigvalsh(tensor)
+    assert np.sqrt(3) - 1e-3 < eigenvalues[0] < eigenvalues[1] < 2 + 1e-3
+
+
+def test_errors():
+    with pytest.raises(InputError, match="dimension: expected 1 or 2; received 3"):
+        cell_problem(lambda x: 1.0, 3, 4)
+    with pytest.raises(InputError, match="n: expected an integer >= 2"):
+        cell_problem(lambda x: 1.0, 1, 1)
+    with pytest.raises(InputError, match="period: expected a number > 0; received None"):
+        cell_problem(lambda x: 1.0, 1, 4, period=None)
+    with pytest.raises(InputError, match="conductivity: expected a positive number"):
+        harmonic_mean(lambda x: x[0] - 0.5)
+    with pytest.raises(InputError, match="values: expected positive conductivities"):
+        layered_tensor([1.0, -1.0])
+    with pytest.raises(InputError, match="fractions: expected 2 shares that sum to 1"):
+        layered_tensor([1.0, 2.0], [0.5, 0.6])
+    with pytest.raises(InputError, match="direction: expected an axis below 2"):
+        layered_tensor([1.0, 2.0], direction=2)
