@@ -6,7 +6,7 @@ from hybrid_lib.fem import Mesh, from_simplices, interval, lshape, unit_square
 
 
 def scrambled(mesh: Mesh, seed: int = 0, shift: float = 0.15) -> Mesh:
-    """The same domain with inner nodes moved, nodes and cells renumbered, and cells started at another vertex."""
+    """The same domain with inner nodes moved, nodes and cells renumbered, cells begun at another vertex."""
     random = np.random.default_rng(seed)
     n, d = mesh.points.shape
     points, step = mesh.points.copy(), mesh.h / np.sqrt(d)

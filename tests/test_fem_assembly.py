@@ -54,7 +54,7 @@ def quadratic_tensor(x):
     return jnp.array([[3.0 + x[0] ** 2, mixed], [mixed, 2.0 + x[1]]])
 
 
-# ------------------------------------------------------------------------------------------------------------ quadrature
+# ------------------------------------------------------------------------------------------------ quadrature
 
 
 @pytest.mark.parametrize("order", range(13))
@@ -79,7 +79,9 @@ def test_quadrature_points_lie_in_their_cells():
     assert points.shape == (len(mesh.cells), 7, 2)
     np.testing.assert_allclose(weights.sum(axis=1), mesh.volumes, rtol=1e-14)
     np.testing.assert_allclose(
-        np.einsum("mq,mqa->ma", weights, points), mesh.volumes[:, None] * mesh.points[mesh.cells].mean(axis=1), atol=1e-14
+        np.einsum("mq,mqa->ma", weights, points),
+        mesh.volumes[:, None] * mesh.points[mesh.cells].mean(axis=1),
+        atol=1e-14,
     )
 
 
@@ -129,7 +131,7 @@ def test_evaluation_names_the_point_of_a_bad_value():
     )
 
 
-# -------------------------------------------------------------------------------------------------------------- identities
+# ------------------------------------------------------------------------------------------------ identities
 
 
 @each_mesh
@@ -139,7 +141,9 @@ def test_pattern_places_every_entry(mesh):
     rows = np.repeat(np.arange(n), np.diff(found.indptr))
     width = mesh.dimension + 1
     np.testing.assert_array_equal(rows[found.slots], np.repeat(mesh.cells[:, :, None], width, axis=2))
-    np.testing.assert_array_equal(found.indices[found.slots], np.repeat(mesh.cells[:, None, :], width, axis=1))
+    np.testing.assert_array_equal(
+        found.indices[found.slots], np.repeat(mesh.cells[:, None, :], width, axis=1)
+    )
     key = rows.astype(np.int64) * n + found.indices
     assert (np.diff(key) > 0).all()  # sorted, no entry twice
 
@@ -239,14 +243,20 @@ def test_assembly_is_fast():
     assert time.perf_counter() - start < 3.0
 
 
-# ------------------------------------------------------------------------------------------------------ against scikit-fem
+# ---------------------------------------------------------------------------------------- against scikit-fem
 
 
 def skfem_basis(mesh, order):
     if mesh.dimension == 1:
-        twin, element = skfem.MeshLine1(mesh.points.T.copy(), mesh.cells.T.astype(np.int64)), skfem.ElementLineP1()
+        twin, element = (
+            skfem.MeshLine1(mesh.points.T.copy(), mesh.cells.T.astype(np.int64)),
+            skfem.ElementLineP1(),
+        )
     else:
-        twin, element = skfem.MeshTri1(mesh.points.T.copy(), mesh.cells.T.astype(np.int64)), skfem.ElementTriP1()
+        twin, element = (
+            skfem.MeshTri1(mesh.points.T.copy(), mesh.cells.T.astype(np.int64)),
+            skfem.ElementTriP1(),
+        )
     return skfem.Basis(twin, element, intorder=order)
 
 
@@ -264,7 +274,9 @@ def test_stiffness_of_a_tensor_a_cell_equals_scikit_fem(mesh):
         return np.einsum("mab,bmq,amq->mq", K, grad(u), grad(v))
 
     expected = form.assemble(skfem_basis(mesh, 1)).toarray()
-    np.testing.assert_allclose(stiffness(mesh, K).toarray(), expected, rtol=0, atol=1e-12 * abs(expected).max())
+    np.testing.assert_allclose(
+        stiffness(mesh, K).toarray(), expected, rtol=0, atol=1e-12 * abs(expected).max()
+    )
 
 
 @each_mesh
@@ -284,7 +296,9 @@ def test_stiffness_and_mass_equal_scikit_fem(mesh):
     basis = skfem_basis(mesh, 2)
     laplace = skfem.BilinearForm(lambda u, v, w: dot(grad(u), grad(v))).assemble(basis).toarray()
     product = skfem.BilinearForm(lambda u, v, w: u * v).assemble(basis).toarray()
-    np.testing.assert_allclose(stiffness(mesh, 1.0).toarray(), laplace, rtol=0, atol=1e-12 * abs(laplace).max())
+    np.testing.assert_allclose(
+        stiffness(mesh, 1.0).toarray(), laplace, rtol=0, atol=1e-12 * abs(laplace).max()
+    )
     np.testing.assert_allclose(mass(mesh).toarray(), product, rtol=0, atol=1e-13)
 
 
@@ -294,10 +308,12 @@ def test_load_of_a_cubic_equals_scikit_fem(mesh):
         return 1.0 + x[0] ** 3 - 2.0 * x[0] * x[-1]
 
     form = skfem.LinearForm(lambda v, w: (1.0 + w.x[0] ** 3 - 2.0 * w.x[0] * w.x[-1]) * v)
-    np.testing.assert_allclose(load(mesh, cubic, order=4), form.assemble(skfem_basis(mesh, 4)), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        load(mesh, cubic, order=4), form.assemble(skfem_basis(mesh, 4)), rtol=0, atol=1e-12
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------------- norms
+# ----------------------------------------------------------------------------------------------------- norms
 
 
 @each_mesh
@@ -342,7 +358,7 @@ def test_errors_accept_values_at_quadrature_points():
     assert l2_error(mesh, zero, exact) ** 2 == pytest.approx((weights * exact**2).sum(), rel=1e-13)
 
 
-# ------------------------------------------------------------------------------------------------------------------ errors
+# ---------------------------------------------------------------------------------------------------- errors
 
 
 def raises(call):
@@ -372,7 +388,9 @@ def test_coefficient_errors_name_the_cell():
     )
     K[5] = np.nan
     assert raises(lambda: stiffness(mesh, K)).startswith("K in cell 5: expected a finite symmetric tensor; ")
-    assert raises(lambda: stiffness(mesh, np.nan)).startswith("K in cell 0: expected a finite positive definite value")
+    assert raises(lambda: stiffness(mesh, np.nan)).startswith(
+        "K in cell 0: expected a finite positive definite value"
+    )
     # positive in the mean of cell 0, but not everywhere
     assert raises(lambda: stiffness(interval(1), lambda x: x[0] - 0.3, order=5)).startswith("K in cell 0: ")
     assert raises(lambda: stiffness(mesh, lambda x: x[0] - 0.6)).endswith("; correct the function")
@@ -393,7 +411,10 @@ def test_shape_errors_say_what_fits():
         "f: expected a function of one point with values of shape (); received values of shape (2,); "
         "return that shape from the function"
     )
-    assert raises(lambda: load(mesh, np.inf)) == "f: expected finite values; received nan or inf; correct the array"
+    assert (
+        raises(lambda: load(mesh, np.inf))
+        == "f: expected finite values; received nan or inf; correct the array"
+    )
     assert raises(lambda: flux_load(mesh, 1.0, [1.0])) == (
         "direction: expected a vector of shape (2,); received shape (1,); pass one component an axis"
     )

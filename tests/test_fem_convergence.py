@@ -103,7 +103,9 @@ def test_a_finer_mesh_serves_as_reference():
     """The error against a twice refined solution is close to the true one."""
     mesh = unit_square(8)
     fine = refine(refine(refine(mesh)))
-    coarse, reference = (solve_diffusion(each, scalar, source_of(scalar, wave), boundary=wave) for each in (mesh, fine))
+    coarse, reference = (
+        solve_diffusion(each, scalar, source_of(scalar, wave), boundary=wave) for each in (mesh, fine)
+    )
     points, _ = quadrature_points(mesh, 4)
     exact = interpolate(fine, reference, points.reshape(-1, 2)).reshape(points.shape[:2])
     assert l2_error(mesh, coarse, exact) == pytest.approx(l2_error(mesh, coarse, wave), rel=0.05)
@@ -112,8 +114,8 @@ def test_a_finer_mesh_serves_as_reference():
 def test_the_paper_s_medium_in_two_dimensions():
     """Norms of the solution of (4.11) at ε = 0.1 known to four digits from two independent references.
 
-    ‖u‖ = 0.01022, |u|_{H1} = 0.2616, max u = 0.0389. At n = 160 the P1 errors are 7e-3 in L² and 0.13 in H¹, relative;
-    the H¹ seminorm is too small by half the square of the latter, and is corrected for it.
+    ‖u‖ = 0.01022, |u|_{H1} = 0.2616, max u = 0.0389. At n = 160 the P1 errors are 7e-3 in L² and 0.13 in H¹,
+    relative; the H¹ seminorm is too small by half the square of the latter, and is corrected for it.
     """
     eps = 0.1
 

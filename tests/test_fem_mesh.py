@@ -51,7 +51,9 @@ def test_interval_nodes_end_exactly():
     assert mesh.h == pytest.approx(0.6 / 7)
 
 
-@pytest.mark.parametrize(("mesh", "name", "cells"), [(unit_square(5), "square", 50), (lshape(4), "lshape", 96)])
+@pytest.mark.parametrize(
+    ("mesh", "name", "cells"), [(unit_square(5), "square", 50), (lshape(4), "lshape", 96)]
+)
 def test_plane_boundary_is_the_geometric_one(mesh, name, cells):
     expected = np.flatnonzero(on_boundary(mesh.points, name))
     np.testing.assert_array_equal(mesh.boundary_nodes, expected)
@@ -64,7 +66,11 @@ def test_plane_boundary_is_the_geometric_one(mesh, name, cells):
 
 def test_dtypes_and_immutability():
     mesh = unit_square(2)
-    assert (mesh.points.dtype, mesh.cells.dtype, mesh.boundary_nodes.dtype) == (np.float64, np.int32, np.int32)
+    assert (mesh.points.dtype, mesh.cells.dtype, mesh.boundary_nodes.dtype) == (
+        np.float64,
+        np.int32,
+        np.int32,
+    )
     for array in (mesh.points, mesh.cells, mesh.boundary_nodes, mesh.volumes, mesh.basis_gradients):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
@@ -142,7 +148,9 @@ def test_from_simplices_names_what_is_wrong_and_the_remedy(points, cells, messag
 
 
 def test_ragged_rows_are_an_input_error():
-    with pytest.raises(InputError, match="mesh: expected arrays of points and cells; .*make all rows equally long"):
+    with pytest.raises(
+        InputError, match=r"mesh: expected arrays of points and cells; .*make all rows equally long"
+    ):
         from_simplices(TRIANGLE, [[0, 1, 2], [0, 1]])
 
 
@@ -157,11 +165,13 @@ def test_factories_refuse_bad_counts(make, n):
 
 
 def test_interval_refuses_exchanged_ends():
-    with pytest.raises(InputError, match=r"interval: expected finite ends a < b; received a = 1.0, b = 0.0; "):
+    with pytest.raises(
+        InputError, match=r"interval: expected finite ends a < b; received a = 1.0, b = 0.0; "
+    ):
         interval(3, 1.0, 0.0)
 
 
-# ------------------------------------------------------------------------------------------------------------ refinement
+# ------------------------------------------------------------------------------------------------ refinement
 
 
 @each_mesh
@@ -172,7 +182,9 @@ def test_refinement_is_nested_and_keeps_the_domain(mesh):
     assert fine.h == pytest.approx(mesh.h / 2)
     np.testing.assert_array_equal(fine.points[:n], mesh.points)
     family = fine.volumes.reshape(-1, 2**d)
-    np.testing.assert_allclose(family, np.broadcast_to(mesh.volumes[:, None] / 2**d, family.shape), rtol=1e-11)
+    np.testing.assert_allclose(
+        family, np.broadcast_to(mesh.volumes[:, None] / 2**d, family.shape), rtol=1e-11
+    )
     assert from_simplices(fine.points, fine.cells).boundary_nodes.tolist() == fine.boundary_nodes.tolist()
     coarse_values = np.sin(np.arange(n, dtype=float))
     once = interpolate(mesh, coarse_values, fine.points)
@@ -190,7 +202,7 @@ def test_refined_boundary_is_the_geometric_one(mesh, name):
     assert 3 * len(mesh.cells) == 2 * edges - len(mesh.boundary_nodes)
 
 
-# -------------------------------------------------------------------------------------------------------------- location
+# -------------------------------------------------------------------------------------------------- location
 
 unit = st.floats(0.0, 1.0, allow_subnormal=False)
 SCRAMBLED = scrambled(unit_square(9), 5)
@@ -204,7 +216,9 @@ def test_a_point_is_the_barycentric_mean_of_its_cell(points):
         cell, barycentric = locate(mesh, x)
         assert barycentric.min() >= 0
         np.testing.assert_allclose(barycentric.sum(axis=1), 1.0, rtol=1e-14)
-        np.testing.assert_allclose(np.einsum("ki,kia->ka", barycentric, mesh.points[mesh.cells[cell]]), x, atol=1e-12)
+        np.testing.assert_allclose(
+            np.einsum("ki,kia->ka", barycentric, mesh.points[mesh.cells[cell]]), x, atol=1e-12
+        )
 
 
 @settings(max_examples=60, deadline=None)
@@ -215,7 +229,9 @@ def test_the_notch_of_the_l_is_outside_and_the_rest_inside(x, y):
         with pytest.raises(InputError, match="point 0: expected a point in the mesh; received "):
             locate(BENT, point)
     elif not (x > 0 and y < 0):
-        assert interpolate(BENT, BENT.points @ [2.0, -3.0], point) == pytest.approx([2 * x - 3 * y], abs=1e-12)
+        assert interpolate(BENT, BENT.points @ [2.0, -3.0], point) == pytest.approx(
+            [2 * x - 3 * y], abs=1e-12
+        )
 
 
 @each_mesh
@@ -260,7 +276,8 @@ def test_no_points_are_fine():
 @pytest.mark.parametrize(
     ("mesh", "x", "message"),
     [
-        (interval(2), [0.5], "x: expected an array of points of shape (k, 1); received shape (1,); pass x[:, None]"),
+        (interval(2), [0.5], "x: expected an array of points of shape (k, 1); received shape (1,); "
+         "pass x[:, None]"),
         (unit_square(2), [0.5, 0.5], "x: expected an array of points of shape (k, 2); received shape (2,); "
          "pass points as rows"),
         (interval(2), [[np.inf]], "point 0: expected finite coordinates; received [inf]; remove it"),
@@ -273,7 +290,9 @@ def test_location_reads_the_shape_of_points(mesh, x, message):
 
 
 def test_interpolation_wants_a_value_a_node():
-    with pytest.raises(InputError, match=r"nodal: expected 9 values, one a node; received shape \(8,\); pass values"):
+    with pytest.raises(
+        InputError, match=r"nodal: expected 9 values, one a node; received shape \(8,\); pass values"
+    ):
         interpolate(unit_square(2), np.zeros(8), [[0.5, 0.5]])
 
 

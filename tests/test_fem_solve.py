@@ -26,7 +26,7 @@ from hybrid_lib.fem import (
 each_mesh = pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES.keys())
 
 
-# --------------------------------------------------------------------------------------------------------------- host side
+# ------------------------------------------------------------------------------------------------- host side
 
 
 @each_mesh
@@ -59,14 +59,16 @@ def test_lifting_equals_elimination_in_dense_arithmetic():
     right[nodes] = values
     expected = np.linalg.solve(full, right)
     np.testing.assert_allclose(solve_dirichlet(matrix, rhs, nodes, values), expected, atol=1e-11)
-    np.testing.assert_allclose(solve_dirichlet(matrix, rhs[:, 1], nodes, values[:, 1]), expected[:, 1], atol=1e-11)
+    np.testing.assert_allclose(
+        solve_dirichlet(matrix, rhs[:, 1], nodes, values[:, 1]), expected[:, 1], atol=1e-11
+    )
     right[nodes] = values[:, :1]
     same = solve_dirichlet(matrix, rhs, nodes, values[:, 0])  # the same values for both right-hand sides
     np.testing.assert_allclose(same, np.linalg.solve(full, right), atol=1e-11)
 
 
 def test_multigrid_equals_the_direct_solution():
-    mesh = unit_square(48)
+    mesh = unit_square(32)
     matrix = stiffness(mesh, lambda x: 3.0 + jnp.sin(20 * x[0]) + jnp.sin(20 * x[1]))
     rhs = np.column_stack([load(mesh, 1.0), load(mesh, lambda x: x[0])])
     direct, amg = (
@@ -85,7 +87,12 @@ def test_a_matrix_that_needs_no_fixed_node():
 
 def test_all_nodes_fixed_gives_the_values():
     mesh = interval(3)
-    assert solve_dirichlet(stiffness(mesh, 1.0), np.ones(4), [3, 1, 0, 2], [3.0, 1.0, 0.0, 2.0]).tolist() == [0, 1, 2, 3]
+    assert solve_dirichlet(stiffness(mesh, 1.0), np.ones(4), [3, 1, 0, 2], [3.0, 1.0, 0.0, 2.0]).tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 ON_SQUARE = unit_square(2)
@@ -105,10 +112,11 @@ MATRIX, ZERO = stiffness(ON_SQUARE, 1.0), np.zeros(9)
         (lambda: solve_dirichlet(MATRIX, ZERO, [0.5]),
          "nodes: expected a vector of node numbers; received dtype float64, shape (1,); pass integers"),
         (lambda: solve_dirichlet(MATRIX, ZERO, [0], [1.0, 2.0]),
-         "values: expected a number or 1 values, one a fixed node; received shape (2,); pass them in the order of nodes"),
+         "values: expected a number or 1 values, one a fixed node; received shape (2,); "
+         "pass them in the order of nodes"),
         (lambda: solve_dirichlet(MATRIX, ZERO, [0], np.nan),
          "values: expected finite values; received nan or inf; correct the data they come from"),
-        (lambda: solve_dirichlet(MATRIX, ZERO * np.inf if False else ZERO + np.inf, [0]),
+        (lambda: solve_dirichlet(MATRIX, ZERO + np.inf, [0]),
          "rhs: expected finite values; received nan or inf; correct the data they come from"),
         (lambda: solve_dirichlet(MATRIX, np.zeros(8), [0]),
          "rhs: expected shape (9,) or (9, k); received shape (8,); pass one value a node"),
@@ -127,15 +135,18 @@ def test_solver_errors(call, message):
     assert str(error.value) == message
 
 
-def test_multigrid_says_when_it_does_not_converge():
-    mesh = unit_square(30)
+def test_multigrid_says_when_it_does_not_converge(monkeypatch):
+    monkeypatch.setattr("hybrid_lib.fem.solve.AMG_ITERATIONS", 2)
+    mesh = unit_square(32)
     with pytest.raises(InputError) as error:
-        solve_dirichlet(stiffness(mesh, 1.0), load(mesh, 1.0), mesh.boundary_nodes, method="amg", tol=1e-300)
-    assert str(error.value).startswith("solve: expected a relative residual <= 1e-300 in 500 iterations; received ")
+        solve_dirichlet(stiffness(mesh, 1.0), load(mesh, 1.0), mesh.boundary_nodes, method="amg")
+    assert str(error.value).startswith(
+        "solve: expected a relative residual <= 1e-12 in 2 iterations; received "
+    )
     assert str(error.value).endswith('; use method="direct" or a larger tol')
 
 
-# ------------------------------------------------------------------------------------------------------------- device side
+# ----------------------------------------------------------------------------------------------- device side
 
 
 def definite(seed, n):
@@ -168,11 +179,11 @@ def test_dense_solve_equals_the_sparse_one():
 
 def test_jvp_against_finite_differences():
     A, b = definite(0, 7)
-    dA, db = symmetric_direction(1, 7), jnp.cos(jnp.arange(7.0))
-    x, dx = jax.jvp(linear_solve, (A, b), (dA, db))
-    np.testing.assert_allclose(dx, jnp.linalg.solve(A, db - dA @ x), atol=1e-13)
+    A_dot, b_dot = symmetric_direction(1, 7), jnp.cos(jnp.arange(7.0))
+    x, x_dot = jax.jvp(linear_solve, (A, b), (A_dot, b_dot))
+    np.testing.assert_allclose(x_dot, jnp.linalg.solve(A, b_dot - A_dot @ x), atol=1e-13)
     steps = 2.0 ** -np.arange(4, 10)
-    remainder = [np.linalg.norm(linear_solve(A + t * dA, b + t * db) - x - t * dx) for t in steps]
+    remainder = [np.linalg.norm(linear_solve(A + t * A_dot, b + t * b_dot) - x - t * x_dot) for t in steps]
     slope = np.polyfit(np.log(steps), np.log(remainder), 1)[0]
     assert slope == pytest.approx(2.0, abs=0.1)  # Taylor
 
@@ -184,10 +195,10 @@ def test_vjp_against_finite_differences():
     def objective(A, b):
         return jnp.sum((linear_solve(A, b) - target) ** 2)
 
-    to_A, to_b = jax.grad(objective, argnums=(0, 1))(A, b)
-    dA, db, t = symmetric_direction(3, 6), jnp.sin(jnp.arange(6.0)), 1e-5
-    difference = (objective(A + t * dA, b + t * db) - objective(A - t * dA, b - t * db)) / (2 * t)
-    assert float(jnp.sum(to_A * dA) + to_b @ db) == pytest.approx(float(difference), rel=1e-8)
+    A_bar, b_bar = jax.grad(objective, argnums=(0, 1))(A, b)
+    A_dot, b_dot, t = symmetric_direction(3, 6), jnp.sin(jnp.arange(6.0)), 1e-5
+    difference = (objective(A + t * A_dot, b + t * b_dot) - objective(A - t * A_dot, b - t * b_dot)) / (2 * t)
+    assert float(jnp.sum(A_bar * A_dot) + b_bar @ b_dot) == pytest.approx(float(difference), rel=1e-8)
 
 
 @settings(max_examples=20, deadline=None)
@@ -195,10 +206,12 @@ def test_vjp_against_finite_differences():
 def test_adjoint_identity(seed):
     """⟨Jv, w⟩ = ⟨v, Jᵀw⟩ for the derivative J of the solution by the matrix and the right-hand side."""
     A, b = definite(seed, 5)
-    dA, db, w = symmetric_direction(seed + 1, 5), definite(seed + 2, 5)[1], definite(seed + 3, 5)[1]
-    forward = jax.jvp(linear_solve, (A, b), (dA, db))[1] @ w
-    to_A, to_b = jax.vjp(linear_solve, A, b)[1](w)
-    assert float(forward) == pytest.approx(float(jnp.sum(to_A * dA) + to_b @ db), rel=1e-10, abs=1e-12)
+    A_dot, b_dot, w = symmetric_direction(seed + 1, 5), definite(seed + 2, 5)[1], definite(seed + 3, 5)[1]
+    forward = jax.jvp(linear_solve, (A, b), (A_dot, b_dot))[1] @ w
+    A_bar, b_bar = jax.vjp(linear_solve, A, b)[1](w)
+    assert float(forward) == pytest.approx(
+        float(jnp.sum(A_bar * A_dot) + b_bar @ b_dot), rel=1e-10, abs=1e-12
+    )
 
 
 def test_forward_and_reverse_jacobians_agree_under_jit():
@@ -213,45 +226,63 @@ def test_forward_and_reverse_jacobians_agree_under_jit():
 
 
 def test_second_derivatives():
-    """x(s) = A⁻¹b/s has x'' = 2 A⁻¹b/s³, by every mixture of modes; and the solver may be used twice in a row."""
+    """x(s) = A⁻¹b/s has x'' = 2 A⁻¹b/s³, in every mixture of modes; solves may be chained too."""
     A, b = definite(5, 4)
     w = jnp.arange(4.0)
 
     def value(s):
         return w @ linear_solve(s * A, b)
 
-    expected = 2 * w @ jnp.linalg.solve(A, b) / 1.5**3
-    for second in (jax.jacfwd(jax.grad(value)), jax.jacrev(jax.jacfwd(value)), jax.grad(jax.grad(value))):
-        assert float(second(1.5)) == pytest.approx(float(expected), rel=1e-12)
-    twice = jax.grad(lambda s: w @ linear_solve(s * A, linear_solve(s * A, b)))(1.5)
-    square = w @ jnp.linalg.solve(A @ A, b)
-    assert float(twice) == pytest.approx(float(-2 * square / 1.5**3), rel=1e-11)
+    def twice(s):
+        return w @ linear_solve(s * A, linear_solve(s * A, b))
+
+    @jax.jit
+    def derivatives(s):
+        mixtures = (jax.jacfwd(jax.grad(value)), jax.jacrev(jax.jacfwd(value)), jax.grad(jax.grad(value)))
+        return [second(s) for second in mixtures], jax.grad(twice)(s)
+
+    seconds, of_twice = derivatives(1.5)
+    once = np.linalg.solve(A, b)
+    np.testing.assert_allclose(seconds, 2 * w @ once / 1.5**3, rtol=1e-12)
+    np.testing.assert_allclose(of_twice, -2 * w @ np.linalg.solve(A, once) / 1.5**3, rtol=1e-11)
 
 
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
 def test_vmap_equals_a_loop_with_derivatives(axes):
     pairs = [definite(seed, 4) for seed in range(3)]
-    A, b = (jnp.stack(parts) if axis == 0 else parts[0] for parts, axis in zip(zip(*pairs, strict=True), axes, strict=True))
+    A, b = (
+        jnp.stack(part) if axis == 0 else part[0]
+        for part, axis in zip(zip(*pairs, strict=True), axes, strict=True)
+    )
 
-    def value(A, b):
-        return jnp.sum(linear_solve(A, b) ** 3)
+    def all_of(A, b):
+        """Solution, gradients of a function of it, and a tangent."""
+        gradients = jax.grad(lambda A, b: jnp.sum(linear_solve(A, b) ** 3), argnums=(0, 1))(A, b)
+        return linear_solve(A, b), gradients, jax.jvp(linear_solve, (A, b), (A, 3.0 * b))[1]
 
-    def pick(array, axis, k):
-        return array[k] if axis == 0 else array
-
-    solutions = jax.vmap(linear_solve, axes)(A, b)
-    gradients = jax.jit(jax.vmap(jax.grad(value, argnums=(0, 1)), axes))(A, b)
-    tangents = jax.vmap(lambda A, b: jax.jvp(linear_solve, (A, b), (A, 3.0 * b))[1], axes)(A, b)
+    batched, single = jax.jit(jax.vmap(all_of, axes))(A, b), jax.jit(all_of)
     for k in range(3):
-        one = pick(A, axes[0], k), pick(b, axes[1], k)
-        np.testing.assert_allclose(solutions[k], linear_solve(*one), atol=1e-13)
-        for batched, single in zip(gradients, jax.grad(value, argnums=(0, 1))(*one), strict=True):
-            np.testing.assert_allclose(batched[k], single, atol=1e-13)
-        np.testing.assert_allclose(tangents[k], 2.0 * linear_solve(*one), atol=1e-13)
+        x, (A_bar, b_bar), x_dot = jax.tree.map(lambda leaf, k=k: leaf[k], batched)
+        one = (A[k] if axes[0] == 0 else A), (b[k] if axes[1] == 0 else b)
+        expected = single(*one)
+        np.testing.assert_allclose(x, expected[0], atol=1e-13)
+        np.testing.assert_allclose(A_bar, expected[1][0], atol=1e-13)
+        np.testing.assert_allclose(b_bar, expected[1][1], atol=1e-13)
+        np.testing.assert_allclose(x_dot, 2.0 * x, atol=1e-13)
 
 
-def count(primitive, function, *arguments):
-    return str(jax.make_jaxpr(function)(*arguments)).count(primitive + "[")
+def primitives(jaxpr):
+    """Names of all operations, those inside others included."""
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns")):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from primitives(inner)
+
+
+def count_factorisations(function, *arguments):
+    return list(primitives(jax.make_jaxpr(function)(*arguments).jaxpr)).count("cholesky")
 
 
 def test_the_matrix_is_factored_once():
@@ -260,12 +291,12 @@ def test_the_matrix_is_factored_once():
     def value(A, b):
         return jnp.sum(linear_solve(A, b) ** 2)
 
-    assert count("cholesky", value, A, b) == 1
-    assert count("cholesky", jax.value_and_grad(value, argnums=(0, 1)), A, b) == 1
-    assert count("cholesky", lambda A, b: jax.jvp(linear_solve, (A, b), (A, b)), A, b) == 1
-    assert count("cholesky", jax.hessian(value, argnums=1), A, b) == 1
+    assert count_factorisations(value, A, b) == 1
+    assert count_factorisations(jax.value_and_grad(value, argnums=(0, 1)), A, b) == 1
+    assert count_factorisations(lambda A, b: jax.jvp(linear_solve, (A, b), (A, b)), A, b) == 1
+    assert count_factorisations(jax.hessian(value, argnums=1), A, b) == 1
     known = factor(A)
-    assert count("cholesky", jax.grad(lambda A: jnp.sum(linear_solve(A, b, known))), A) == 0
+    assert count_factorisations(jax.grad(lambda A: jnp.sum(linear_solve(A, b, known))), A) == 0
     expected = jax.grad(lambda A: jnp.sum(linear_solve(A, b)))(A)
     np.testing.assert_array_equal(jax.grad(lambda A: jnp.sum(linear_solve(A, b, known)))(A), expected)
 
@@ -274,8 +305,8 @@ def test_several_right_hand_sides_and_single_precision():
     A, b = definite(7, 4)
     B = jnp.stack([b, 2.0 * b], axis=1)
     np.testing.assert_allclose(linear_solve(A, B), jnp.linalg.solve(A, B), atol=1e-13)
-    to_A = jax.grad(lambda A: jnp.sum(linear_solve(A, B)))(A)
-    np.testing.assert_allclose(to_A, 3.0 * jax.grad(lambda A: jnp.sum(linear_solve(A, b)))(A), atol=1e-13)
+    A_bar = jax.grad(lambda A: jnp.sum(linear_solve(A, B)))(A)
+    np.testing.assert_allclose(A_bar, 3.0 * jax.grad(lambda A: jnp.sum(linear_solve(A, b)))(A), atol=1e-13)
     single = linear_solve(A.astype(jnp.float32), b.astype(jnp.float32))
     assert single.dtype == jnp.float32
     np.testing.assert_allclose(single, linear_solve(A, b), rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Cell problems against closed forms: constants, layers, the harmonic mean, the tabulated two-dimensional value."""
+"""Cell problems against closed forms: constants, layers, the harmonic mean, a known value in the plane."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -11,14 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hybrid_lib import multiscale, training
+from hybrid_lib import training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.config import Config
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference
-from hybrid_lib.multiscale import compression as compress
-from hybrid_lib.multiscale.coarse import CoarseProblem
-from hybrid_lib.multiscale.coupling import FineValues
+from hybrid_lib.multiscale.coarse import CoarseProblem, coarse_problem, frozen_state, is_elliptic, refresh
+from hybrid_lib.multiscale.compression import compression, pad
+from hybrid_lib.multiscale.coupling import FineValues, coupling
+from hybrid_lib.multiscale.upscaling import parts_of, upscaled_scalar
 from hybrid_lib.pinn import networks, sampling
 from hybrid_lib.pinn.networks import Ansatz
 from hybrid_lib.pinn.residuals import lifted_source
@@ -160,8 +161,8 @@ def _coarse_problem(problem: Problem, config: Config, mesh) -> CoarseProblem:
     parts = None
     if config.coarse.parts > 1:
         centres = mesh.points[mesh.cells].mean(axis=1)  # (m, d)
-        parts = multiscale.parts_of(centres, config.coarse.parts)
-    return multiscale.coarse_problem(
+        parts = parts_of(centres, config.coarse.parts)
+    return coarse_problem(
         mesh, problem.source, np.asarray(problem.direction), parts, jnp.dtype(config.dtype),
         isotropic_constant=config.coarse.parts == 1,
     )
@@ -199,21 +200,21 @@ def _with_coupling(problem: Problem, config: Config, mesh, data: list[Tree]) -> 
     dtype = jnp.dtype(config.dtype)
     delta = config.coarse.delta or config.eps
     balls = [
-        multiscale.compression(
+        compression(
             mesh.points, np.asarray(d["points"]["collocation"], float), delta, problem.domain.distance,
             config.coarse.radius, dtype,
         )
         for d in data
     ]
-    padded = compress.pad(balls)
-    prepare = multiscale.coupling(config.coarse.coupling).prepare
+    padded = pad(balls)
+    prepare = coupling(config.coarse.coupling).prepare
     for index, d in enumerate(data):
         own = training.member(padded, index)
         points = np.asarray(d["points"]["collocation"], float)
         d["points"]["nodes"] = jnp.asarray(mesh.points[np.asarray(own.pointwise_nodes)], dtype)
         d["coupling"] = prepare(own, mesh, points)
         if config.coarse.parts > 1:
-            d["parts"] = jnp.asarray(multiscale.parts_of(points, config.coarse.parts), jnp.int32)
+            d["parts"] = jnp.asarray(parts_of(points, config.coarse.parts), jnp.int32)
     return data
 
 
@@ -225,11 +226,11 @@ def _objective(problem: Problem, config: Config, ansatz: Ansatz, coarse: CoarseP
     if coarse is None:
         return training.Objective(fields, blocks)
     model = _coarse_model(problem, config, coarse)
-    residual = multiscale.coupling(config.coarse.coupling).residual
+    residual = coupling(config.coarse.coupling).residual
 
     def coupling_block(fields, data, state):
         K_hat = model.upscale(fields, data)
-        y = multiscale.frozen_state(coarse, state, K_hat)
+        y = frozen_state(coarse, state, K_hat)
         fine = FineValues(fields["collocation"].value, fields["nodes"])
         return residual(coarse, data["coupling"], fine, y)
 
@@ -244,14 +245,14 @@ def _coarse_model(problem: Problem, config: Config, coarse: CoarseProblem) -> tr
         jet = fields["collocation"]
         gradient = jnp.stack(jet.gradient, axis=-1)  # (M, d)
         direction = jnp.asarray(problem.direction, gradient.dtype)
-        K = multiscale.upscaled_scalar(
+        K = upscaled_scalar(
             data["conductivity"], gradient, direction, parts=data.get("parts"), n_parts=n_parts
         )  # (P,)
         return K[0] if coarse.isotropic_constant else K[:, None, None] * jnp.eye(d, dtype=K.dtype)[None]
 
     return training.CoarseModel(
         upscale=upscale,
-        refresh=lambda K_hat: multiscale.refresh(coarse, K_hat),
+        refresh=lambda K_hat: refresh(coarse, K_hat),
         distance=lambda state, K_hat: jnp.max(jnp.abs(K_hat - state.K_hat)),
-        usable=multiscale.is_elliptic,
+        usable=is_elliptic,
     )

@@ -28,4 +28,15 @@ def quick(name: str, method: str, network: str) -> Config:
 
     Smaller networks and low-discrepancy points in place of uniformly random ones: fewer points then resolve ε.
     """
-    raise NotImplementedError
+    fine = name == "heat1d-eps100"
+    mlp = network == "mlp"
+    return Config(
+        experiment=name,
+        eps=EPS[name],
+        method=method,
+        scale="quick",
+        network=NetworkConfig("mlp", (32,) * 4) if mlp else NetworkConfig("ms", (24, 24), frequencies=8),
+        sampling=SamplingConfig(points=2048 if fine else 512, sampler="sobol"),
+        coarse=CoarseConfig(cells=250),
+        training=TrainingConfig(steps=12_000, learning_rate=1e-2, decay_every=800),
+    )

@@ -21,3 +21,19 @@ def paper(name: str, method: str, network: str) -> Config:
         coarse=CoarseConfig(cells=25),
         training=TrainingConfig(steps=150_000, learning_rate=1e-3 if mlp else 5e-4, decay_every=10_000),
     )
+
+
+def quick(name: str, method: str, network: str) -> Config:
+    """Sizes for two CPU cores and less than a minute; same problem, same coarse mesh, same coupling."""
+    mlp = network == "mlp"
+    return Config(
+        experiment=name,
+        eps=EPS[name],
+        method=method,
+        scale="quick",
+        boundary="soft",
+        network=NetworkConfig("mlp", (32,) * 4) if mlp else NetworkConfig("ms", (32, 32), frequencies=16),
+        sampling=SamplingConfig(points=2048, boundary_points=256, sampler="sobol"),
+        coarse=CoarseConfig(cells=25),
+        training=TrainingConfig(steps=6_000, learning_rate=5e-3, decay_every=800),
+    )

@@ -37,15 +37,15 @@ class Problem:
     direction: tuple[float, ...]
 
 
-def heat1d(eps: float, name: str = "heat1d") -> Problem:
+def heat1d_problem(eps: float, name: str = "heat1d") -> Problem:
     """(4.29): K = 2 + sin(2πx/ε), q = −3(2x − 1) on (0, 1), drop x."""
-    return Problem(name, domains.INTERVAL, media.paper_1d(eps), lambda x: -3 * (2 * x[0] - 1), (1.0,))
+    return Problem(name, domains.interval(), media.paper_1d(eps), lambda x: -3 * (2 * x[0] - 1), (1.0,))
 
 
-def heat2d(eps: float, name: str = "heat2d") -> Problem:
+def heat2d_problem(eps: float, name: str = "heat2d") -> Problem:
     """(4.11): K = 3 + sin(2πx₁/ε) + sin(2πx₂/ε), q = 10 exp(−100|x − (½, ½)|²) on (0, 1)², drop x₁."""
 
     def source(x: Array) -> Array:
         return 10 * jnp.exp(-100 * ((x[0] - 0.5) ** 2 + (x[1] - 0.5) ** 2))
 
-    return Problem(name, domains.UNIT_SQUARE, media.paper_2d(eps), source, (1.0, 0.0))
+    return Problem(name, domains.unit_square(), media.paper_2d(eps), source, (1.0, 0.0))

@@ -79,7 +79,7 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int = 320)
     period = problem.medium.period or 1.0
     if problem.domain.dimension == 1:
         return _exact_1d(problem, cells or max(100, round(8 / period)))
-    if problem.domain.name != "unit square":
+    if problem.domain.name != "unit_square":
         raise InputError("reference", "the interval or the unit square", problem.domain.name, "solve with fem on a fine mesh")
     return _extrapolated_2d(problem, cells or max(20, round(4 / period)), mesh_cells)
 
@@ -130,7 +130,7 @@ def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int) -> Reference
     nodal, error = _cached(problem, mesh_cells)
     axis = np.linspace(0, 1, mesh_cells + 1)
     spline = RectBivariateSpline(axis, axis, nodal, kx=5, ky=5)
-    nodes, weights, _ = _gauss(3)
+    nodes, weights, _ = _gauss(4)
     h = 1.0 / cells
     x = ((np.arange(cells)[:, None] + nodes) * h).reshape(-1)
     w = np.tile(h * weights, cells)

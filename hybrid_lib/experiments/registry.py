@@ -5,9 +5,7 @@ from __future__ import annotations
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import heat1d, heat2d
 from hybrid_lib.experiments.config import Config, validated
-from hybrid_lib.experiments.problems import Problem
-from hybrid_lib.experiments.problems import heat1d as heat1d_problem
-from hybrid_lib.experiments.problems import heat2d as heat2d_problem
+from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem
 
 METHODS = ("hybrid", "pinn")
 NETWORKS = ("ms", "mlp")

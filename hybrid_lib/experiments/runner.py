@@ -21,13 +21,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hybrid_lib import __version__, multiscale, training
+from hybrid_lib import __version__, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
 from hybrid_lib.experiments.config import Config, as_dict, fingerprint
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference, reference
 from hybrid_lib.experiments.registry import problem_of
+from hybrid_lib.multiscale.coarse import state as coarse_state
+from hybrid_lib.multiscale.compression import average
 from hybrid_lib.multiscale.coupling import FineValues
 
 CHECKPOINT_SECONDS = 30.0
@@ -78,8 +80,8 @@ class RunResult:
         return {
             "nodes": setup.coarse_mesh.points,
             "upscaled": np.asarray(K_hat),
-            "state": np.asarray(multiscale.state(setup.coarse_problem, K_hat)),
-            "averaged": np.asarray(multiscale.average(balls, *fine)),
+            "state": np.asarray(coarse_state(setup.coarse_problem, K_hat)),
+            "averaged": np.asarray(average(balls, *fine)),
         }
 
 

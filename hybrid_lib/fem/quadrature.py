@@ -24,7 +24,9 @@ try:
 except ImportError:  # older JAX keeps it among the experimental names
     from jax.experimental import enable_x64
 
-CHUNK = 1 << 20  # points evaluated at a time
+# Points are evaluated in blocks of one size: up to the second number of them operation by operation, as
+# compiling the function would cost more than it saves; beyond, compiled.
+BLOCK, COMPILED_BLOCK = 1 << 13, 1 << 17
 
 
 @lru_cache(maxsize=64)
@@ -136,10 +138,7 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
     points = np.asarray(points, dtype=np.float64)
     flat = points.reshape(-1, points.shape[-1])  # (N, d)
     try:
-        with _float64():
-            batched = jax.jit(jax.vmap(lambda x: jnp.asarray(function(x), dtype=jnp.float64)))
-            parts = [np.asarray(batched(flat[start : start + CHUNK])) for start in range(0, len(flat), CHUNK)]
-        values = np.concatenate(parts)
+        values = _evaluate_traced(function, flat)
     except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
         values = np.array([np.asarray(function(x), dtype=np.float64) for x in flat])
     bad = np.flatnonzero(~np.isfinite(values.reshape(len(flat), -1)).all(axis=1))
@@ -193,6 +192,21 @@ def _float64():
     """Within it JAX computes in float64 and mixes dtypes freely; the caller's settings are left alone."""
     with enable_x64(True), jax.numpy_dtype_promotion("standard"):
         yield
+
+
+def _evaluate_traced(function: Callable, flat: np.ndarray) -> np.ndarray:
+    """Values at points (N, d) by vmap, block by block; the last block repeats the last point."""
+    compiled = len(flat) > COMPILED_BLOCK
+    block = COMPILED_BLOCK if compiled else BLOCK
+    with _float64():
+        batched = jax.vmap(lambda x: jnp.asarray(function(x), dtype=jnp.float64))
+        batched = jax.jit(batched) if compiled else batched
+        parts = []
+        for start in range(0, len(flat), block):
+            points = flat[start : start + block]
+            full = np.pad(points, ((0, block - len(points)), (0, 0)), mode="edge")
+            parts.append(np.asarray(batched(jnp.asarray(full)))[: len(points)])
+    return np.concatenate(parts)
 
 
 def _symmetric_triangle(order: int) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,7 @@ def cell_problem(
         raise InputError("dimension", "1 or 2", dimension, "pass the number of axes of the medium")
     if not (isinstance(n, (int, np.integer)) and n >= 2):
         raise InputError("n", "an integer >= 2", n, "pass the number of cells along an axis")
-    if not (np.isfinite(period) and period > 0):
+    if period is None or not (np.isfinite(period) and period > 0):
         raise InputError("period", "a number > 0", period, "pass the period of the medium")
     mesh = fem.interval(n) if dimension == 1 else fem.unit_square(n)
     K = fem.cell_coefficient(mesh, lambda y: conductivity(period * y), order=order)  # (m, d, d)

@@ -46,7 +46,7 @@ def reduced_objective(
     compressed: Callable,
     Q_phi: jax.Array | None = None,
 ) -> jax.Array:
-    r"""Reduced objective :math:`\mathfrak J(\theta) = J(u_\theta) + \tau R_\delta(y(\theta), u_\theta)` (3.1).
+    r"""Objective :math:`\mathfrak J(\theta) = J(u_\theta) + \tau R_\delta(y(\theta), u_\theta)` of (3.1).
 
     Parameters
     ----------

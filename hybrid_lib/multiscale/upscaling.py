@@ -207,7 +207,7 @@ def mean_gradients_and_fluxes(
     parts: jax.Array | None = None,
     n_parts: int = 1,
 ) -> tuple[jax.Array, jax.Array]:
-    r"""Means :math:`T_i = \langle\nabla w_i\rangle_V`, :math:`F_i = \langle K\nabla w_i\rangle_V` of Algorithm 4.1.
+    r"""Means :math:`T_i = \langle\nabla w_i\rangle_V` and :math:`F_i = \langle K\nabla w_i\rangle_V`.
 
     Parameters
     ----------

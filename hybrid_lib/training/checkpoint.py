@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,10 @@ def restore(path: Path, like: TrainState, fingerprint: str) -> FitResult:
     if not path.exists():
         raise InputError("checkpoint", "an existing file", path, "start without --resume")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
         header = json.loads(str(content.pop("header")))
-    except (ValueError, OSError, KeyError, EOFError) as error:
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError("checkpoint", "a file written by this library", path, f"choose another --out ({error})") from error
     if header.get("format") != FORMAT:
         raise InputError("checkpoint format", FORMAT, header.get("format"), "run again from the start in another --out")

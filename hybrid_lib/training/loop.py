@@ -95,8 +95,9 @@ def iteration(
         (total, terms), gradient = jax.value_and_grad(
             lambda theta: loss(objective, theta, member.weights, data, member.coarse), has_aux=True
         )(member.params)
-        updates, opt_state = optimiser.update(gradient, member.opt_state, member.params)
-        params = optax.apply_updates(member.params, updates)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises float rates to integer counts
+            updates, opt_state = optimiser.update(gradient, member.opt_state, member.params)
+            params = optax.apply_updates(member.params, updates)
 
         values = jnp.stack([terms.parts[name] for name in names])
         finite = jnp.isfinite(total) & _finite(params)
@@ -264,9 +265,9 @@ def fit(
     every = program.options.record_every
     report_every = min(report_every, program.capacity * every)
 
-    advance = program.advance.lower(state, data, jnp.asarray(0, jnp.int32)).compile()
-    if hasattr(evaluate, "lower"):
-        evaluate = evaluate.lower(state.members.params, data).compile()
+    jax.block_until_ready(program.advance(state, data, jnp.asarray(0, jnp.int32)))  # compiles, runs no iteration
+    if evaluate is not None:
+        jax.block_until_ready(evaluate(state.members.params, data))
     compile_seconds = time.perf_counter() - called
 
     before = previous.seconds if previous else 0.0
@@ -296,7 +297,7 @@ def fit(
         if resampling:
             stop = min(stop, (step // resample_every + 1) * resample_every)
             data = resample(step) if step % resample_every == 0 else data
-        state, rows = jax.block_until_ready(advance(state, data, jnp.asarray(stop, jnp.int32)))
+        state, rows = jax.block_until_ready(program.advance(state, data, jnp.asarray(stop, jnp.int32)))
         at = np.arange(-(-step // every) * every, int(state.step), every)
         history.append({"step": at} | {name: np.asarray(v)[: len(at)] for name, v in rows.items()})
         step = int(state.step)

@@ -1,0 +1,260 @@
+"""Domains: where collocation points lie, how far the boundary is, and what vanishes on it.
+
+A `Domain` is a union of unit cubes with an axis-parallel boundary: the interval (0, 1) and the unit square of
+the paper's section 4.4, and an L-shape whose corner points inwards. Its functions take one point, or one
+boundary parameter, follow its dtype, and go through `jax.jit`, `jax.vmap` and derivatives. Lengths are
+dimensionless.
+
+Paper: Ω and ∂Ω in (2.8), dist(x, ∂Ω) in (2.9), the factor l(x) of hard boundary conditions in section 4.4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybrid_lib.errors import InputError
+
+Point = tuple[float, ...]
+Face = tuple[Point, Point, float]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain Ω ⊂ R^d made of unit cubes; made by `interval`, `unit_square` or `lshape`.
+
+    Attributes
+    ----------
+    name : str
+        The name of the factory, of the domain and of its mesh in `hybrid_lib.fem` alike.
+    corners : tuple of points
+        Lower corners of the unit cubes whose union is Ω.
+    faces : tuple of (start, direction, measure)
+        The boundary: segments start + [0, measure]·direction, in the order of a walk around Ω; in 1-D two
+        points, with direction 0 and measure 1 each (counting measure).
+    factor : callable
+        x (d,) -> (), the factor l behind `vanishing`.
+    """
+
+    name: str
+    corners: tuple[Point, ...]
+    faces: tuple[Face, ...]
+    factor: Callable[[jax.Array], jax.Array]
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates d."""
+        return len(self.corners[0])
+
+    @property
+    def measure(self) -> float:
+        """|Ω|: length in 1-D, area in 2-D."""
+        return float(len(self.corners))
+
+    @property
+    def boundary_measure(self) -> float:
+        """|∂Ω|: number of end points in 1-D, arc length in 2-D."""
+        return math.fsum(measure for _, _, measure in self.faces)
+
+    @property
+    def box(self) -> tuple[Point, Point]:
+        """Lower and upper corner of the smallest box that holds Ω."""
+        lower = np.array(self.corners)
+        return tuple(lower.min(axis=0).tolist()), tuple((lower.max(axis=0) + 1.0).tolist())
+
+    def distance(self, x: jax.Array) -> jax.Array:
+        """Euclidean distance of one point to ∂Ω, ≥ 0 inside and outside alike; cost O(number of faces).
+
+        Parameters
+        ----------
+        x : (d,) array
+
+        Returns
+        -------
+        () array of x's dtype; differentiable where the nearest boundary point is unique, slope 0 on ∂Ω.
+
+        Raises
+        ------
+        InputError
+            If ``x`` is not one floating point of d coordinates.
+
+        Examples
+        --------
+        >>> float(unit_square().distance(jnp.array([0.25, 0.5])))
+        0.25
+        """
+        x = self._point(x)
+        starts = np.array([start for start, _, _ in self.faces])  # (k, d)
+        ends = starts + np.array([[m * e for e in direction] for _, direction, m in self.faces])
+        lower, upper = (jnp.asarray(f(starts, ends), x.dtype) for f in (np.minimum, np.maximum))
+        zero = jnp.zeros((), x.dtype)
+        gaps = jnp.maximum(jnp.maximum(lower - x[None, :], x[None, :] - upper), zero)  # (k, d)
+        square = jnp.min(jnp.sum(gaps**2, axis=1))
+        touching = square == 0.0
+        return jnp.where(touching, zero, jnp.sqrt(jnp.where(touching, jnp.ones_like(square), square)))
+
+    def vanishing(self, x: jax.Array) -> jax.Array:
+        """Smooth factor l of hard boundary conditions u_θ = l·net_θ: 0 exactly on ∂Ω, positive in Ω.
+
+        Interval 4x(1 − x), square 16x₁(1 − x₁)x₂(1 − x₂): polynomials with maximum 1. L-shape
+        (1 − x₁²)(1 − x₂²)(a + b + √(a² + b²)) with a = −x₁, b = x₂: the sum is the R-function of
+        "a > 0 or b > 0", zero on the two edges of the inward corner alone; the maximum is about 1. This l is
+        analytic but at the corner, where its slope jumps and its second derivatives grow like 1/distance: a
+        strong residual on the L-shape is then not square integrable, unless the network vanishes there.
+
+        Parameters
+        ----------
+        x : (d,) array
+
+        Returns
+        -------
+        () array of x's dtype.
+
+        Raises
+        ------
+        InputError
+            If ``x`` is not one floating point of d coordinates.
+
+        Examples
+        --------
+        >>> float(interval().vanishing(jnp.array([0.5])))
+        1.0
+        """
+        return self.factor(self._point(x))
+
+    def contains(self, x: jax.Array) -> jax.Array:
+        """Whether one point lies in the open set Ω: shape (), bool.
+
+        Examples
+        --------
+        >>> bool(lshape().contains(jnp.array([0.5, -0.5])))
+        False
+        """
+        x = self._point(x)
+        corners = jnp.asarray(np.array(self.corners), x.dtype)  # (k, d)
+        inside = jnp.all((x[None, :] >= corners) & (x[None, :] <= corners + 1.0), axis=1)
+        return jnp.any(inside) & (self.distance(x) > 0.0)
+
+    def boundary_point(self, s: jax.Array) -> jax.Array:
+        """Point of ∂Ω at the fraction s ∈ [0, 1) of its measure, anticlockwise; 1-D: 0 for s < ½, then 1.
+
+        Parameters
+        ----------
+        s : () array of a floating dtype, or a number
+
+        Returns
+        -------
+        (d,) array of the dtype of ``s``; on ∂Ω exactly.
+
+        Raises
+        ------
+        InputError
+            If ``s`` is not one floating-point number.
+
+        Examples
+        --------
+        >>> unit_square().boundary_point(0.375).tolist()
+        [1.0, 0.5]
+        """
+        s = jnp.asarray(s)
+        if s.shape != () or not jnp.issubdtype(s.dtype, jnp.floating):
+            raise InputError(
+                "s", "one floating-point number", f"{s.dtype} of shape {s.shape}", "map with jax.vmap"
+            )
+        starts, directions = (np.array([face[i] for face in self.faces]) for i in (0, 1))  # (k, d)
+        measures = np.array([measure for _, _, measure in self.faces])  # (k,)
+        begins = jnp.asarray(np.cumsum(measures) - measures, s.dtype)  # (k,) walked before each face
+        walked = s * self.boundary_measure
+        k = jnp.sum(jnp.asarray(begins[1:] <= walked, jnp.int32), dtype=jnp.int32)
+        along = jnp.clip(walked - begins[k], 0.0, jnp.asarray(measures, s.dtype)[k])
+        return jnp.asarray(starts, s.dtype)[k] + along * jnp.asarray(directions, s.dtype)[k]
+
+    def mesh(self, n: int):
+        """Triangulation with n cells along a unit length, a `hybrid_lib.fem.Mesh`.
+
+        Raises
+        ------
+        InputError
+            If ``n`` is not an integer ≥ 1.
+        """
+        from hybrid_lib import fem
+
+        makers = {"interval": fem.interval, "unit_square": fem.unit_square, "lshape": fem.lshape}
+        return makers[self.name](n)
+
+    def _point(self, x):
+        x = jnp.asarray(x)
+        if x.shape != (self.dimension,) or not jnp.issubdtype(x.dtype, jnp.floating):
+            raise InputError(
+                f"point of {self.name}",
+                f"floating-point coordinates of shape ({self.dimension},)",
+                f"{x.dtype} of shape {x.shape}",
+                "map over rows of points with jax.vmap",
+            )
+        return x
+
+
+def interval() -> Domain:
+    """The interval Ω = (0, 1): |Ω| = 1, |∂Ω| = 2 points, l(x) = 4x(1 − x) as in section 4.4.
+
+    Examples
+    --------
+    >>> interval().measure, interval().boundary_measure
+    (1.0, 2.0)
+    """
+    return Domain("interval", ((0.0,),), (((0.0,), (0.0,), 1.0), ((1.0,), (0.0,), 1.0)), _polynomial)
+
+
+def unit_square() -> Domain:
+    """The unit square Ω = (0, 1)²: |Ω| = 1, |∂Ω| = 4.
+
+    Examples
+    --------
+    >>> unit_square().measure, unit_square().boundary_measure
+    (1.0, 4.0)
+    """
+    vertices = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    return Domain("unit_square", ((0.0, 0.0),), _edges(vertices), _polynomial)
+
+
+def lshape() -> Domain:
+    """The L-shape Ω = (−1, 1)² without [0, 1) × (−1, 0]: |Ω| = 3, |∂Ω| = 8, an inward corner at the origin.
+
+    Examples
+    --------
+    >>> lshape().measure, lshape().boundary_measure
+    (3.0, 8.0)
+    """
+    vertices = ((-1.0, -1.0), (0.0, -1.0), (0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (-1.0, 1.0))
+    return Domain("lshape", ((-1.0, -1.0), (-1.0, 0.0), (0.0, 0.0)), _edges(vertices), _lshape_factor)
+
+
+def _edges(vertices) -> tuple[Face, ...]:
+    """Faces of the closed polygon through the vertices; all edges are parallel to an axis."""
+    faces = []
+    for start, end in zip(vertices, vertices[1:] + vertices[:1], strict=True):
+        length = math.dist(start, end)
+        faces.append((start, tuple((b - a) / length for a, b in zip(start, end, strict=True)), length))
+    return tuple(faces)
+
+
+def _polynomial(x):
+    return jnp.prod(4.0 * x * (1.0 - x))
+
+
+def _lshape_factor(x):
+    a, b = -x[0], x[1]
+    one = jnp.ones_like(a)
+    square = a * a + b * b
+    corner = square == 0.0
+    r = jnp.sqrt(jnp.where(corner, one, square))
+    # a + b + r = 2ab/(a + b − r), and where a + b < 0 (near the two edges) the second form does not cancel.
+    cancels = a + b < 0.0
+    quotient = 2.0 * a * b / jnp.where(cancels, a + b - r, one)
+    union = jnp.where(corner, a + b, jnp.where(cancels, quotient, a + b + r))
+    return (1.0 - x[0] * x[0]) * (1.0 - x[1] * x[1]) * union

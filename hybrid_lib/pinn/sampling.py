@@ -1,0 +1,219 @@
+"""Sampling: collocation points in Ω and on ∂Ω as pure functions of a random key.
+
+All samplers share one signature, (key, domain, n, dtype) -> (n, d), run inside `jax.jit` with n, domain and
+dtype static, and depend on nothing else: `jax.random.fold_in(key, step)` gives the batch of a step, and
+points drawn as float32 are the same whether or not x64 is on. Interior points are strictly inside Ω, boundary
+points exactly on ∂Ω, and |Ω|/n Σ f(x_i), |∂Ω|/n Σ f(x_i) estimate the integrals of f without bias.
+
+Paper: the residual and boundary points of (2.8); uniform is its choice.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.stats import qmc
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.pinn.domains import Domain
+
+
+def uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
+    """Independent uniform points x_i in Ω, the paper's choice; error of a mean O(n^(−1/2)), cost O(n d).
+
+    Parameters
+    ----------
+    key : jax.Array
+        Random key.
+    domain : Domain
+    n : int
+        Number of points ≥ 1.
+    dtype : float32 or float64
+
+    Returns
+    -------
+    (n, d) array of ``dtype``.
+
+    Raises
+    ------
+    InputError
+        If the key is a number, ``n`` is no positive integer, or ``dtype`` is neither float32 nor an enabled
+        float64.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import unit_square
+    >>> uniform(jax.random.key(0), unit_square(), 5, jnp.float32).shape
+    (5, 2)
+    """
+    dtype = _check(key, n, dtype)
+    cube_key, point_key = jax.random.split(key)
+    corners = _corners(domain, dtype)  # (k, d)
+    k = len(domain.corners)
+    cube = jnp.floor(k * jax.random.uniform(cube_key, (n,), dtype)).astype(jnp.int32)
+    return corners[jnp.clip(cube, 0, k - 1)] + _open_uniform(point_key, (n, domain.dimension), dtype)
+
+
+def sobol(key, domain: Domain, n: int, dtype) -> jax.Array:
+    """Sobol points with a random digital shift; error of a mean about O(1/n) for smooth integrands.
+
+    In each unit cube of Ω the points are x = corner + (b ⊕ shift)·2^(−32), with b the Sobol integers and ⊕
+    the bitwise exclusive or. The shift keeps the net: of the first 2^m points of a cube exactly one lies in
+    each dyadic box of volume 2^(−m), whatever its sides. Point i goes to cube (i + o) mod k with a random o,
+    so cubes differ by at most one point. Cost O(n d); the best n are k·2^m.
+
+    Parameters
+    ----------
+    key : jax.Array
+        Random key; it draws the shifts and o.
+    domain : Domain
+    n : int
+        Number of points ≥ 1.
+    dtype : float32 or float64
+
+    Returns
+    -------
+    (n, d) array of ``dtype``. Both dtypes give the same points up to rounding to 2^(−23).
+
+    Raises
+    ------
+    InputError
+        If the key is a number, ``n`` is no positive integer, or ``dtype`` is neither float32 nor an enabled
+        float64.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import interval
+    >>> x = sobol(jax.random.key(0), interval(), 4, jnp.float32)
+    >>> sorted(jnp.floor(4.0 * x[:, 0]).tolist())
+    [0.0, 1.0, 2.0, 3.0]
+    """
+    dtype = _check(key, n, dtype)
+    d, k = domain.dimension, len(domain.corners)
+    shift_key, cube_key = jax.random.split(key)
+    shift = jax.random.bits(shift_key, (k, d), jnp.uint32)
+    first = jnp.floor(k * jax.random.uniform(cube_key, (), jnp.float32)).astype(jnp.int32)
+    i = np.arange(n, dtype=np.int32)
+    cube = jnp.mod(jnp.asarray(i % k) + first, k)  # (n,)
+    bits = jnp.asarray(_sobol_integers(-(-n // k), d)[i // k]) ^ shift[cube]  # (n, d) uint32
+    return _corners(domain, dtype)[cube] + _from_bits(bits, dtype)
+
+
+def boundary_uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
+    """Independent points on ∂Ω, uniform by arc length; in 1-D the two end points in turn: 0, 1, 0, 1, ….
+
+    Parameters
+    ----------
+    key : jax.Array
+        Random key; unused in 1-D.
+    domain : Domain
+    n : int
+        Number of points ≥ 1; even in 1-D, so that both ends count alike (2 is enough).
+    dtype : float32 or float64
+
+    Returns
+    -------
+    (n, d) array of ``dtype``.
+
+    Raises
+    ------
+    InputError
+        As for `uniform`, and for an odd ``n`` in 1-D.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import interval
+    >>> boundary_uniform(jax.random.key(0), interval(), 2, jnp.float32).tolist()
+    [[0.0], [1.0]]
+    """
+    dtype = _check(key, n, dtype)
+    if domain.dimension == 1:
+        _even(n)
+        s = jnp.asarray(np.arange(n) % 2 / 2.0, dtype)
+    else:
+        s = _open_uniform(key, (n,), dtype)
+    return jax.vmap(domain.boundary_point)(s)
+
+
+def boundary_stratified(key, domain: Domain, n: int, dtype) -> jax.Array:
+    """One uniform point in each of n equal pieces of ∂Ω, in order; error of a smooth mean O(n^(−3/2)).
+
+    Parameters
+    ----------
+    key : jax.Array
+        Random key; without effect in 1-D, where the first half of the points is 0 and the second half 1.
+    domain : Domain
+    n : int
+        Number of points ≥ 1; even in 1-D.
+    dtype : float32 or float64
+
+    Returns
+    -------
+    (n, d) array of ``dtype``.
+
+    Raises
+    ------
+    InputError
+        As for `uniform`, and for an odd ``n`` in 1-D.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import unit_square
+    >>> x = boundary_stratified(jax.random.key(0), unit_square(), 4, jnp.float32)
+    >>> float(x[0, 1]), float(x[1, 0]), float(x[2, 1]), float(x[3, 0])
+    (0.0, 1.0, 1.0, 0.0)
+    """
+    dtype = _check(key, n, dtype)
+    if domain.dimension == 1:
+        _even(n)
+    s = (jnp.arange(n, dtype=dtype) + _open_uniform(key, (n,), dtype)) / n
+    return jax.vmap(domain.boundary_point)(s)
+
+
+def _corners(domain, dtype) -> jax.Array:
+    return jnp.asarray(np.array(domain.corners), dtype)
+
+
+def _open_uniform(key, shape, dtype) -> jax.Array:
+    """Uniform on the midpoints of [0, 1) cut in 2^23 (float32) or 2^52 (float64) cells: never 0, never 1."""
+    return jax.random.uniform(key, shape, dtype) + float(jnp.finfo(dtype).eps) / 2.0
+
+
+def _from_bits(bits, dtype) -> jax.Array:
+    """Midpoints of the dyadic cells named by the leading bits: 23 for float32, all 32 for float64."""
+    if dtype == jnp.float32:
+        return (bits >> 9).astype(dtype) * 2.0**-23 + 2.0**-24
+    return bits.astype(dtype) * 2.0**-32 + 2.0**-33
+
+
+@lru_cache(maxsize=8)
+def _sobol_integers(n: int, d: int) -> np.ndarray:
+    """First n points of the Sobol sequence as (n, d) 32-bit integers; read-only."""
+    levels = max(n - 1, 0).bit_length()
+    points = qmc.Sobol(d, scramble=False, bits=32).random_base2(levels)[:n]
+    integers = (points * 2.0**32).astype(np.uint32)
+    integers.flags.writeable = False
+    return integers
+
+
+def _check(key, n, dtype) -> np.dtype:
+    if isinstance(key, (int, np.integer)):
+        raise InputError("key", "a random key", key, f"pass jax.random.key({key})")
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise InputError("n", "a number of points, an integer ≥ 1", n, "pass a Python int, static under jit")
+    kind = jnp.dtype(dtype)
+    if kind not in (jnp.float32, jnp.float64):
+        raise InputError("dtype", "float32 or float64", kind, "pass jnp.float32 or jnp.float64")
+    if kind == jnp.float64 and jnp.result_type(float) != jnp.float64:
+        raise InputError(
+            "dtype", "float32 while x64 is off", kind, 'call jax.config.update("jax_enable_x64", True) first'
+        )
+    return kind
+
+
+def _even(n):
+    if n % 2:
+        raise InputError("n", "an even number of boundary points in 1-D", n, "pass 2: one point an end")

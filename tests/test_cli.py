@@ -1,0 +1,80 @@
+"""The command line: answers, exit statuses, and one clear line for every bad input."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hybrid_lib.cli import main
+
+SMALL = [
+    "--set", "training.steps=4", "--set", "sampling.points=64", "--set", "coarse.cells=10", "--set", "network.widths=4,4",
+    "--set", "network.frequencies=3",
+]
+
+
+def test_list(capsys):
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("heat1d-eps15", "heat1d-eps100", "heat2d", "hybrid", "averaged-both", "adam"))
+    assert main(["list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scales"] == ["quick", "paper"]
+
+
+def test_run_json(capsys, tmp_path):
+    arguments = ["run", "heat1d-eps15", "--seed", "0", "2", "--out", str(tmp_path / "a"), *SMALL]
+    assert main([*arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    summary = json.loads(out)
+    assert [row["seed"] for row in summary["seeds"]] == [0, 2] and err == ""
+    assert set(summary["seeds"][0]) >= {"seed", "rel_l2", "rel_h1", "residual", "iterations", "seconds", "status"}
+    assert main(arguments) == 2
+    assert "--out: expected a new or empty directory" in capsys.readouterr().err
+    assert main([*arguments, "--resume"]) == 0
+    assert "completed" in capsys.readouterr().out
+
+
+def test_time_limit_keeps_what_was_computed(capsys, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["run", "heat1d-eps15", *SMALL, "--set", "training.steps=1000000", "--out", str(out)]
+    assert main([*arguments, "--time-limit", "0.001", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["seeds"][0]["status"] == "time limit"
+    assert (out / "checkpoint" / "state.npz").exists()
+
+
+def test_diverged_run_says_why(capsys):
+    assert main(["run", "heat1d-eps15", *SMALL, "--set", "training.learning_rate=1e30", "--json"]) == 1
+    status = json.loads(capsys.readouterr().out)["seeds"][0]["status"]
+    assert status.startswith("diverged: not finite in ")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["run", "heat3d"], "experiment: expected one of heat1d-eps15, heat1d-eps100, heat2d; received 'heat3d'"),
+        (["run", "heat2d", "--network", "cnn"], "network: expected one of ms, mlp; received 'cnn'"),
+        (["run", "heat2d", "--method", "fem"], "method: expected one of hybrid, pinn; received 'fem'"),
+        (["run", "heat2d", "--coupling", "none"], "coarse.coupling: expected one of averaged, averaged-both"),
+        (["run", "heat2d", "--optimiser", "sgd"], "training.optimiser: expected one of adam"),
+        (["run", "heat2d", "--set", "traning.steps=5"], "--set traning.steps: expected one of eps, method"),
+        (["run", "heat2d", "--set", "training.steps=five"], "--set training.steps: expected a value of type int"),
+        (["run", "heat2d", "--set", "training.steps"], "--set: expected PATH=VALUE; received 'training.steps'"),
+        (["run", "heat1d-eps15", "--set", "eps=0"], "eps: expected a number > 0; received 0.0"),
+        (["run", "heat1d-eps15", "--set", "coarse.delta=1e-6"], "delta"),
+        (["run", "heat2d", "--resume"], "--resume: expected an --out directory"),
+        (["run", "heat2d", "--time-limit", "-1"], "--time-limit: expected seconds > 0"),
+        (["run", "heat2d", "--seed", "one"], "command line: expected"),
+        (["fly"], "command line: expected"),
+        ([], "command line: expected"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and message in err and "Traceback" not in err
+
+
+def test_module_entry_point():
+    done = subprocess.run([sys.executable, "-m", "hybrid_lib", "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.startswith("hybrid_lib ")

@@ -1,0 +1,239 @@
+"""Algorithm 3.1: slices equal the whole, seeds are independent, the gate, the balance, the stops."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from hybrid_lib import training
+from hybrid_lib.errors import InputError
+from hybrid_lib.pinn import networks
+from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.training import LoopOptions, fit
+
+OPTIONS = LoopOptions(gate_every=3, balance_every=4, record_every=2)
+SEEDS = (0, 1, 2)
+
+
+def coarse_model(scale=1.0):
+    """A stand-in with the protocol of the real one: K̂ is a mean, the state 1/K̂."""
+    return training.CoarseModel(
+        upscale=lambda fields, data: 2 + scale * jnp.mean(fields["collocation"].gradient[0]),
+        refresh=lambda K: {"K": jax.lax.stop_gradient(K), "y": jax.lax.stop_gradient(1 / K)},
+        distance=lambda coarse, K: jnp.abs(K - coarse["K"]),
+        usable=lambda K: K > 0,
+    )
+
+
+def build(hybrid=True, scale=1.0, dtype=jnp.float64, seeds=SEEDS, learning_rate=1e-2, options=OPTIONS, initial=None):
+    ansatz = Ansatz(networks.mlp((6,), dtype=dtype), 1)
+    x = jnp.linspace(0, 1, 9, dtype=dtype)[:, None]
+    blocks = {"pde": training.pde_block(1.0), "boundary": training.boundary_block(2.0)}
+    model = None
+    if hybrid:
+        model = coarse_model(scale)
+        blocks["coupling"] = lambda fields, data, coarse: (fields["collocation"].value - coarse["y"]) / 3
+    objective = training.Objective(training.evaluate_fields(ansatz), blocks, model)
+    optimiser = training.adam(learning_rate, decay_every=10)
+    datas, members = [], []
+    for seed in seeds:
+        theta, fixed = ansatz.init(jax.random.key(seed))
+        theta = theta if initial is None else initial(theta)
+        data = {
+            "fixed": fixed,
+            "points": {"collocation": x, "boundary": x[jnp.array([0, -1])]},
+            "conductivity": jnp.ones(9, dtype), "divergence": jnp.zeros((9, 1), dtype), "source": jnp.ones(9, dtype),
+        }
+        datas.append(data)
+        members.append(training.init_member(objective, optimiser, theta, data, {}))
+    program = training.program(objective, optimiser, options, len(seeds))
+    return program, training.init_state(members, jax.random.key(0)), training.stack(datas), objective
+
+
+def identical(a, b):
+    leaves_a, leaves_b = jax.tree.leaves(a), jax.tree.leaves(b)
+    assert len(leaves_a) == len(leaves_b)
+    for x, y in zip(leaves_a, leaves_b, strict=True):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+def test_ten_steps_equal_five_a_restore_and_five(tmp_path):
+    program, state, data, _ = build()
+    whole = fit(program, state, data, 10, report_every=2)
+    half = fit(program, state, data, 5, report_every=2)
+    training.save(tmp_path / "state.npz", half, "abc")
+    restored = training.restore(tmp_path / "state.npz", state, "abc")
+    identical(restored.state, half.state)
+    again = fit(program, restored.state, data, 10, report_every=2, previous=restored)
+    identical(again.state, whole.state)
+    assert set(again.history) == set(whole.history)
+    for name, column in whole.history.items():
+        np.testing.assert_array_equal(again.history[name], column)
+    np.testing.assert_array_equal(whole.history["step"], [0, 2, 4, 6, 8])
+
+
+def test_an_ensemble_equals_its_members():
+    together = fit(*build()[:3], 12)
+    for index, seed in enumerate(SEEDS):
+        alone = fit(*build(seeds=(seed,))[:3], 12)
+        for a, b in zip(
+            jax.tree.leaves(training.member(together.state.members, index)),
+            jax.tree.leaves(training.member(alone.state.members, 0)), strict=True,
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_first_steps_equal_plain_optax():
+    program, state, data, objective = build(hybrid=False, options=dataclasses.replace(OPTIONS, balance_every=0))
+    result = fit(program, state, data, 3)
+    theta, own = training.member(state.members.params, 0), training.member(data, 0)
+    optimiser = training.adam(1e-2, decay_every=10)
+    opt_state = optimiser.init(theta)
+    for _ in range(3):
+        gradient = jax.grad(lambda t: sum(training.terms(objective, t, own, ()).values()))(theta)
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = optimiser.update(gradient, opt_state)
+        theta = optax.apply_updates(theta, updates)
+    for a, b in zip(
+        jax.tree.leaves(theta), jax.tree.leaves(training.member(result.state.members.params, 0)), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def test_best_is_the_smallest_pde_term():
+    program, state, data, objective = build(options=dataclasses.replace(OPTIONS, record_every=1))
+    result = fit(program, state, data, 40)
+    best = result.state.members.best
+    np.testing.assert_allclose(best.value, result.history["loss/pde"].min(axis=0))
+    np.testing.assert_array_equal(best.step, result.history["loss/pde"].argmin(axis=0))
+    theta, own = training.member(best.params, 1), training.member(data, 1)
+    coarse = training.member(result.state.members.coarse, 1)
+    assert float(training.terms(objective, theta, own, coarse)["pde"]) == pytest.approx(float(best.value[1]), rel=1e-12)
+
+
+def test_gate_refreshes_only_when_upscaled_tensor_moved():
+    shut = dataclasses.replace(OPTIONS, gate_tolerance=1e6)
+    program, state, data, _ = build(options=shut)
+    identical(fit(program, state, data, 30).state.members.coarse, state.members.coarse)
+    program, state, data, objective = build(options=dataclasses.replace(OPTIONS, gate_tolerance=0.0))
+    result = fit(program, state, data, 7)  # the last test of the gate is at step 6
+    before = fit(program, state, data, 6).state.members
+    own = training.member(data, 0)
+    K = objective.coarse.upscale(objective.fields(training.member(before.params, 0), own), own)
+    assert float(result.state.members.coarse["K"][0]) == pytest.approx(float(K), rel=1e-12)
+
+
+def test_an_unusable_upscaled_tensor_is_never_adopted():
+    program, state, data, _ = build(scale=1e4, options=dataclasses.replace(OPTIONS, gate_tolerance=0.0))
+    assert np.all(np.asarray(fit(program, state, data, 20).state.members.coarse["K"]) > 0)
+    assert np.all(np.asarray(state.members.coarse["K"]) > 0)
+
+
+def test_balance_equalises_gradient_norms():
+    _, state, data, objective = build()
+    theta, own = training.member(state.members.params, 0), training.member(data, 0)
+    coarse = training.member(state.members.coarse, 0)
+    norms = training.gradient_norms(objective, theta, own, coarse)
+    for name in objective.blocks:
+        gradient = jax.grad(lambda t, n=name: training.terms(objective, t, own, coarse)[n])(theta)
+        size = np.sqrt(sum(float(jnp.vdot(g, g)) for g in jax.tree.leaves(gradient)))
+        assert float(norms[name]) == pytest.approx(size, rel=1e-12)
+    weights = training.balance({name: jnp.ones(()) for name in norms}, norms, 0.0)
+    pulls = [float(weights[name] * norms[name]) for name in norms]
+    np.testing.assert_allclose(pulls, pulls[0], rtol=1e-12)
+
+
+def test_tolerance_stops_a_seed():
+    program, state, data, _ = build(options=dataclasses.replace(OPTIONS, tolerance=1e9))
+    result = fit(program, state, data, 50)
+    assert int(result.state.step) == 1 and result.finished
+    assert [training.STATUS[int(s)] for s in result.state.members.status] == ["converged"] * 3
+
+
+def test_nan_stops_with_its_cause_and_keeps_the_last_good_state():
+    program, state, data, _ = build()
+    data["source"] = data["source"].at[1].set(jnp.nan)
+    result = fit(program, state, data, 10)
+    status = [training.STATUS[int(s)] for s in result.state.members.status]
+    assert status == ["running", "diverged", "running"]
+    assert int(result.state.members.cause[1]) == 0  # the first block, pde
+    identical(training.member(result.state.members.params, 1), training.member(state.members.params, 1))
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(result.state.members.best.params))
+
+
+def test_time_limit_and_report():
+    program, state, data, _ = build()
+    seen = []
+    result = fit(program, state, data, 10**6, report_every=2, time_limit=1.5, callbacks=(lambda r: seen.append(int(r.state.step)),))
+    assert not result.finished and int(result.state.step) < 10**6
+    assert seen == list(range(2, seen[-1] + 1, 2))
+
+
+def test_evaluations_at_reports_and_ends():
+    program, state, data, _ = build()
+    norm = jax.jit(lambda params, data: {"size": jax.vmap(lambda t: sum(jnp.sum(v) for v in jax.tree.leaves(t)))(params)})
+    result = fit(program, state, data, 7, report_every=4, evaluate=norm)
+    np.testing.assert_array_equal(result.evaluations["step"], [0, 4, 7])
+    assert result.evaluations["size"].shape == (3, 3)
+
+
+def test_resampling_is_a_function_of_the_step():
+    program, state, data, _ = build()
+
+    def resample(step):
+        return data | {"source": data["source"] + step}
+
+    whole = fit(program, state, data, 9, resample=resample, resample_every=3)
+    part = fit(program, state, data, 4, resample=resample, resample_every=3)
+    again = fit(program, part.state, data, 9, resample=resample, resample_every=3, previous=part)
+    identical(again.state, whole.state)
+
+
+def test_transfer_starts_from_given_parameters():
+    program, state, data, _ = build(initial=lambda theta: jax.tree.map(lambda v: v * 0 + 0.5, theta))
+    assert all(bool(jnp.all(leaf == 0.5)) for leaf in jax.tree.leaves(state.members.params))
+
+
+def test_float32_stays_float32():
+    program, state, data, _ = build(dtype=jnp.float32)
+    result = fit(program, state, data, 5)
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(result.state.members.params)} == {"float32"}
+    assert result.state.members.weights["pde"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"learning_rate": 0.0}, "learning_rate: expected a number > 0; received 0.0"),
+        ({"learning_rate": 1.0, "decay_rate": 1.5}, "decay_rate: expected a number in (0, 1]; received 1.5"),
+        ({"learning_rate": 1.0, "decay_every": 0}, "decay_every: expected an integer >= 1; received 0"),
+    ],
+)
+def test_optimiser_errors(options, message):
+    with pytest.raises(InputError, match="^" + message.replace("(", r"\(").replace("]", r"\]")):
+        training.adam(**options)
+
+
+def test_checkpoint_errors(tmp_path):
+    program, state, data, _ = build()
+    path = tmp_path / "checkpoint" / "state.npz"
+    with pytest.raises(InputError, match="start without --resume"):
+        training.restore(path, state, "abc")
+    training.save(path, fit(program, state, data, 2), "abc")
+    with pytest.raises(InputError, match="resume with the same options"):
+        training.restore(path, state, "other")
+    with pytest.raises(InputError, match="same library version"):
+        training.restore(path, build(hybrid=False)[1], "abc")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="a file written by this library"):
+        training.restore(path, state, "abc")
+
+
+def test_program_errors():
+    with pytest.raises(InputError, match="record_every: expected an integer >= 1; received 0"):
+        build(options=dataclasses.replace(OPTIONS, record_every=0))
