@@ -153,7 +153,8 @@ _PASSPORT_FIELDS = (
     ("seeds", "seeds"),
     ("dtype", "dtype"),
     ("device", "device"),
-    ("versions", "versions"),
+    ("hybrid_lib", "hybrid_lib"),
+    ("packages", "with"),
     ("seconds", "wall time"),
     ("source", "source"),
 )
@@ -167,8 +168,9 @@ def passport(run: Mapping[str, Any] | str | Path) -> Passport:
     run : mapping or path
         A record, a JSON file, or a run directory, whose ``config.json``, ``environment.json`` and
         ``summary.json`` are read in this order. Known fields: ``experiment``, ``method``, ``network``,
-        ``optimiser``, ``scale``, ``seeds`` (numbers, or rows with a ``seed``), ``dtype``, ``device``,
-        ``versions`` (package to version), ``seconds``, ``source`` (a hash). Others are left out.
+        ``optimiser``, ``scale``, ``seeds`` (numbers, or rows with ``seed`` and ``seconds``), ``dtype``,
+        ``device``, ``hybrid_lib`` (its version), ``packages`` (package to version), ``seconds``,
+        ``source`` (a hash). Others are left out.
 
     Returns
     -------
@@ -186,6 +188,9 @@ def passport(run: Mapping[str, Any] | str | Path) -> Passport:
     experiment: heat2d · seeds: 0, 1, 2 · dtype: float32 · wall time: 41 s
     """
     record = dict(run) if isinstance(run, Mapping) else _read_record(Path(run))
+    rows = [row for row in record.get("seeds", ()) if isinstance(row, Mapping) and "seconds" in row]
+    if rows and "seconds" not in record:
+        record["seconds"] = max(row["seconds"] for row in rows)  # seeds run side by side
     fields = tuple((label, _field_text(key, record[key])) for key, label in _PASSPORT_FIELDS if key in record)
     if not fields:
         known = ", ".join(key for key, _ in _PASSPORT_FIELDS)

@@ -81,7 +81,7 @@ def test_radius_option():
     assert int(compression(nodes, points, 0.2, np.array([0.5]), radius=0.2).counts[0]) == 39
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)])
 def test_padded_seeds_equal_single_ones(dtype):
     cases = [case(2, seed) for seed in range(3)]
     compressions = [Q for _, _, Q, _ in cases]
@@ -116,7 +116,7 @@ def test_of_coarse_functions(dimension):
 
 
 def test_mean_converges_to_the_ball_mean():
-    """The mean of |x|^2 over a disc of radius r is |centre|^2 + r^2 / 2; Monte Carlo with 5e4 points in it."""
+    """The mean of |x|^2 over a disc of radius r is |centre|^2 + r^2 / 2; 5e4 random points lie in it."""
     points = np.random.default_rng(0).random((400_000, 2))
     Q = compression(np.array([[0.5, 0.5]]), points, 0.4, np.array([0.5]))
     mean = average(Q, jnp.sum(jnp.asarray(points) ** 2, axis=1), jnp.zeros(0))
@@ -130,7 +130,7 @@ def test_empty_neighbourhood_says_what_would_do():
     ) as info:
         compression(mesh.points, points, 0.02, distance)
     delta = float(str(info.value).split("delta > ")[1].split(",")[0])
-    compression(mesh.points, points, delta * 1.01, distance)  # the remedy works
+    compression(mesh.points, points, delta, distance)  # the remedy works
     with pytest.raises(InputError, match="use radius > "):
         compression(mesh.points, points, 0.02, distance, radius=0.005)
 
@@ -138,8 +138,8 @@ def test_empty_neighbourhood_says_what_would_do():
 def test_errors():
     nodes, points = np.array([[0.5]]), np.array([[0.4], [0.6]])
     half = np.array([0.5])
-    with pytest.raises(InputError, match="delta: expected a number > 0; received -1.0"):
-        compression(nodes, points, -1.0, half)
+    with pytest.raises(InputError, match="delta: expected a number > 0; received -1"):
+        compression(nodes, points, -1, half)
     with pytest.raises(InputError, match="radius: expected a number > 0"):
         compression(nodes, points, 1.0, half, radius=0.0)
     with pytest.raises(InputError, match="nodes: expected finite points as rows"):

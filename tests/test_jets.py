@@ -94,9 +94,9 @@ def test_gradient_in_parameters_equals_nested_ad(key):
 def test_frequencies_are_not_parameters(key):
     ansatz = Ansatz(network("ms", "tanh"), 2)
     theta, fixed = ansatz.init(key)
-    assert set(fixed) == {"frequencies_0", "frequencies_1"}
-    assert "frequencies_0" not in str(jax.tree.structure(theta))
-    spread = [float(jnp.std(fixed[f"frequencies_{k}"])) for k in range(2)]
+    assert set(fixed) == {"features_0", "features_1"}
+    assert "features" not in str(jax.tree.structure(theta))
+    spread = [float(jnp.std(fixed[f"features_{k}"]["frequencies"])) for k in range(2)]
     assert 2 < spread[1] / spread[0] < 12  # drawn with deviations 1 and 5
 
 

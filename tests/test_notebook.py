@@ -69,15 +69,16 @@ def test_glue_does_nothing_outside_a_notebook(capsys):
 
 
 def test_passport_orders_fields_and_escapes_html():
-    versions = {"jax": "0.7.2", "flax": "0.11.2"}
-    shown = passport({"dtype": "float32", "experiment": "a<b", "versions": versions, "other": 1})
-    assert repr(shown) == "experiment: a<b · dtype: float32 · versions: jax 0.7.2, flax 0.11.2"
+    packages = {"jax": "0.7.2", "flax": "0.11.2"}
+    shown = passport({"dtype": "float32", "experiment": "a<b", "packages": packages, "other": 1})
+    assert repr(shown) == "experiment: a<b · dtype: float32 · with: jax 0.7.2, flax 0.11.2"
     assert "a&lt;b" in shown._repr_html_()
 
 
 def test_passport_reads_a_run_directory_and_its_seed_rows(tmp_path):
     (tmp_path / "config.json").write_text('{"experiment": "heat2d", "method": "hybrid"}')
-    (tmp_path / "summary.json").write_text('{"seeds": [{"seed": 3}, {"seed": 4}], "seconds": 2.25}')
+    rows = [{"seed": 3, "seconds": 2.0}, {"seed": 4, "seconds": 2.25}]
+    (tmp_path / "summary.json").write_text(json.dumps({"seeds": rows}))
     assert repr(passport(tmp_path)) == "experiment: heat2d · method: hybrid · seeds: 3, 4 · wall time: 2.2 s"
 
 

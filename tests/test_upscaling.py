@@ -48,7 +48,7 @@ def test_layers_give_harmonic_and_arithmetic_means():
     along = upscaled_tensor(K_cells, gradients, weights)[0]
     np.testing.assert_allclose(along[1, 1], 2.0, rtol=1e-12)  # arithmetic
     np.testing.assert_allclose(along[0, 1], along[1, 0], atol=1e-12)
-    # Across, the linear drop on the upper and lower side adds a boundary layer: the tensor is above the harmonic mean.
+    # Across, the linear drop on the upper and lower side adds a boundary layer, above the harmonic mean.
     assert 1.5 < along[0, 0] < 2.0
     profile = np.where(np.asarray(K_cells[:, 0, 0]) == 1.0, 1.5, 0.5)  # K w' = 1.5
     exact = jnp.asarray(np.stack([np.column_stack([profile, 0 * profile]), np.asarray(gradients[1])]))
@@ -68,7 +68,7 @@ def test_one_dimension_gives_the_harmonic_mean():
 
 
 def test_discrete_solutions_give_a_symmetric_tensor():
-    """<grad w_j . K grad w_i> = e_j . <K grad w_i> for Galerkin solutions, so K_hat is symmetric and T the identity."""
+    """<grad w_j . K grad w_i> = e_j . <K grad w_i> for Galerkin solutions, so K_hat is symmetric, T = I."""
     mesh = fem.unit_square(12)
 
     def K(x):
@@ -101,7 +101,7 @@ def test_lipschitz_bound_of_lemma_4_8():
     assert left <= 4.0 * jnp.sqrt(jnp.mean(jnp.sum((one - two) ** 2, axis=1)))
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)])
 def test_jit_vmap_grad_and_dtype(dtype):
     random = np.random.default_rng(0)
     gradients = jnp.asarray(np.eye(2)[:, None, :] + 0.1 * random.standard_normal((3, 2, 40, 2)), dtype)

@@ -2,10 +2,10 @@
 
     python book/_tools/notebooks.py [--all] [CHAPTER ...]
 
-The .md is always the source, whichever file is newer; it is rewritten only in the layout of its cell headers, so
-that ``jupytext --sync`` has nothing to change. Outputs are kept where the code of a cell is unchanged; a chapter
-with a cell that has not been run is run again as a whole. ``--all`` runs every chapter: use it after a change of
-the library.
+The .md is always the source, whichever file is newer; it is rewritten only in the layout of its cell
+headers, so that ``jupytext --sync`` has nothing to change. Outputs are kept where the code of a cell is
+unchanged; a chapter with a cell that has not been run is run again as a whole. ``--all`` runs every
+chapter: use it after a change of the library.
 """
 
 from __future__ import annotations

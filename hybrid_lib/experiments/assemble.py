@@ -108,8 +108,11 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         params = [training.member(initial[0], s) for s in range(len(seeds))]
         fixed = [training.member(initial[1], s) for s in range(len(seeds))]
 
+    embed = jax.jit(lambda d: training.embed_points(ansatz, d, problem.medium.is_tensor))
+
     def data_at(step: int) -> list[Tree]:
-        return _data(problem, config, seeds, fixed, mesh, step)
+        plain = _data(problem, config, seeds, fixed, mesh, step)
+        return [d | {"embedding": embed(d)} for d in plain]
 
     data = data_at(0)
     objective = _objective(problem, config, ansatz, coarse)

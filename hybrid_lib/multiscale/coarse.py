@@ -67,6 +67,7 @@ class CoarseState(NamedTuple):
     factor: fem.SymmetricFactor | tuple
 
 
+@jax.jit
 def state(problem: CoarseProblem, K_hat: jax.Array) -> jax.Array:
     r"""Solve the coarse problem (4.18): :math:`B y = F`, zero on the boundary.
 
@@ -102,6 +103,7 @@ def state(problem: CoarseProblem, K_hat: jax.Array) -> jax.Array:
     return extend(problem, fem.linear_solve(matrix(problem, K_hat), load(problem, K_hat)))
 
 
+@jax.jit
 def adjoint(problem: CoarseProblem, K_hat: jax.Array, rhs: jax.Array) -> jax.Array:
     r"""Solve :math:`B^T p = g` for nodal values p that vanish on the boundary, (3.18).
 
@@ -130,6 +132,7 @@ def adjoint(problem: CoarseProblem, K_hat: jax.Array, rhs: jax.Array) -> jax.Arr
     return extend(problem, fem.linear_solve(matrix(problem, K_hat), rhs[problem.interior_nodes]))
 
 
+@jax.jit
 def adjoint_sensitivity(problem: CoarseProblem, y: jax.Array, p: jax.Array) -> jax.Array:
     r"""Derivative of an objective R with respect to the upscaled tensor, the integrals of (4.28).
 
@@ -167,6 +170,7 @@ def adjoint_sensitivity(problem: CoarseProblem, y: jax.Array, p: jax.Array) -> j
     return symmetric_part(jax.ops.segment_sum(products, problem.parts, num_segments=problem.n_parts))
 
 
+@jax.jit
 def refresh(problem: CoarseProblem, K_hat: jax.Array) -> CoarseState:
     """Solve anew and keep the factor for :func:`frozen_state`, as training does when K_hat has moved.
 
@@ -197,6 +201,7 @@ def refresh(problem: CoarseProblem, K_hat: jax.Array) -> CoarseState:
     return jax.lax.stop_gradient(CoarseState(K_hat, y, factor))
 
 
+@jax.jit
 def frozen_state(problem: CoarseProblem, coarse: CoarseState, K_hat: jax.Array) -> jax.Array:
     r"""The stored state, with the derivative of the state at the stored operator.
 

@@ -144,6 +144,7 @@ def compression(
 #   1-D, 251 nodes, 2,000 points                0.30 / 0.38      0.27 / 0.40      0.17 / 0.26
 #   2-D, 676 nodes, 25,000 points               0.76 / 1.15      0.75 / 1.41      2.64 / 5.04  (and 68 MB)
 # The network costs hundreds of ms there, so the smallest and simplest one that is never bad: the segment sum.
+@jax.jit
 def average(
     compression: Compression, values_at_points: jax.Array, values_at_pointwise: jax.Array
 ) -> jax.Array:
@@ -323,7 +324,9 @@ def _distances(distance: Callable | np.ndarray, nodes: np.ndarray) -> np.ndarray
 def _raise_empty(tree, nodes, inner, counts, delta, radius) -> None:
     """Say how far the next point is, and what that means for delta or for the number of points."""
     empty = inner[counts[inner] == 0]
-    gap = float(np.max(tree.query(nodes[inner])[0]))  # the largest hole at a node
+    gap = 1.01 * float(
+        np.max(tree.query(nodes[inner])[0])
+    )  # the largest hole at a node, and room for rounding
     enough = int(np.ceil(tree.n * (gap / radius) ** nodes.shape[1] * 1.1))  # holes shrink like M^(-1/d)
     larger = f"delta > {2 * gap:.3g}" if radius == delta / 2 else f"radius > {gap:.3g}"
     raise InputError(

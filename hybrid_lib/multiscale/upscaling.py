@@ -6,6 +6,8 @@ a part of the domain obey Fourier's law with the tensor that the coarse problem 
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from hybrid_lib.errors import InputError
 
 
+@partial(jax.jit, static_argnames="n_parts")
 def upscaled_tensor(
     conductivity: jax.Array,
     gradients: jax.Array,
@@ -64,6 +67,7 @@ def upscaled_tensor(
     return jnp.swapaxes(jnp.linalg.solve(T, F), 1, 2)  # K T^T = F^T
 
 
+@partial(jax.jit, static_argnames="n_parts")
 def upscaled_scalar(
     conductivity: jax.Array,
     gradient: jax.Array,
@@ -200,6 +204,7 @@ def upscale(
     return upscaled_tensor(conductivity, gradients, weights, parts, n_parts)
 
 
+@partial(jax.jit, static_argnames="n_parts")
 def mean_gradients_and_fluxes(
     conductivity: jax.Array,
     gradients: jax.Array,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,11 +59,40 @@ class MLP(nn.Module):
     activation: str = "tanh"
     dtype: Any = jnp.float32
 
+    def setup(self):
+        self.stack = [Layer(width, self.dtype) for width in self.widths]
+        self.output = Layer(1, self.dtype)
+
+    def embed(self, x):
+        """The part before the first trainable layer: nothing."""
+        return x
+
+    def head(self, x):
+        """The trainable part."""
+        for layer in self.stack:
+            x = ACTIVATIONS[self.activation](layer(x))
+        return _scalar(self.output(x))
+
+    def __call__(self, x):
+        return self.head(self.embed(x))
+
+
+class FourierFeatures(nn.Module):
+    """(cos 2πBx, sin 2πBx) with B drawn once from N(0, scale²) and kept in the collection ``"fixed"``."""
+
+    frequencies: int
+    scale: float
+    dtype: Any = jnp.float32
+
     @nn.compact
     def __call__(self, x):
-        for width in self.widths:
-            x = ACTIVATIONS[self.activation](Layer(width, self.dtype)(x))
-        return _scalar(Layer(1, self.dtype)(x))
+        d = (x.value if isinstance(x, Jet) else x).shape[-1]
+        B = self.variable("fixed", "frequencies", self._draw, (d, self.frequencies))  # (d, m)
+        return jets.cos_sin(jets.dense(x, 2 * jnp.pi * B.value))
+
+    def _draw(self, shape: tuple[int, int]) -> Array:
+        normal = jax.random.normal(self.make_rng("frequencies"), shape, self.dtype)
+        return jnp.asarray(self.scale, self.dtype) * normal
 
 
 class MultiscaleFourier(nn.Module):
@@ -87,29 +116,38 @@ class MultiscaleFourier(nn.Module):
     activation: str = "tanh"
     dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, x):
-        d = (x.value if isinstance(x, Jet) else x).shape[-1]
-        stack = [Layer(width, self.dtype) for width in self.widths]
+    def setup(self):
+        self.features = [FourierFeatures(self.frequencies, scale, self.dtype) for scale in self.scales]
+        self.stack = [Layer(width, self.dtype) for width in self.widths]
+        self.output = Layer(1, self.dtype)
+
+    def embed(self, x):
+        """The features γ_k(x): fixed, so that they can be computed once for points that stay."""
+        return [feature(x) for feature in self.features]
+
+    def head(self, embedded):
+        """The trainable part."""
         outputs = []
-        for k, scale in enumerate(self.scales):
-            draw = self.variable(
-                "fixed", f"frequencies_{k}", lambda s: self._draw((d, self.frequencies), s), scale
-            )
-            hidden = jets.cos_sin(jets.dense(x, 2 * jnp.pi * draw.value))
-            for layer in stack:
+        for hidden in embedded:
+            for layer in self.stack:
                 hidden = ACTIVATIONS[self.activation](layer(hidden))
             outputs.append(hidden)
-        return _scalar(Layer(1, self.dtype)(jets.concatenate(outputs)))
+        return _scalar(self.output(jets.concatenate(outputs)))
 
-    def _draw(self, shape: tuple[int, int], scale: float) -> Array:
-        key = self.make_rng("frequencies")
-        return jnp.asarray(scale, self.dtype) * jax.random.normal(key, shape, self.dtype)
+    def __call__(self, x):
+        return self.head(self.embed(x))
 
 
 def _scalar(x: Jet | Array) -> Jet | Array:
     """Drop the output axis of length one."""
     return jets.linear(x, lambda part: part[..., 0]) if isinstance(x, Jet) else x[..., 0]
+
+
+class Embedding(NamedTuple):
+    """The part of a trial field that does not depend on θ: Fourier features (or the point itself) and the factor l."""
+
+    inner: Any
+    factor: Jet | None
 
 
 @dataclass(frozen=True)
@@ -152,8 +190,26 @@ class Ansatz:
 
     def jet(self, theta: Tree, fixed: Tree, x: Array, metric: Array | None = None) -> Jet:
         """(u, ∇u, tr(A∇²u)) of u_θ at one point `x` (d,) for the metric A (None: the Laplacian)."""
-        net = self.network.apply({"params": theta, "fixed": fixed}, jets.seed(x, metric))
-        return net if self.factor is None else jets.product(jets.from_function(self.factor, x, metric), net)
+        return self.jet_of(theta, self.embed(fixed, x, metric), metric)
+
+    def embed(self, fixed: Tree, x: Array, metric: Array | None = None) -> Embedding:
+        """All of :meth:`jet` that does not depend on θ; computed once where the points stay."""
+        inner = x
+        if fixed:
+            inner = self.network.apply({"fixed": fixed}, jets.seed(x, metric), method="embed")
+            inner = [jet._replace(metric=None) for jet in inner]
+        factor = None if self.factor is None else jets.from_function(self.factor, x, metric)._replace(metric=None)
+        return Embedding(inner, factor)
+
+    def jet_of(self, theta: Tree, embedding: Embedding, metric: Array | None = None) -> Jet:
+        """(u, ∇u, tr(A∇²u)) from what :meth:`embed` returned for the same metric."""
+        inner = embedding.inner
+        if isinstance(inner, list):
+            inner = [jet._replace(metric=metric) for jet in inner]
+        else:
+            inner = jets.seed(inner, metric)
+        net = self.network.apply({"params": theta}, inner, method="head")
+        return net if embedding.factor is None else jets.product(embedding.factor._replace(metric=metric), net)
 
 
 def mlp(widths: tuple[int, ...] = (64,) * 8, activation: str = "tanh", dtype=jnp.float32) -> MLP:

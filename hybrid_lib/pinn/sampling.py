@@ -50,11 +50,12 @@ def uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
     (5, 2)
     """
     dtype = _check(key, n, dtype)
-    cube_key, point_key = jax.random.split(key)
-    corners = _corners(domain, dtype)  # (k, d)
-    k = len(domain.corners)
-    cube = jnp.floor(k * jax.random.uniform(cube_key, (n,), dtype)).astype(jnp.int32)
-    return corners[jnp.clip(cube, 0, k - 1)] + _open_uniform(point_key, (n, domain.dimension), dtype)
+    d, k = domain.dimension, len(domain.corners)
+    draw = _open_uniform(key, (n, d + (k > 1)), dtype)  # coordinates in a unit cube, then which one if k > 1
+    if k == 1:
+        return _corners(domain, dtype) + draw
+    cube = jnp.clip(jnp.floor(k * draw[:, d]).astype(jnp.int32), 0, k - 1)  # (n,)
+    return _corners(domain, dtype)[cube] + draw[:, :d]
 
 
 def sobol(key, domain: Domain, n: int, dtype) -> jax.Array:
@@ -93,9 +94,9 @@ def sobol(key, domain: Domain, n: int, dtype) -> jax.Array:
     """
     dtype = _check(key, n, dtype)
     d, k = domain.dimension, len(domain.corners)
-    shift_key, cube_key = jax.random.split(key)
-    shift = jax.random.bits(shift_key, (k, d), jnp.uint32)
-    first = jnp.floor(k * jax.random.uniform(cube_key, (), jnp.float32)).astype(jnp.int32)
+    draw = jax.random.bits(key, (k * d + 1,), jnp.uint32)
+    shift = draw[:-1].reshape(k, d)
+    first = (draw[-1] >> 8).astype(jnp.int32) % k  # o; of 2^24 values, so equally likely to 1e-7
     i = np.arange(n, dtype=np.int32)
     cube = jnp.mod(jnp.asarray(i % k) + first, k)  # (n,)
     bits = jnp.asarray(_sobol_integers(-(-n // k), d)[i // k]) ^ shift[cube]  # (n, d) uint32

@@ -8,6 +8,7 @@ from hybrid_lib.training.objectives import (
     Objective,
     Terms,
     boundary_block,
+    embed_points,
     evaluate_fields,
     loss,
     pde_block,
@@ -19,6 +20,6 @@ from hybrid_lib.training.state import STATUS, Member, TrainState, init_member, i
 
 __all__ = [
     "STATUS", "CoarseModel", "FitResult", "LoopOptions", "Member", "Objective", "Program", "Terms", "TrainState",
-    "adam", "balance", "boundary_block", "evaluate_fields", "fit", "gradient_norms", "init_member", "init_state",
+    "adam", "balance", "boundary_block", "embed_points", "evaluate_fields", "fit", "gradient_norms", "init_member", "init_state",
     "loss", "member", "pde_block", "program", "residuals", "restore", "save", "stack", "terms", "write_atomically",
 ]

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hybrid_lib.pinn.jets import Jet
-from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.networks import Ansatz, Embedding
 from hybrid_lib.pinn.residuals import strong_residual
 
 Tree = Any
@@ -110,19 +110,31 @@ def evaluate_fields(ansatz: Ansatz, tensor: bool = False) -> Callable[[Tree, Tre
     """
 
     def fields(theta: Tree, data: Tree) -> Fields:
-        fixed = data["fixed"]
-        out: Fields = {}
+        out: Fields = {"collocation": collocation(theta, data)}
         for name, points in data["points"].items():
             if name != "collocation":
-                out[name] = jax.vmap(lambda x: ansatz.value(theta, fixed, x))(points)
-            elif tensor:
-                metric = data["conductivity"]  # (M, d, d)
-                out[name] = jax.vmap(lambda x, a: ansatz.jet(theta, fixed, x, a))(points, metric)
-            else:
-                out[name] = jax.vmap(lambda x: ansatz.jet(theta, fixed, x))(points)
+                out[name] = jax.vmap(lambda x: ansatz.value(theta, data["fixed"], x))(points)
         return out
 
+    def collocation(theta: Tree, data: Tree) -> Jet:
+        embedding = data.get("embedding")
+        if embedding is None:
+            embedding = embed_points(ansatz, data, tensor)
+        if tensor:
+            jet = jax.vmap(lambda e, a: ansatz.jet_of(theta, e, a))(embedding, data["conductivity"])
+        else:
+            jet = jax.vmap(lambda e: ansatz.jet_of(theta, e))(embedding)
+        return jet._replace(metric=None)
+
     return fields
+
+
+def embed_points(ansatz: Ansatz, data: Tree, tensor: bool = False) -> Embedding:
+    """What the jets at the collocation points need and θ does not touch; store it as ``data["embedding"]``."""
+    points, fixed = data["points"]["collocation"], data["fixed"]
+    if tensor:
+        return jax.vmap(lambda x, a: ansatz.embed(fixed, x, a))(points, data["conductivity"])
+    return jax.vmap(lambda x: ansatz.embed(fixed, x))(points)
 
 
 def pde_block(measure: float) -> Residual:
