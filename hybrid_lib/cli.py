@@ -22,7 +22,9 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line: what, expected, received, remedy."""
 
     def error(self, message: str):
-        raise InputError("command line", f"the usage `{self.usage or self.prog + ' --help'}`", message, "see --help")
+        raise InputError(
+            "command line", f"the usage `{self.usage or self.prog + ' --help'}`", message, "see --help"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--optimiser", help="adam")
     run.add_argument("--scale", default="quick", help="quick (default) or paper")
     run.add_argument("--seed", type=int, nargs="+", default=[0], metavar="N", help="one seed or several")
-    run.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="change a setting, e.g. training.steps=500")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change a setting, e.g. training.steps=500",
+    )
     run.add_argument("--out", type=Path, metavar="DIR", help="run directory; needed to resume")
     run.add_argument("--resume", action="store_true", help="continue the run in --out")
     run.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop before this; resume later")
@@ -111,12 +119,18 @@ def _run(options) -> int:
 
     from hybrid_lib import experiments
 
-    jax.config.update("jax_enable_x64", True)  # the command's choice; a run's own dtype is in its configuration
+    jax.config.update(
+        "jax_enable_x64", True
+    )  # the command's choice; a run's own dtype is in its configuration
     config = experiments.configuration(options.experiment, options.method, options.network, options.scale)
     config = experiments.with_settings(config, _settings(options))
-    with _progress(config.training.steps, quiet=options.json) as callbacks:
+    with _Progress(config.training.steps, quiet=options.json) as callbacks:
         result = experiments.run(
-            config, tuple(options.seed), out=options.out, resume=options.resume, time_limit=options.time_limit,
+            config,
+            tuple(options.seed),
+            out=options.out,
+            resume=options.resume,
+            time_limit=options.time_limit,
             callbacks=callbacks,
         )
     if options.json:
@@ -126,7 +140,7 @@ def _run(options) -> int:
     return 0 if all(seed["status"] in ("completed", "converged") for seed in result.summary["seeds"]) else 1
 
 
-class _progress:
+class _Progress:
     """A progress bar on a terminal, nothing in pipes; a context that yields the callbacks of a run."""
 
     def __init__(self, steps: int, quiet: bool):
@@ -152,7 +166,9 @@ class _progress:
 def _print_summary(summary: dict, config) -> None:
     keys = ("experiment", "method", "network", "scale", "dtype", "device")
     print("  ".join(f"{key} {summary[key]}" for key in keys) + f"  eps {config.eps:.6g}")
-    print(f"{'seed':>6} {'rel. L2':>10} {'rel. H1':>10} {'residual':>10} {'iteration':>10} {'seconds':>9}  status")
+    print(
+        f"{'seed':>6} {'rel. L2':>10} {'rel. H1':>10} {'residual':>10} {'iteration':>10} {'seconds':>9}  status"
+    )
     for row in summary["seeds"]:
         numbers = [row[k] if row[k] is not None else float("nan") for k in ("rel_l2", "rel_h1", "residual")]
         errors = " ".join(f"{number:>10.2e}" for number in numbers)

@@ -7,11 +7,12 @@ changes nothing: a chapter calls :func:`use_style`, or draws inside :func:`style
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
 
 from hybrid_lib.errors import InputError
@@ -124,3 +125,70 @@ def line(role: str) -> dict[str, object]:
         known = ", ".join(COLOURS)
         raise InputError("role of a line", f"one of {known}", repr(role), "choose one or add a colour")
     return {"color": COLOURS[role], **_LINES[role]}
+
+
+def curve(axis: mpl.axes.Axes, steps: np.ndarray, values: np.ndarray, role: str, label: str, **look) -> None:
+    """A positive quantity per iteration on a logarithmic axis; of several seeds the median, in a band of all.
+
+    Parameters
+    ----------
+    axis : Axes
+        Where to draw.
+    steps : (E,)
+        Iterations.
+    values : (E,) or (E, S)
+        An error or a loss, for instance ``fit.evaluations["rel_l2"]``, of S seeds.
+    role : str
+        One of ``COLOURS``.
+    label : str
+        For the legend.
+    **look
+        Overrides of :func:`line`.
+
+    Raises
+    ------
+    InputError
+        If there is not one row of values for each step.
+    """
+    steps, values = np.asarray(steps), np.asarray(values, float)
+    if values.ndim not in (1, 2) or values.shape[:1] != steps.shape:
+        shapes = f"shape ({len(steps)},) or ({len(steps)}, S)"
+        raise InputError("values of a curve", shapes, values.shape, "pass one row for each step")
+    members = values.reshape(len(steps), -1)  # (E, S)
+    look = {**line(role), **look}
+    if members.shape[1] > 1:
+        low, high = members.min(axis=1), members.max(axis=1)
+        axis.fill_between(steps, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    axis.semilogy(steps, np.median(members, axis=1), label=label, **look)
+
+
+def fields(
+    axes: Sequence[mpl.axes.Axes],
+    pictures: Mapping[str, np.ndarray],
+    limits: Mapping[str, tuple[float, float]] | None = None,
+) -> None:
+    """Fields on the unit square, one to an axis, each with its title, its colour bar and square pixels.
+
+    Parameters
+    ----------
+    axes : sequence of Axes
+        At least as many as pictures.
+    pictures : mapping of str to (n1, n2) array
+        Title to values on a grid that covers the square, indexed [x₁, x₂].
+    limits : mapping of str to (low, high), optional
+        Ends of the colour scale of a picture; default its least and largest value.
+
+    Raises
+    ------
+    InputError
+        If there are fewer axes than pictures.
+    """
+    if len(axes) < len(pictures):
+        wanted = f"at least {len(pictures)}"
+        raise InputError("axes of the fields", wanted, len(axes), "make as many as there are pictures")
+    for axis, (title, values) in zip(axes, pictures.items(), strict=False):
+        low, high = (limits or {}).get(title, (None, None))
+        image = axis.imshow(np.asarray(values).T, extent=(0, 1, 0, 1), vmin=low, vmax=high, cmap=SEQUENTIAL)
+        axis.grid(False)
+        axis.set(title=title, xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        axis.figure.colorbar(image, ax=axis)

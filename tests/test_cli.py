@@ -9,15 +9,26 @@ import pytest
 from hybrid_lib.cli import main
 
 SMALL = [
-    "--set", "training.steps=4", "--set", "sampling.points=64", "--set", "coarse.cells=10", "--set", "network.widths=4,4",
-    "--set", "network.frequencies=3",
+    "--set",
+    "training.steps=4",
+    "--set",
+    "sampling.points=64",
+    "--set",
+    "coarse.cells=10",
+    "--set",
+    "network.widths=4,4",
+    "--set",
+    "network.frequencies=3",
 ]
 
 
 def test_list(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in ("heat1d-eps15", "heat1d-eps100", "heat2d", "hybrid", "averaged-both", "adam"))
+    assert all(
+        name in text
+        for name in ("heat1d-eps15", "heat1d-eps100", "heat2d", "hybrid", "averaged-both", "adam")
+    )
     assert main(["list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scales"] == ["quick", "paper"]
 
@@ -28,7 +39,15 @@ def test_run_json(capsys, tmp_path):
     out, err = capsys.readouterr()
     summary = json.loads(out)
     assert [row["seed"] for row in summary["seeds"]] == [0, 2] and err == ""
-    assert set(summary["seeds"][0]) >= {"seed", "rel_l2", "rel_h1", "residual", "iterations", "seconds", "status"}
+    assert set(summary["seeds"][0]) >= {
+        "seed",
+        "rel_l2",
+        "rel_h1",
+        "residual",
+        "iterations",
+        "seconds",
+        "status",
+    }
     assert main(arguments) == 2
     assert "--out: expected a new or empty directory" in capsys.readouterr().err
     assert main([*arguments, "--resume"]) == 0
@@ -52,14 +71,23 @@ def test_diverged_run_says_why(capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["run", "heat3d"], "experiment: expected one of heat1d-eps15, heat1d-eps100, heat2d; received 'heat3d'"),
+        (
+            ["run", "heat3d"],
+            "experiment: expected one of heat1d-eps15, heat1d-eps100, heat2d; received 'heat3d'",
+        ),
         (["run", "heat2d", "--network", "cnn"], "network: expected one of ms, mlp; received 'cnn'"),
         (["run", "heat2d", "--method", "fem"], "method: expected one of hybrid, pinn; received 'fem'"),
         (["run", "heat2d", "--coupling", "none"], "coarse.coupling: expected one of averaged, averaged-both"),
         (["run", "heat2d", "--optimiser", "sgd"], "training.optimiser: expected one of adam"),
         (["run", "heat2d", "--set", "traning.steps=5"], "--set traning.steps: expected one of eps, method"),
-        (["run", "heat2d", "--set", "training.steps=five"], "--set training.steps: expected a value of type int"),
-        (["run", "heat2d", "--set", "training.steps"], "--set: expected PATH=VALUE; received 'training.steps'"),
+        (
+            ["run", "heat2d", "--set", "training.steps=five"],
+            "--set training.steps: expected a value of type int",
+        ),
+        (
+            ["run", "heat2d", "--set", "training.steps"],
+            "--set: expected PATH=VALUE; received 'training.steps'",
+        ),
         (["run", "heat1d-eps15", "--set", "eps=0"], "eps: expected a number > 0; received 0.0"),
         (["run", "heat1d-eps15", "--set", "coarse.delta=1e-6"], "delta"),
         (["run", "heat2d", "--resume"], "--resume: expected an --out directory"),
@@ -76,5 +104,7 @@ def test_bad_input_is_one_clear_line(arguments, message, capsys):
 
 
 def test_module_entry_point():
-    done = subprocess.run([sys.executable, "-m", "hybrid_lib", "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "hybrid_lib", "--version"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0 and done.stdout.startswith("hybrid_lib ")

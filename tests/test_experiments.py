@@ -14,8 +14,13 @@ from hybrid_lib.experiments import configuration, references, with_settings
 from hybrid_lib.pinn import domains
 
 TINY = {
-    "training.steps": "6", "training.report_every": "2", "training.record_every": "2", "training.gate_every": "2",
-    "training.balance_every": "2", "network.widths": "4,4", "network.frequencies": "3",
+    "training.steps": "6",
+    "training.report_every": "2",
+    "training.record_every": "2",
+    "training.gate_every": "2",
+    "training.balance_every": "2",
+    "network.widths": "4,4",
+    "network.frequencies": "3",
 }
 TINY_1D = TINY | {"sampling.points": "64", "coarse.cells": "10"}
 TINY_2D = TINY | {"sampling.points": "1024", "sampling.boundary_points": "16", "coarse.cells": "6"}
@@ -26,7 +31,10 @@ def tiny(experiment, **choices):
 
 
 def leaves(state):
-    return [jax.random.key_data(v) if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else v for v in jax.tree.leaves(state)]
+    return [
+        jax.random.key_data(v) if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else v
+        for v in jax.tree.leaves(state)
+    ]
 
 
 @pytest.mark.parametrize("eps, upscaled", [(1 / 15, 1.733), (0.01, 1.732)])
@@ -118,9 +126,18 @@ def test_every_run_of_the_paper_answers(experiment, method, network):
 
 def test_paper_scale_is_the_papers():
     one = configuration("heat1d-eps100", scale="paper")
-    assert (one.sampling.points, one.training.steps, one.network.widths, one.boundary) == (5000, 200_000, (128, 128), "hard")
+    assert (one.sampling.points, one.training.steps, one.network.widths, one.boundary) == (
+        5000,
+        200_000,
+        (128, 128),
+        "hard",
+    )
     two = configuration("heat2d", network="mlp", scale="paper")
-    assert (two.sampling.points, two.sampling.boundary_points, two.training.learning_rate) == (25_000, 2_500, 1e-3)
+    assert (two.sampling.points, two.sampling.boundary_points, two.training.learning_rate) == (
+        25_000,
+        2_500,
+        1e-3,
+    )
     assert two.boundary == "soft" and two.coarse.cells == 25
 
 
@@ -137,7 +154,9 @@ def test_resume_is_bitwise(tmp_path):
     with pytest.raises(InputError, match="add --resume"):
         experiments.run(config, (0, 1), out=tmp_path / "run")
     with pytest.raises(InputError, match="resume with the same options"):
-        experiments.run(with_settings(config, {"coarse.delta": "0.2"}), (0, 1), out=tmp_path / "run", resume=True)
+        experiments.run(
+            with_settings(config, {"coarse.delta": "0.2"}), (0, 1), out=tmp_path / "run", resume=True
+        )
 
 
 def test_transfer_from_another_run():
@@ -160,7 +179,9 @@ def test_couplings_and_parts(coupling, parts, experiment):
 
 def test_resampling_changes_points_with_the_step_only():
     setup = experiments.assemble(
-        experiments.heat1d_problem(1 / 15), with_settings(tiny("heat1d-eps15"), {"sampling.resample_every": "2"}), (0,)
+        experiments.heat1d_problem(1 / 15),
+        with_settings(tiny("heat1d-eps15"), {"sampling.resample_every": "2"}),
+        (0,),
     )
     first, again, later = setup.resample(2), setup.resample(2), setup.resample(4)
     np.testing.assert_array_equal(first["points"]["collocation"], again["points"]["collocation"])
@@ -213,7 +234,9 @@ def test_setting_errors(settings, message):
 
 
 def test_other_errors():
-    with pytest.raises(InputError, match="experiment: expected one of heat1d-eps15, heat1d-eps100, heat2d; received 'heat3d'"):
+    with pytest.raises(
+        InputError, match="experiment: expected one of heat1d-eps15, heat1d-eps100, heat2d; received 'heat3d'"
+    ):
         configuration("heat3d")
     with pytest.raises(InputError, match="seeds: expected one or more different integers"):
         experiments.run(tiny("heat1d-eps15"), (1, 1))
@@ -227,9 +250,9 @@ def test_other_errors():
 
 def test_float64_needs_x64():
     config = with_settings(tiny("heat1d-eps15"), {"dtype": "float64"})
-    with jax.enable_x64(False) if hasattr(jax, "enable_x64") else jax.experimental.disable_x64():
-        with pytest.raises(InputError, match="jax_enable_x64"):
-            experiments.run(config, (0,))
+    switch = jax.enable_x64(False) if hasattr(jax, "enable_x64") else jax.experimental.disable_x64()
+    with switch, pytest.raises(InputError, match="jax_enable_x64"):
+        experiments.run(config, (0,))
 
 
 def test_checkpoints_appear_during_a_run(tmp_path, monkeypatch):

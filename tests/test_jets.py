@@ -86,7 +86,9 @@ def test_gradient_in_parameters_equals_nested_ad(key):
     theta, fixed = ansatz.init(key)
     x = jnp.array([0.2, 0.6])
     ours = jax.jit(jax.grad(lambda t: ansatz.jet(t, fixed, x).laplacian))(theta)
-    exact = jax.jit(jax.grad(lambda t: jets.from_function(lambda z: ansatz.value(t, fixed, z), x).laplacian))(theta)
+    exact = jax.jit(jax.grad(lambda t: jets.from_function(lambda z: ansatz.value(t, fixed, z), x).laplacian))(
+        theta
+    )
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(exact), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-8)
 
@@ -113,7 +115,10 @@ def test_the_papers_networks_have_the_papers_sizes(key):
     "build, message",
     [
         (lambda: networks.mlp(()), "widths: expected a non-empty tuple of positive integers; received ()"),
-        (lambda: networks.mlp((4,), "relu"), "activation: expected one of ['swish', 'tanh']; received 'relu'"),
+        (
+            lambda: networks.mlp((4,), "relu"),
+            "activation: expected one of ['swish', 'tanh']; received 'relu'",
+        ),
         (lambda: networks.multiscale_fourier((0.0,)), "scales: expected one or more numbers > 0"),
         (lambda: networks.multiscale_fourier((1.0,), frequencies=0), "frequencies: expected an integer >= 1"),
     ],

@@ -3,10 +3,12 @@
 import itertools
 
 import matplotlib as mpl
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from hybrid_lib.errors import InputError
-from hybrid_lib.plots import COLOURS, STYLE, line, style
+from hybrid_lib.plots import COLOURS, STYLE, curve, fields, line, style
 
 
 def luminance(colour):
@@ -39,3 +41,33 @@ def test_lines_stand_out_from_white(role):
 def test_unknown_role_lists_the_known_ones():
     with pytest.raises(InputError, match="expected one of exact, coarse, pinn, hybrid"):
         line("fem")
+
+
+def test_a_curve_is_the_median_of_the_seeds_in_a_band_of_all():
+    axis = Figure().subplots()
+    values = np.array([[1.0, 2.0, 4.0], [0.1, 0.2, 0.8]])
+    curve(axis, np.array([0, 100]), values, "hybrid", "hybrid")
+    curve(axis, np.array([0, 100]), values[:, 0], "pinn", "alone", marker="o")
+    median, single = axis.lines
+    assert median.get_ydata().tolist() == [2.0, 0.2] and single.get_marker() == "o"
+    assert axis.get_yscale() == "log" and len(axis.collections) == 1
+
+
+def test_a_curve_wants_a_value_for_each_step():
+    with pytest.raises(InputError, match=r"expected shape \(2,\) or \(2, S\); received \(3, 1\)"):
+        curve(Figure().subplots(), np.array([0, 100]), np.ones((3, 1)), "pinn", "")
+
+
+def test_fields_are_drawn_with_the_first_index_to_the_right():
+    axes = Figure().subplots(1, 2)
+    values = np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])  # (x1, x2)
+    fields(axes, {"one": values, "two": values}, {"two": (-1.0, 9.0)})
+    one, two = (axis.images[0] for axis in axes)
+    assert one.get_array().shape == (3, 2) and one.get_array()[0, 1] == 3.0
+    assert one.get_clim() == (0.0, 5.0) and two.get_clim() == (-1.0, 9.0)
+    assert [axis.get_title(loc="left") or axis.get_title() for axis in axes] == ["one", "two"]
+
+
+def test_fields_want_an_axis_each():
+    with pytest.raises(InputError, match="expected at least 1; received 0"):
+        fields([], {"one": np.ones((2, 2))})

@@ -64,7 +64,9 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
     """The trial field of a configuration: network, and the vanishing factor for hard boundary conditions."""
     dtype, net = jnp.dtype(config.dtype), config.network
     if net.kind == "ms":
-        network = networks.multiscale_fourier((1.0, 1 / config.eps), net.widths, net.frequencies, net.activation, dtype)
+        network = networks.multiscale_fourier(
+            (1.0, 1 / config.eps), net.widths, net.frequencies, net.activation, dtype
+        )
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
     factor = problem.domain.vanishing if config.boundary == "hard" else None
@@ -94,7 +96,10 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     """
     if config.dtype == "float64" and not jax.config.jax_enable_x64:
         raise InputError(
-            "dtype", "float32 while JAX's x64 mode is off", "float64", 'call jax.config.update("jax_enable_x64", True) first'
+            "dtype",
+            "float32 while JAX's x64 mode is off",
+            "float64",
+            'call jax.config.update("jax_enable_x64", True) first',
         )
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
@@ -119,17 +124,27 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     options = config.training
     optimiser = training.adam(options.learning_rate, options.decay_rate, options.decay_every)
     loop = training.LoopOptions(
-        options.tolerance, options.gate_every, options.gate_tolerance, options.balance_every, options.balance_momentum,
+        options.tolerance,
+        options.gate_every,
+        options.gate_tolerance,
+        options.balance_every,
+        options.balance_momentum,
         options.record_every,
     )
     weights = {"boundary": config.boundary_weight, "coupling": config.coarse.weight}
     init = jax.jit(lambda p, d: training.init_member(objective, optimiser, p, d, weights))
     members = [init(p, d) for p, d in zip(params, data, strict=True)]
     return Setup(
-        config, problem, tuple(seeds), ansatz, objective,
+        config,
+        problem,
+        tuple(seeds),
+        ansatz,
+        objective,
         training.program(objective, optimiser, loop, len(seeds)),
         training.init_state(members, jax.random.key(seeds[0])),
-        training.stack(data), mesh, coarse,
+        training.stack(data),
+        mesh,
+        coarse,
         (lambda step: training.stack(data_at(step))) if config.sampling.resample_every else None,
     )
 
@@ -166,7 +181,11 @@ def _coarse_problem(problem: Problem, config: Config, mesh) -> CoarseProblem:
         centres = mesh.points[mesh.cells].mean(axis=1)  # (m, d)
         parts = parts_of(centres, config.coarse.parts)
     return coarse_problem(
-        mesh, problem.source, np.asarray(problem.direction), parts, jnp.dtype(config.dtype),
+        mesh,
+        problem.source,
+        np.asarray(problem.direction),
+        parts,
+        jnp.dtype(config.dtype),
         isotropic_constant=config.coarse.parts == 1,
     )
 
@@ -204,8 +223,12 @@ def _with_coupling(problem: Problem, config: Config, mesh, data: list[Tree]) -> 
     delta = config.coarse.delta or config.eps
     balls = [
         compression(
-            mesh.points, np.asarray(d["points"]["collocation"], float), delta, problem.domain.distance,
-            config.coarse.radius, dtype,
+            mesh.points,
+            np.asarray(d["points"]["collocation"], float),
+            delta,
+            problem.domain.distance,
+            config.coarse.radius,
+            dtype,
         )
         for d in data
     ]
@@ -221,7 +244,9 @@ def _with_coupling(problem: Problem, config: Config, mesh, data: list[Tree]) -> 
     return data
 
 
-def _objective(problem: Problem, config: Config, ansatz: Ansatz, coarse: CoarseProblem | None) -> training.Objective:
+def _objective(
+    problem: Problem, config: Config, ansatz: Ansatz, coarse: CoarseProblem | None
+) -> training.Objective:
     fields = training.evaluate_fields(ansatz, problem.medium.is_tensor)
     blocks = {"pde": training.pde_block(problem.domain.measure)}
     if config.boundary == "soft":

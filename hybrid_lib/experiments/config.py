@@ -51,7 +51,10 @@ class CoarseConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Options of Algorithm 3.1 and of the optimiser; see ``LoopOptions`` and ``adam``."""
+    """Options of Algorithm 3.1 and of the optimiser; see ``LoopOptions`` and ``adam``.
+
+    `select` names the iterate whose errors are reported: the one with the smallest PDE term (the paper's) or the last.
+    """
 
     optimiser: str = "adam"
     steps: int = 200_000
@@ -65,6 +68,7 @@ class TrainingConfig:
     balance_momentum: float = 0.9
     record_every: int = 100
     report_every: int = 1000
+    select: str = "smallest-residual"
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,25 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sampling.sampler": ("sobol", "uniform"),
     "coarse.coupling": ("averaged", "averaged-both"),
     "training.optimiser": ("adam",),
+    "training.select": ("last", "smallest-residual"),
 }
 POSITIVE = {
-    "eps", "boundary_weight", "network.frequencies", "sampling.points", "coarse.cells", "coarse.delta", "coarse.radius",
-    "coarse.parts", "coarse.weight", "training.steps", "training.learning_rate", "training.decay_rate",
-    "training.decay_every", "training.gate_every", "training.record_every", "training.report_every",
+    "eps",
+    "boundary_weight",
+    "network.frequencies",
+    "sampling.points",
+    "coarse.cells",
+    "coarse.delta",
+    "coarse.radius",
+    "coarse.parts",
+    "coarse.weight",
+    "training.steps",
+    "training.learning_rate",
+    "training.decay_rate",
+    "training.decay_every",
+    "training.gate_every",
+    "training.record_every",
+    "training.report_every",
 }
 FIXED = {"experiment", "scale"}
 
@@ -114,7 +132,9 @@ def paths(config: Config) -> dict[str, Any]:
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if dataclasses.is_dataclass(value):
-            flat |= {f"{item.name}.{inner.name}": getattr(value, inner.name) for inner in dataclasses.fields(value)}
+            flat |= {
+                f"{item.name}.{inner.name}": getattr(value, inner.name) for inner in dataclasses.fields(value)
+            }
         else:
             flat[item.name] = value
     return flat
@@ -166,7 +186,9 @@ def validated(config: Config) -> Config:
             raise InputError(path, "a number > 0", value, f"set {path} to a positive value")
     if config.boundary == "soft" and config.sampling.boundary_points < 1:
         raise InputError(
-            "sampling.boundary_points", "at least 1 with soft boundary conditions", config.sampling.boundary_points,
+            "sampling.boundary_points",
+            "at least 1 with soft boundary conditions",
+            config.sampling.boundary_points,
             "set sampling.boundary_points, or boundary=hard",
         )
     if not config.network.widths or min(config.network.widths) < 1:
@@ -182,7 +204,7 @@ def as_dict(config: Config) -> dict[str, Any]:
 def fingerprint(config: Config, seeds: tuple[int, ...]) -> str:
     """Short hash of what determines a run's numbers; the number of steps may grow on a resume and is left out."""
     content = as_dict(config)
-    content["training"] = {k: v for k, v in content["training"].items() if k not in ("steps", "report_every")}
+    content["training"] = {k: v for k, v in content["training"].items() if k not in ("steps", "report_every", "select")}
     text = json.dumps({"config": content, "seeds": list(seeds)}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -203,5 +225,9 @@ def _convert(path: str, text: str, hint: Any) -> Any:
             return int(number)
         return hint(text)
     except (ValueError, OverflowError):
-        kind = "integers separated by commas" if typing.get_origin(hint) is tuple else f"a value of type {hint.__name__}"
+        kind = (
+            "integers separated by commas"
+            if typing.get_origin(hint) is tuple
+            else f"a value of type {hint.__name__}"
+        )
         raise InputError(f"--set {path}", kind, repr(text), f"write {path}=<value>") from None

@@ -1,13 +1,14 @@
 r"""Reference solutions, with their error, on quadrature points.
 
 One dimension: K(u' + e) = c − ∫₀ˣ q with c = (e + ∫ Q/K) / ∫ 1/K, Q(x) = ∫₀ˣ q, by collocated Gauss quadrature; the error
-is near rounding. Two dimensions: P1 elements on two nested uniform meshes, Richardson extrapolation of the nodal values, a
-quintic spline through them for values and gradients anywhere; the error is estimated from a coarser pair and the result is
+is estimated from twice as many cells. Two dimensions: P1 elements on two nested
+uniform meshes, Richardson extrapolation of the nodal values, a quintic spline through them for values and gradients anywhere; the error is estimated from a coarser pair and the result is
 kept in a cache directory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -80,7 +81,12 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int = 320)
     if problem.domain.dimension == 1:
         return _exact_1d(problem, cells or max(100, round(8 / period)))
     if problem.domain.name != "unit_square":
-        raise InputError("reference", "the interval or the unit square", problem.domain.name, "solve with fem on a fine mesh")
+        raise InputError(
+            "reference",
+            "the interval or the unit square",
+            problem.domain.name,
+            "solve with fem on a fine mesh",
+        )
     return _extrapolated_2d(problem, cells or max(20, round(4 / period)), mesh_cells)
 
 
@@ -99,22 +105,31 @@ def _running_integral(values: np.ndarray, h: float, weights: np.ndarray, matrix:
     return before[:, None] + h * values @ matrix.T
 
 
-def _exact_1d(problem: Problem, cells: int, order: int = 8) -> Reference:
+def _exact_1d(problem: Problem, cells: int) -> Reference:
+    x, w, u, slope, ends, upscaled = _quadrature_1d(problem, cells)
+    finer = _quadrature_1d(problem, 2 * cells)[4][1::2]  # at the ends of the coarser cells
+    error = float(np.linalg.norm(ends - finer) / max(np.linalg.norm(finer), np.finfo(float).tiny))
+    return Reference(x[:, None], w, u, slope[:, None], max(error, np.finfo(float).eps), upscaled)
+
+
+def _quadrature_1d(problem: Problem, cells: int, order: int = 8) -> tuple:
+    """Points, weights, u, u' there, u at the right ends of the cells, and K̂[u], from Gauss points in equal cells."""
     nodes, weights, matrix = _gauss(order)
     h = 1.0 / cells
-    x = (np.arange(cells)[:, None] + nodes) * h  # (cells, p)
-    points = x.reshape(-1, 1)
-    K = _evaluate(problem.medium.conductivity, points).reshape(cells, order)
-    q = _evaluate(problem.source, points).reshape(cells, order)
+    x = ((np.arange(cells)[:, None] + nodes) * h).reshape(-1)  # (cells·p,)
+    K = _evaluate(problem.medium.conductivity, x[:, None]).reshape(cells, order)
+    q = _evaluate(problem.source, x[:, None]).reshape(cells, order)
     e = problem.direction[0]
-    Q = _running_integral(q, h, weights, matrix)
-    total = lambda f: float(np.sum(h * f @ weights))  # noqa: E731
+
+    def total(f: np.ndarray) -> float:
+        return float(np.sum(h * f @ weights))
+
+    Q = _running_integral(q, h, weights, matrix)  # (cells, p)
     c = (e + total(Q / K)) / total(1 / K)
     slope = (c - Q) / K - e
     u = _running_integral(slope, h, weights, matrix)
-    w = np.tile(h * weights, cells)
-    upscaled = total(K * (slope * e + 1))
-    return Reference(points, w, u.reshape(-1), slope.reshape(-1, 1), 1e-12, upscaled)
+    ends = np.cumsum(h * slope @ weights)  # (cells,)
+    return x, np.tile(h * weights, cells), u.reshape(-1), slope.reshape(-1), ends, total(K * (slope * e + 1))
 
 
 def fine_solution(problem: Problem, cells: int) -> np.ndarray:
@@ -173,7 +188,11 @@ def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float]:
     """
     axis = (np.arange(37) + 0.5) / 37
     probe = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    content = [_evaluate(problem.medium.conductivity, probe), _evaluate(problem.source, probe), np.asarray(problem.direction)]
+    content = [
+        _evaluate(problem.medium.conductivity, probe),
+        _evaluate(problem.source, probe),
+        np.asarray(problem.direction),
+    ]
     digest = hashlib.sha256(b"".join(np.round(c, 10).tobytes() for c in content)).hexdigest()[:16]
     path = cache_directory() / f"reference2d-v{CACHE_VERSION}-{cells}-{digest}.npz"
     try:
@@ -183,10 +202,8 @@ def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float]:
         nodal, error = richardson(problem, cells)
         buffer = io.BytesIO()
         np.savez(buffer, nodal=nodal, error=error)
-        try:
+        with contextlib.suppress(OSError):  # a read-only home: compute again next time
             write_atomically(path, buffer.getvalue())
-        except OSError:  # a read-only home: compute again next time
-            pass
         return nodal, error
 
 

@@ -17,7 +17,9 @@ EXPERIMENTS = {
 }
 
 
-def configuration(experiment: str, method: str = "hybrid", network: str = "ms", scale: str = "quick") -> Config:
+def configuration(
+    experiment: str, method: str = "hybrid", network: str = "ms", scale: str = "quick"
+) -> Config:
     """Configuration of one of the paper's runs.
 
     Parameters
@@ -62,6 +64,9 @@ def problem_of(config: Config) -> Problem:
     """The problem a configuration is about, with the configuration's ε."""
     if config.experiment not in EXPERIMENTS:
         raise InputError(
-            "experiment", "one of " + ", ".join(EXPERIMENTS), repr(config.experiment), "pass a problem of your own to train()"
+            "experiment",
+            "one of " + ", ".join(EXPERIMENTS),
+            repr(config.experiment),
+            "pass a problem of your own to train()",
         )
     return EXPERIMENTS[config.experiment][1](config.eps, config.experiment)

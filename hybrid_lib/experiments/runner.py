@@ -54,12 +54,13 @@ class RunResult:
     reference: Reference
     summary: dict[str, Any]
 
-    def parameters(self, seed_index: int = 0, which: str = "best") -> Any:
-        """θ of one seed: at the smallest PDE term (``best``, the paper's criterion) or ``last``."""
+    def parameters(self, seed_index: int = 0, which: str | None = None) -> Any:
+        """θ of one seed: at the smallest PDE term (``best``), ``last``, or as ``training.select`` says (None)."""
         members = self.fit.state.members
+        which = which or ("last" if self.setup.config.training.select == "last" else "best")
         return training.member(members.best.params if which == "best" else members.params, seed_index)
 
-    def solution(self, points, seed_index: int = 0, which: str = "best") -> tuple[np.ndarray, np.ndarray]:
+    def solution(self, points, seed_index: int = 0, which: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """u_θ and ∇u_θ of one seed at `points` (k, d): arrays (k,) and (k, d)."""
         theta, ansatz = self.parameters(seed_index, which), self.setup.ansatz
         fixed = training.member(self.setup.data["fixed"], seed_index)
@@ -67,11 +68,13 @@ class RunResult:
         jet = jax.jit(jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2]))(x)
         return np.asarray(jet[0]), np.stack([np.asarray(g) for g in jet[1]], axis=-1)
 
-    def coarse(self, seed_index: int = 0, which: str = "best") -> dict[str, np.ndarray]:
+    def coarse(self, seed_index: int = 0, which: str | None = None) -> dict[str, np.ndarray]:
         """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ at the coarse nodes."""
         setup = self.setup
         if setup.coarse_problem is None:
-            raise InputError("coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'")
+            raise InputError(
+                "coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'"
+            )
         data = training.member(setup.data, seed_index)
         fields = setup.objective.fields(self.parameters(seed_index, which), data)
         K_hat = setup.objective.coarse.upscale(fields, data)
@@ -152,22 +155,35 @@ def train(
         previous = training.restore(checkpoint, state, identity)
         state = previous.state
     if checkpoint is not None:
-        _write_json(Path(out) / "config.json", {"config": as_dict(config), "seeds": list(seeds), "fingerprint": identity})
+        _write_json(
+            Path(out) / "config.json",
+            {"config": as_dict(config), "seeds": list(seeds), "fingerprint": identity},
+        )
         _write_json(Path(out) / "environment.json", environment(config))
         callbacks = (*callbacks, _saver(checkpoint, identity))
     evaluate = evaluator(setup.ansatz, exact)
     options = config.training
     result = training.fit(
-        setup.program, state, setup.data, options.steps,
-        evaluate=evaluate, report_every=options.report_every, callbacks=callbacks, time_limit=time_limit,
-        resample=setup.resample, resample_every=config.sampling.resample_every, previous=previous,
+        setup.program,
+        state,
+        setup.data,
+        options.steps,
+        evaluate=evaluate,
+        report_every=options.report_every,
+        callbacks=callbacks,
+        time_limit=time_limit,
+        resample=setup.resample,
+        resample_every=config.sampling.resample_every,
+        previous=previous,
     )
     done = RunResult(setup, result, exact, _summary(setup, result, evaluate, out))
     if checkpoint is not None:
         training.save(checkpoint, result, identity)
         buffer = io.BytesIO()
         columns = {f"history:{k}": v for k, v in result.history.items()}
-        np.savez_compressed(buffer, **columns, **{f"evaluations:{k}": v for k, v in result.evaluations.items()})
+        np.savez_compressed(
+            buffer, **columns, **{f"evaluations:{k}": v for k, v in result.evaluations.items()}
+        )
         training.write_atomically(Path(out) / "history.npz", buffer.getvalue())
         _write_json(Path(out) / "summary.json", done.summary)
     return done
@@ -196,7 +212,9 @@ def _claim(out: Path, resume: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError("--out", "a directory", out, "choose another --out")
     if out.exists() and any(out.iterdir()) and not resume:
-        raise InputError("--out", "a new or empty directory", out, "add --resume to continue it, or choose another --out")
+        raise InputError(
+            "--out", "a new or empty directory", out, "add --resume to continue it, or choose another --out"
+        )
     if resume and not (out / "config.json").exists():
         raise InputError("--resume", "a run directory with config.json", out, "start it without --resume")
 
@@ -218,10 +236,16 @@ def _saver(path: Path, identity: str) -> Callable[[training.FitResult], None]:
 
 
 def _summary(setup: Setup, result: training.FitResult, evaluate, out) -> dict[str, Any]:
-    """The object ``run --json`` prints; errors at the smallest PDE term, the paper's criterion, and at the end."""
+    """The object ``run --json`` prints; the plain error keys belong to the iterate that ``training.select`` names."""
     config, members = setup.config, result.state.members
-    best = {k: np.asarray(v) for k, v in evaluate(members.best.params, setup.data).items()}
-    last = {k: np.asarray(v) for k, v in evaluate(members.params, setup.data).items()}
+    errors = {
+        "best": {k: np.asarray(v) for k, v in evaluate(members.best.params, setup.data).items()},
+        "last": {k: np.asarray(v) for k, v in evaluate(members.params, setup.data).items()},
+    }
+    step = int(result.state.step)
+    at = {"best": np.asarray(members.best.step), "last": np.full(len(setup.seeds), step)}
+    pde = {"best": np.asarray(members.best.value, float), "last": _last_pde(result, len(setup.seeds))}
+    chosen = "last" if config.training.select == "last" else "best"
     blocks = [*setup.objective.blocks, "gradient"]
     rows = []
     for index, seed in enumerate(setup.seeds):
@@ -230,17 +254,18 @@ def _summary(setup: Setup, result: training.FitResult, evaluate, out) -> dict[st
             status = "completed" if result.finished else "time limit"
         elif status == "diverged":
             status = f"diverged: not finite in {blocks[int(members.cause[index])]}"
-        rows.append({
+        row = {
             "seed": seed,
-            "rel_l2": _number(best["rel_l2"][index]),
-            "rel_h1": _number(best["rel_h1"][index]),
-            "residual": _number(np.sqrt(np.asarray(members.best.value[index], float))),
-            "iterations": int(members.best.step[index]),
+            "rel_l2": _number(errors[chosen]["rel_l2"][index]),
+            "rel_h1": _number(errors[chosen]["rel_h1"][index]),
+            "residual": _number(np.sqrt(pde[chosen][index])),
+            "iterations": int(at[chosen][index]),
             "seconds": round(result.seconds, 3),
             "status": status,
-            "final_rel_l2": _number(last["rel_l2"][index]),
-            "final_rel_h1": _number(last["rel_h1"][index]),
-        })
+        }
+        for which in ("best", "last"):
+            row |= {f"{which}_{name}": _number(values[index]) for name, values in errors[which].items()}
+        rows.append(row)
     return {
         "experiment": config.experiment,
         "method": config.method,
@@ -250,9 +275,16 @@ def _summary(setup: Setup, result: training.FitResult, evaluate, out) -> dict[st
         "dtype": config.dtype,
         "device": jax.devices()[0].device_kind,
         "run_dir": None if out is None else str(out),
-        "steps": int(result.state.step),
+        "select": config.training.select,
+        "steps": step,
         "seeds": rows,
     }
+
+
+def _last_pde(result: training.FitResult, seeds: int) -> np.ndarray:
+    """The PDE term of the last recorded row, nan if there is none."""
+    column = result.history.get("loss/pde")
+    return np.full(seeds, np.nan) if column is None or not len(column) else np.asarray(column[-1], float)
 
 
 def _number(value) -> float | None:

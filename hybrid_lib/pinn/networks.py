@@ -36,6 +36,7 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """XW + b."""
         width = (x.value if isinstance(x, Jet) else x).shape[-1]
         kernel = self.param("kernel", nn.initializers.glorot_normal(), (width, self.features), self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), self.dtype)
@@ -60,6 +61,7 @@ class MLP(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self):
+        """Name the layers."""
         self.stack = [Layer(width, self.dtype) for width in self.widths]
         self.output = Layer(1, self.dtype)
 
@@ -74,6 +76,7 @@ class MLP(nn.Module):
         return _scalar(self.output(x))
 
     def __call__(self, x):
+        """The network at one point, or its jet."""
         return self.head(self.embed(x))
 
 
@@ -86,6 +89,7 @@ class FourierFeatures(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """The 2m features of one point, or their jet."""
         d = (x.value if isinstance(x, Jet) else x).shape[-1]
         B = self.variable("fixed", "frequencies", self._draw, (d, self.frequencies))  # (d, m)
         return jets.cos_sin(jets.dense(x, 2 * jnp.pi * B.value))
@@ -117,6 +121,7 @@ class MultiscaleFourier(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self):
+        """Name the layers."""
         self.features = [FourierFeatures(self.frequencies, scale, self.dtype) for scale in self.scales]
         self.stack = [Layer(width, self.dtype) for width in self.widths]
         self.output = Layer(1, self.dtype)
@@ -135,6 +140,7 @@ class MultiscaleFourier(nn.Module):
         return _scalar(self.output(jets.concatenate(outputs)))
 
     def __call__(self, x):
+        """The network at one point, or its jet."""
         return self.head(self.embed(x))
 
 
@@ -198,7 +204,9 @@ class Ansatz:
         if fixed:
             inner = self.network.apply({"fixed": fixed}, jets.seed(x, metric), method="embed")
             inner = [jet._replace(metric=None) for jet in inner]
-        factor = None if self.factor is None else jets.from_function(self.factor, x, metric)._replace(metric=None)
+        factor = (
+            None if self.factor is None else jets.from_function(self.factor, x, metric)._replace(metric=None)
+        )
         return Embedding(inner, factor)
 
     def jet_of(self, theta: Tree, embedding: Embedding, metric: Array | None = None) -> Jet:
@@ -209,7 +217,9 @@ class Ansatz:
         else:
             inner = jets.seed(inner, metric)
         net = self.network.apply({"params": theta}, inner, method="head")
-        return net if embedding.factor is None else jets.product(embedding.factor._replace(metric=metric), net)
+        return (
+            net if embedding.factor is None else jets.product(embedding.factor._replace(metric=metric), net)
+        )
 
 
 def mlp(widths: tuple[int, ...] = (64,) * 8, activation: str = "tanh", dtype=jnp.float32) -> MLP:

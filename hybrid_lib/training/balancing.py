@@ -63,5 +63,3 @@ def balance(weights: dict[str, Array], norms: dict[str, Array], momentum: float)
         ratio = total / jnp.where(usable, norms[name], jnp.ones_like(norms[name]))
         updated[name] = jnp.where(usable, a * weight + (1 - a) * ratio, weight)
     return updated
-
-

@@ -92,18 +92,26 @@ def restore(path: Path, like: TrainState, fingerprint: str) -> FitResult:
             content = {name: file[name] for name in file.files}
         header = json.loads(str(content.pop("header")))
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError("checkpoint", "a file written by this library", path, f"choose another --out ({error})") from error
+        raise InputError(
+            "checkpoint", "a file written by this library", path, f"choose another --out ({error})"
+        ) from error
     if header.get("format") != FORMAT:
-        raise InputError("checkpoint format", FORMAT, header.get("format"), "run again from the start in another --out")
+        raise InputError(
+            "checkpoint format", FORMAT, header.get("format"), "run again from the start in another --out"
+        )
     if header["fingerprint"] != fingerprint:
         raise InputError(
-            "checkpoint", f"the configuration it was written with ({header['fingerprint']})", fingerprint,
+            "checkpoint",
+            f"the configuration it was written with ({header['fingerprint']})",
+            fingerprint,
             "resume with the same options, or choose another --out",
         )
     expected = [[name, list(leaf.shape), str(leaf.dtype)] for name, leaf in _leaves(like)]
     if header["leaves"] != expected:
         different = next((a for a in header["leaves"] if a not in expected), "another number of arrays")
-        raise InputError("checkpoint", "the arrays of this state", different, "resume with the same library version")
+        raise InputError(
+            "checkpoint", "the arrays of this state", different, "resume with the same library version"
+        )
     old, structure = jax.tree.flatten(like)
     leaves = [_array(content[f"leaf{index}"], leaf) for index, leaf in enumerate(old)]
     return FitResult(

@@ -74,9 +74,7 @@ def iteration(
         model = objective.coarse
         K_hat = model.upscale(objective.fields(member.params, data), data)
         moved = model.distance(member.coarse, K_hat) > options.gate_tolerance
-        return lax.cond(
-            moved & model.usable(K_hat), lambda: model.refresh(K_hat), lambda: member.coarse
-        )
+        return lax.cond(moved & model.usable(K_hat), lambda: model.refresh(K_hat), lambda: member.coarse)
 
     def rebalance(member: Member, data: Tree) -> dict[str, Array]:
         norms = gradient_norms(objective, member.params, data, member.coarse)
@@ -158,6 +156,7 @@ def program(
             raise InputError(name, "an integer >= 1", getattr(options, name), "count in training steps")
     single = iteration(objective, optimiser, options)
     if seeds == 1:  # without the batch axis the matrix products keep their fastest form
+
         def mapped(step, members, data):
             out = single(step, *jax.tree.map(lambda leaf: leaf[0], (members, data)))
             return jax.tree.map(lambda leaf: leaf[None], out)
@@ -166,8 +165,7 @@ def program(
 
     @jax.jit
     def advance(state: TrainState, data: Tree, end: Array) -> tuple[TrainState, dict[str, Array]]:
-        shapes = jax.eval_shape(mapped, state.step, state.members, data)[1]
-        rows = jax.tree.map(lambda s: jnp.full((capacity, *s.shape), jnp.nan, s.dtype), shapes)
+        rows = _empty_rows(objective, state.members, data, capacity)
         first = -(-state.step // options.record_every)  # index of the first row of this slice
 
         def running(carry):
@@ -265,7 +263,9 @@ def fit(
     every = program.options.record_every
     report_every = min(report_every, program.capacity * every)
 
-    jax.block_until_ready(program.advance(state, data, jnp.asarray(0, jnp.int32)))  # compiles, runs no iteration
+    jax.block_until_ready(
+        program.advance(state, data, jnp.asarray(0, jnp.int32))
+    )  # compiles, runs no iteration
     if evaluate is not None:
         jax.block_until_ready(evaluate(state.members.params, data))
     compile_seconds = time.perf_counter() - called
@@ -325,6 +325,16 @@ class _Table:
             names = self._parts[0]
             self._parts = [{name: np.concatenate([p[name] for p in self._parts]) for name in names}]
         return dict(self._parts[0]) if self._parts else {}
+
+
+def _empty_rows(objective: Objective, members: Member, data: Tree, capacity: int) -> dict[str, Array]:
+    """History of `capacity` rows, filled with nan: a scalar for each term and weight, and K̂."""
+    like = members.best.value  # (S,)
+    rows = {f"{kind}/{name}": like for kind in ("loss", "weight") for name in objective.blocks}
+    if objective.coarse is not None:
+        upscale = jax.vmap(lambda theta, d: objective.coarse.upscale(objective.fields(theta, d), d))
+        rows["upscaled"] = jax.eval_shape(upscale, members.params, data)
+    return {name: jnp.full((capacity, *row.shape), jnp.nan, row.dtype) for name, row in rows.items()}
 
 
 def _finite(tree: Tree) -> Array:

@@ -16,7 +16,11 @@ NAMES = ("adam",)
 
 
 def adam(
-    learning_rate: float, decay_rate: float = 0.75, decay_every: int = 1000, b1: float = 0.9, b2: float = 0.999
+    learning_rate: float,
+    decay_rate: float = 0.75,
+    decay_every: int = 1000,
+    b1: float = 0.9,
+    b2: float = 0.999,
 ) -> optax.GradientTransformation:
     """Adam with an exponentially decaying rate (Kingma & Ba; the paper's defaults).
 
