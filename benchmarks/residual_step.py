@@ -131,7 +131,8 @@ def main() -> None:
     print(f"{options.network}, {options.points} points, {result['device']}, jax {jax.__version__}")
     for name, row in table.items():
         print(
-            f"{name:<20}{row['ms']:>10.1f} ms  x{row['ratio']:<6.2f} spread {row['spread_ms']:.1f} ms, compile {row['compile_s']:.1f} s"
+            f"{name:<20}{row['ms']:>10.1f} ms  x{row['ratio']:<6.2f} spread {row['spread_ms']:.1f} ms, "
+            f"compile {row['compile_s']:.1f} s"
         )
     print(
         f"jets are {table['jacfwd of grad']['ms'] / table['jets']['ms']:.2f} times faster than jacfwd of grad"

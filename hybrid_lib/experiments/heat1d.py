@@ -29,14 +29,23 @@ def quick(name: str, method: str, network: str) -> Config:
     Smaller networks and low-discrepancy points in place of uniformly random ones: fewer points then resolve ε.
     """
     fine = name == "heat1d-eps100"
-    mlp = network == "mlp"
+    sampling = SamplingConfig(points=2048 if fine else 512, sampler="sobol")
+    if network == "mlp":
+        net = NetworkConfig("mlp", (32,) * 4)
+        training = TrainingConfig(steps=4_000, learning_rate=5e-3, decay_every=1_000, report_every=250)
+    elif fine:
+        net = NetworkConfig("ms", (16, 16), frequencies=8)
+        training = TrainingConfig(steps=12_000, learning_rate=1e-2, decay_every=800, report_every=500)
+    else:
+        net = NetworkConfig("ms", (32, 32), frequencies=32)
+        training = TrainingConfig(steps=24_000, learning_rate=5e-3, decay_every=3_500, report_every=500)
     return Config(
         experiment=name,
         eps=EPS[name],
         method=method,
         scale="quick",
-        network=NetworkConfig("mlp", (32,) * 4) if mlp else NetworkConfig("ms", (24, 24), frequencies=8),
-        sampling=SamplingConfig(points=2048 if fine else 512, sampler="sobol"),
+        network=net,
+        sampling=sampling,
         coarse=CoarseConfig(cells=250),
-        training=TrainingConfig(steps=12_000, learning_rate=1e-2, decay_every=800),
+        training=training,
     )

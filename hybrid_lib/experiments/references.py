@@ -1,9 +1,9 @@
 r"""Reference solutions, with their error, on quadrature points.
 
-One dimension: K(u' + e) = c − ∫₀ˣ q with c = (e + ∫ Q/K) / ∫ 1/K, Q(x) = ∫₀ˣ q, by collocated Gauss quadrature; the error
-is estimated from twice as many cells. Two dimensions: P1 elements on two nested
-uniform meshes, Richardson extrapolation of the nodal values, a quintic spline through them for values and gradients anywhere; the error is estimated from a coarser pair and the result is
-kept in a cache directory.
+One dimension: K(u' + e) = c − ∫₀ˣ q with c = (e + ∫ Q/K) / ∫ 1/K, Q(x) = ∫₀ˣ q, by collocated Gauss quadrature; the
+error is estimated from twice as many cells. Two dimensions: P1 elements on two nested uniform meshes, Richardson
+extrapolation of the nodal values, a quintic spline through them for values and gradients anywhere; the error is
+estimated from a coarser pair and the result is kept in a cache directory.
 """
 
 from __future__ import annotations
