@@ -31,7 +31,7 @@ book: setup    ## build the book; warnings are errors
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 
 test: setup    ## unit tests, doctests, checks of the book, every chapter's numbers
-	$(BIN)/python -m pytest -q -m "not gpu"
+	$(BIN)/python -m pytest -q -m "not gpu" -n auto --dist loadfile
 	$(CACHE) $(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(CHAPTERS)
 
 notebooks: setup    ## update the .ipynb from the .md, run what changed (ALL=1: run all)
@@ -42,7 +42,7 @@ lint: setup    ## style and import order
 	$(BIN)/lint-imports
 
 test-colab: .venv-colab/installed    ## unit tests with the versions that Google Colab provides
-	.venv-colab/bin/python -m pytest -q -m "not gpu" --ignore=tests/test_book.py
+	.venv-colab/bin/python -m pytest -q -m "not gpu" -n auto --dist loadfile --ignore=tests/test_book.py
 
 .venv-colab/installed: requirements-colab.txt pyproject.toml
 	$(COLAB_PYTHON) -m venv .venv-colab

@@ -6,6 +6,7 @@ It is never overwritten: an existing one needs ``resume=True``.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -21,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import hybrid_lib
 from hybrid_lib import __version__, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
@@ -199,6 +201,7 @@ def environment(config: Config) -> dict[str, Any]:
             packages[name] = "unknown"
     return {
         "hybrid_lib": __version__,
+        "source": source_hash(),
         "python": platform.python_version(),
         "packages": packages,
         "device": jax.devices()[0].device_kind,
@@ -206,6 +209,14 @@ def environment(config: Config) -> dict[str, Any]:
         "dtype": config.dtype,
         "x64": bool(jax.config.jax_enable_x64),
     }
+
+
+def source_hash() -> str:
+    """SHA-256 of the library's Python files, names and contents in sorted order; the first 16 digits."""
+    root, digest = Path(hybrid_lib.__file__).parent, hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _claim(out: Path, resume: bool) -> None:
