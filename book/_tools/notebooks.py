@@ -28,21 +28,28 @@ def sources() -> list[Path]:
     return sorted(path for path in BOOK.glob("*.md") if "kernelspec:" in path.read_text(encoding="utf-8"))
 
 
-def update(source: Path) -> nbformat.NotebookNode:
-    """The notebook of a chapter: its source, with the outputs that its .ipynb holds for unchanged cells."""
+def update(source: Path) -> tuple[nbformat.NotebookNode, bool]:
+    """The notebook of a chapter, with the outputs that its .ipynb holds, and whether its code has changed since."""
     notebook = jupytext.read(source, fmt=MYST)
     target = source.with_suffix(".ipynb")
+    stale = True
     if target.exists():
-        notebook = combine_inputs_with_outputs(notebook, nbformat.read(target, as_version=4), MYST)
+        old = nbformat.read(target, as_version=4)
+        stale = code(notebook) != code(old) or any(c.execution_count is None for c in code_cells(old) if c.source)
+        notebook = combine_inputs_with_outputs(notebook, old, MYST)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"  # stable, so that a run without changes changes nothing
-    return notebook
+    return notebook, stale
 
 
-def is_stale(notebook: nbformat.NotebookNode) -> bool:
-    """Whether some code has not been run."""
-    code = (cell for cell in notebook.cells if cell.cell_type == "code" and cell.source)
-    return any(cell.execution_count is None for cell in code)
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The code cells in order."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def code(notebook: nbformat.NotebookNode) -> list[str]:
+    """Their sources: outputs belong to exactly this sequence, not to a cell by its position."""
+    return [cell.source for cell in code_cells(notebook)]
 
 
 def run(notebook: nbformat.NotebookNode) -> None:
@@ -62,9 +69,9 @@ def main() -> None:
     if unknown := set(arguments.chapters) - set(known):
         parser.error(f"no chapter {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     for stem in arguments.chapters or known:
-        notebook = update(known[stem])
+        notebook, stale = update(known[stem])
         start = time.perf_counter()
-        stale = arguments.all or is_stale(notebook)
+        stale = stale or arguments.all
         if stale:
             run(notebook)
         nbformat.write(notebook, known[stem].with_suffix(".ipynb"))
