@@ -32,10 +32,10 @@ def quick(name: str, method: str, network: str) -> Config:
     sampling = SamplingConfig(points=2048 if fine else 512, sampler="sobol")
     if network == "mlp":
         net = NetworkConfig("mlp", (32,) * 4)
-        training = TrainingConfig(steps=4_000, learning_rate=5e-3, decay_every=1_000, report_every=250)
+        training = TrainingConfig(steps=2_000, learning_rate=5e-3, decay_every=500, report_every=250)
     elif fine:
         net = NetworkConfig("ms", (16, 16), frequencies=8)
-        training = TrainingConfig(steps=12_000, learning_rate=1e-2, decay_every=800, report_every=500)
+        training = TrainingConfig(steps=8_000, learning_rate=1e-2, decay_every=800, report_every=400)
     else:
         net = NetworkConfig("ms", (32, 32), frequencies=32)
         training = TrainingConfig(steps=24_000, learning_rate=5e-3, decay_every=3_500, report_every=500)

@@ -37,7 +37,7 @@ def quick(name: str, method: str, network: str) -> Config:
     else:
         net, points = NetworkConfig("ms", (24, 24), frequencies=8), 2048
         training = TrainingConfig(
-            steps=4_000, learning_rate=1e-2, decay_every=1_000, report_every=250, select="last"
+            steps=3_000, learning_rate=1e-2, decay_every=1_000, report_every=250, select="last"
         )
     return Config(
         experiment=name,
