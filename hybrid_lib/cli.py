@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--network", default="ms", help="ms (default) or mlp")
     run.add_argument("--coupling", help="averaged (2.10), the default, or averaged-both (2.16)")
     run.add_argument("--optimiser", help="adam")
-    run.add_argument("--scale", default="quick", help="quick (default) or paper")
+    run.add_argument("--scale", default="quick", help="quick (default), laptop or paper")
     run.add_argument("--seed", type=int, nargs="+", default=[0], metavar="N", help="one seed or several")
     run.add_argument(
         "--set",

@@ -30,7 +30,7 @@ def test_list(capsys):
         for name in ("heat1d-eps15", "heat1d-eps100", "heat2d", "hybrid", "averaged-both", "adam")
     )
     assert main(["list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["scales"] == ["quick", "paper"]
+    assert json.loads(capsys.readouterr().out)["scales"] == ["quick", "laptop", "paper"]
 
 
 def test_run_json(capsys, tmp_path):

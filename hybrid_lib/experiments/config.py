@@ -202,11 +202,16 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 
 def fingerprint(config: Config, seeds: tuple[int, ...]) -> str:
-    """Short hash of what determines a run's numbers; the number of steps may grow on a resume and is left out."""
-    content = as_dict(config)
-    content["training"] = {k: v for k, v in content["training"].items() if k not in ("steps", "report_every", "select")}
-    text = json.dumps({"config": content, "seeds": list(seeds)}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Short hash of what determines a run's numbers; the number of steps may grow on a resume and is left out.
+
+    Only settings that differ from the defaults of their dataclass count, so that a setting added later, at a default that
+    changes nothing, does not part a run from its checkpoint.
+    """
+    left_out = ("training.steps", "training.report_every", "training.select")
+    defaults = paths(Config(config.experiment, config.eps))
+    content = {path: v for path, v in paths(config).items() if path not in left_out and v != defaults.get(path)}
+    identity = {"experiment": config.experiment, "eps": config.eps, "config": content, "seeds": list(seeds)}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _convert(path: str, text: str, hint: Any) -> Any:

@@ -23,6 +23,28 @@ def paper(name: str, method: str, network: str) -> Config:
     )
 
 
+def laptop(name: str, method: str, network: str) -> Config:
+    """Sizes between the two: about five minutes a seed on one CPU core.
+
+    4,096 Sobol points, half the paper's width, 10,000 iterations; boundary weight and choice of the iterate as in `quick`.
+    """
+    mlp = network == "mlp"
+    return Config(
+        experiment=name,
+        eps=EPS[name],
+        method=method,
+        scale="laptop",
+        boundary="soft",
+        boundary_weight=1000.0,
+        network=NetworkConfig("mlp", (64,) * 4) if mlp else NetworkConfig("ms", (64, 64), frequencies=32),
+        sampling=SamplingConfig(points=4096, boundary_points=512, sampler="sobol"),
+        coarse=CoarseConfig(cells=25),
+        training=TrainingConfig(
+            steps=10_000, learning_rate=2e-3 if mlp else 3e-3, decay_every=1_000, report_every=500, select="last"
+        ),
+    )
+
+
 def quick(name: str, method: str, network: str) -> Config:
     """Sizes for two CPU cores and less than a minute; same problem, same coarse mesh, same coupling.
 

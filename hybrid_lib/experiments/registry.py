@@ -9,7 +9,7 @@ from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_prob
 
 METHODS = ("hybrid", "pinn")
 NETWORKS = ("ms", "mlp")
-SCALES = ("quick", "paper")
+SCALES = ("quick", "laptop", "paper")
 EXPERIMENTS = {
     "heat1d-eps15": (heat1d, heat1d_problem, "1-D, eps = 1/15: Fig. 1"),
     "heat1d-eps100": (heat1d, heat1d_problem, "1-D, eps = 0.01: Fig. 2"),
@@ -31,7 +31,7 @@ def configuration(
     network : str
         ms (multiscale Fourier features) or mlp.
     scale : str
-        quick (under a minute on two CPU cores) or paper (the printed sizes).
+        quick (under a minute on two CPU cores), laptop (minutes on one core) or paper (the printed sizes).
 
     Returns
     -------

@@ -1,0 +1,1 @@
+"""Claims of the paper against results: the runs, their artefacts, the verdicts."""
