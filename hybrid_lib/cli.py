@@ -1,7 +1,7 @@
-r"""Command line: ``hybrid list`` and ``hybrid run``; the same as ``python -m hybrid_lib``.
+r"""Command line: ``hybrid list``, ``run``, ``reproduce`` and ``ledger``; the same as ``python -m hybrid_lib``.
 
-Exit status 0: done; 1: a run diverged or was cut short (what was computed is kept); 2: the input cannot be used, one line
-on standard error says why.
+Exit status 0: done; 1: a run diverged or was cut short (what was computed is kept), or the ledger does not hold; 2: the
+input cannot be used, one line on standard error says why.
 """
 
 from __future__ import annotations
@@ -72,7 +72,33 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop before this; resume later")
     run.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     run.set_defaults(action=_run)
+    _add_ledger(commands)
     return parser
+
+
+def _add_ledger(commands) -> None:
+    """``reproduce`` and ``ledger``."""
+    again = commands.add_parser("reproduce", help="paper-scale runs into book/results, resumable")
+    again.add_argument("claims", nargs="*", metavar="CLAIM", help="claims or runs; see --list")
+    again.add_argument("--pending", action="store_true", help="whatever is missing, cheapest first")
+    again.add_argument("--scale", choices=("paper", "laptop"), help="only runs of this scale")
+    again.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop before this; call again to go on")
+    again.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="run directories (default: runs)")
+    again.add_argument("--results", type=Path, metavar="DIR", help="artefacts (default: book/results)")
+    again.add_argument("--list", action="store_true", help="print what is missing and do nothing")
+    again.add_argument("--estimate", action="store_true", help="only time a few iterations of what is missing")
+    again.add_argument("--smoke", action="store_true", help="tiny sizes, for a test of the path; needs --results")
+    again.add_argument(
+        "--checkpoint-every", type=float, default=30.0, metavar="SECONDS", help="between checkpoints (default: 30)"
+    )
+    again.set_defaults(action=_reproduce)
+
+    book = commands.add_parser("ledger", help="the paper's claims against our results")
+    book.add_argument("--check", action="store_true", help="verify hashes, figures and verdicts; exit status 1 if not")
+    book.add_argument("--update", action="store_true", help="compute the rows from the artefacts and write them")
+    book.add_argument("--results", type=Path, metavar="DIR", help="artefacts (default: book/results)")
+    book.add_argument("--json", action="store_true", help="print the rows as JSON")
+    book.set_defaults(action=_ledger)
 
 
 def _list(options) -> int:
@@ -138,6 +164,65 @@ def _run(options) -> int:
     else:
         _print_summary(result.summary, config)
     return 0 if all(seed["status"] in ("completed", "converged") for seed in result.summary["seeds"]) else 1
+
+
+def _reproduce(options) -> int:
+    if not options.claims and not options.pending:
+        raise InputError("reproduce", "claims, or --pending", "neither", "see `hybrid reproduce --pending --list`")
+    if options.time_limit is not None and not options.time_limit > 0:
+        raise InputError("--time-limit", "seconds > 0", options.time_limit, "leave it out for no limit")
+    if options.smoke and options.results is None:
+        raise InputError("--smoke", "a --results folder of its own", "none", "add --results DIR")
+    import jax
+
+    from hybrid_lib import ledger
+
+    jax.config.update("jax_enable_x64", True)  # the coarse problems and references are made in float64
+    results = options.results or ledger.results_folder()
+    names = ledger.missing(ledger.wanted(options.claims, options.scale), results)
+    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    if options.list:
+        print("\n".join(names))
+        return 0
+    if options.estimate:
+        ledger.estimate([name for name in names if name in ledger.RUNS], results, say)
+        return 0
+    ledger.reproduce(
+        names,
+        runs=options.runs,
+        results=results,
+        time_limit=options.time_limit,
+        smoke=options.smoke,
+        say=say,
+        progress=lambda steps: _Progress(steps, quiet=False),
+        checkpoint_every=options.checkpoint_every,
+    )
+    left = ledger.missing(names, results)
+    if left:
+        say(f"{len(left)} not finished: {', '.join(left)}")
+    return 1 if left else 0
+
+
+def _ledger(options) -> int:
+    from hybrid_lib import ledger
+
+    results = options.results or ledger.results_folder()
+    if options.check:
+        problems = ledger.check(results)
+        for line in problems:
+            print(f"hybrid: {line}", file=sys.stderr)
+        if not problems:
+            print(f"{len(ledger.read(results))} rows hold")
+        return 1 if problems else 0
+    table = ledger.write(results) if options.update else ledger.read(results)
+    if options.json:
+        print(json.dumps({"rows": table}))
+        return 0
+    for row in table:
+        ours = row["ours"]["text"] if row["ours"] else "-"
+        print(f"{row['verdict']:<11} {row['id']:<31} paper {row['paper']['text']:<16} ours {ours:<20} {row['reason']}")
+    print(", ".join(f"{count} {verdict}" for verdict, count in ledger.summary(table).items()))
+    return 0
 
 
 class _Progress:

@@ -117,6 +117,8 @@ def train(
     time_limit: float | None = None,
     callbacks: tuple[Callable[[training.FitResult], None], ...] = (),
     initial: Any = None,
+    setup: Setup | None = None,
+    checkpoint_every: float = CHECKPOINT_SECONDS,
 ) -> RunResult:
     """Train `problem`, the paper's or your own, with the sizes of `config`.
 
@@ -135,6 +137,10 @@ def train(
         Called at every report, for instance for progress.
     initial : (params, fixed) with leading seed axis, optional
         Start from another run's parameters.
+    setup : Setup, optional
+        What :func:`assemble` made of the same problem, configuration and seeds, if it is at hand.
+    checkpoint_every : float
+        Least number of seconds between two checkpoints; 0 saves at every report.
 
     Returns
     -------
@@ -149,7 +155,7 @@ def train(
     checkpoint = None if out is None else Path(out) / "checkpoint" / "state.npz"
     if checkpoint is not None:
         _claim(Path(out), resume)
-    setup = assemble(problem, config, tuple(seeds), initial)
+    setup = setup or assemble(problem, config, tuple(seeds), initial)
     exact = reference(problem)
     previous = None
     state = setup.state
@@ -161,8 +167,8 @@ def train(
             Path(out) / "config.json",
             {"config": as_dict(config), "seeds": list(seeds), "fingerprint": identity},
         )
-        _write_json(Path(out) / "environment.json", environment(config))
-        callbacks = (*callbacks, _saver(checkpoint, identity))
+        _write_json(Path(out) / "environment.json", _with_history(environment(config), Path(out)))
+        callbacks = (*callbacks, _saver(checkpoint, identity, checkpoint_every))
     evaluate = evaluator(setup.ansatz, exact)
     options = config.training
     result = training.fit(
@@ -211,6 +217,18 @@ def environment(config: Config) -> dict[str, Any]:
     }
 
 
+def _with_history(now: dict[str, Any], out: Path) -> dict[str, Any]:
+    """`now`, with the sources and devices of earlier slices of the same run under ``earlier``."""
+    path = out / "environment.json"
+    if not path.exists():
+        return now
+    before = json.loads(path.read_text(encoding="utf-8"))
+    earlier = before.pop("earlier", [])
+    mark = {key: before.get(key) for key in ("source", "device", "platform")}
+    same = mark == {key: now[key] for key in mark} or mark in earlier
+    return now | {"earlier": earlier if same else [*earlier, mark]} if earlier or not same else now
+
+
 def source_hash() -> str:
     """SHA-256 of the library's Python files, names and contents in sorted order; the first 16 digits."""
     root, digest = Path(hybrid_lib.__file__).parent, hashlib.sha256()
@@ -234,12 +252,12 @@ def _write_json(path: Path, content: dict) -> None:
     training.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _saver(path: Path, identity: str) -> Callable[[training.FitResult], None]:
+def _saver(path: Path, identity: str, every: float) -> Callable[[training.FitResult], None]:
     last = time.perf_counter()
 
     def save(result: training.FitResult) -> None:
         nonlocal last
-        if time.perf_counter() - last > CHECKPOINT_SECONDS:
+        if time.perf_counter() - last >= every:
             training.save(path, result, identity)
             last = time.perf_counter()
 

@@ -1,1 +1,30 @@
-"""Claims of the paper against results: the runs, their artefacts, the verdicts."""
+"""The ledger: claims of the paper (section 4.4, introduction) against results, and the runs that feed it.
+
+``claims`` says what the paper states, ``measures`` how it is read from artefacts, ``verdicts`` what counts as replicated,
+``table`` puts the rows together and checks them, ``runs`` and ``reproduce`` make the artefacts.
+"""
+
+from hybrid_lib.ledger.artefacts import Artefact, load
+from hybrid_lib.ledger.claims import CLAIMS, Claim
+from hybrid_lib.ledger.reproduce import estimate, missing, reproduce, wanted
+from hybrid_lib.ledger.runs import RUNS, RunSpec
+from hybrid_lib.ledger.table import check, read, results_folder, rows, summary, write
+
+__all__ = [
+    "CLAIMS",
+    "RUNS",
+    "Artefact",
+    "Claim",
+    "RunSpec",
+    "check",
+    "estimate",
+    "load",
+    "missing",
+    "read",
+    "reproduce",
+    "results_folder",
+    "rows",
+    "summary",
+    "wanted",
+    "write",
+]

@@ -8,6 +8,7 @@ named ``…-printed`` follow it to there; the others decay every 10,000 and run 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass, field
 
 from hybrid_lib import experiments
@@ -54,7 +55,11 @@ class RunSpec:
     @property
     def schedule(self) -> str:
         """``printed`` or ``usable``: the reading of the learning-rate schedule."""
-        return "printed" if self.settings.get("training.decay_every") == PRINTED["training.decay_every"] else "usable"
+        return (
+            "printed"
+            if self.settings.get("training.decay_every") == PRINTED["training.decay_every"]
+            else "usable"
+        )
 
 
 def _specs() -> dict[str, RunSpec]:
@@ -113,7 +118,12 @@ def configuration(spec: RunSpec, smoke: bool = False) -> Config:
         return config
     tiny = dict(_SMOKE)
     if config.boundary == "soft":
-        tiny |= {"sampling.points": "1024", "sampling.boundary_points": "64", "coarse.cells": "8", "coarse.delta": "0.2"}
+        tiny |= {
+            "sampling.points": "1024",
+            "sampling.boundary_points": "64",
+            "coarse.cells": "8",
+            "coarse.delta": "0.2",
+        }
     else:
         tiny |= {"coarse.delta": "0.1", "coarse.cells": "20"}
     return with_settings(config, tiny)
@@ -129,7 +139,7 @@ def cost(spec: RunSpec) -> float:
     """
     config = configuration(spec)
     widths = config.network.widths
-    weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
     if config.network.kind == "ms":  # the same hidden layers once for each of the two scales
         weights = 2 * (weights + 2 * config.network.frequencies * widths[0])
     channels = 4 if config.boundary == "soft" else 3

@@ -1,0 +1,186 @@
+r"""Run what the ledger still lacks: in slices, resumable, cheapest first, into small artefacts.
+
+A run lives in ``runs/<run>`` (checkpoint, history) and is exported to ``book/results/<run>.json`` and ``.npz`` after every slice,
+finished or not; the ledger is written anew each time. A kill at any moment costs the iterations since the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hybrid_lib import experiments, training
+from hybrid_lib.errors import InputError
+from hybrid_lib.ledger import artefacts, calculations, table
+from hybrid_lib.ledger.artefacts import Artefact
+from hybrid_lib.ledger.claims import CLAIMS
+from hybrid_lib.ledger.runs import RUNS, RunSpec, configuration, cost
+
+Say = Callable[[str], None]
+Callback = Callable[[training.FitResult], None]
+
+
+def missing(names: Sequence[str], folder: Path) -> list[str]:
+    """Those of `names` (runs and calculations) without a finished artefact: calculations first, then runs, cheapest first."""
+
+    def order(name: str) -> tuple[bool, float]:
+        return (name in RUNS, cost(RUNS[name]) if name in RUNS else 0.0)
+
+    def done(name: str) -> bool:
+        artefact = artefacts.load(name, folder)
+        return artefact is not None and artefact.complete
+
+    return sorted((name for name in dict.fromkeys(names) if not done(name)), key=order)
+
+
+def wanted(claims: Sequence[str], scale: str | None = None) -> list[str]:
+    """Names of the runs and calculations that `claims` rest on; with none given, all there are.
+
+    Parameters
+    ----------
+    claims : sequence of str
+        Identifiers of claims, or names of runs.
+    scale : str, optional
+        ``paper`` or ``laptop``: only runs of this scale.
+
+    Raises
+    ------
+    InputError
+        For a name that is neither a claim nor a run.
+    """
+    names: list[str] = []
+    for item in claims or (*calculations.CALCULATIONS, *RUNS):
+        if item in CLAIMS:
+            names += [*CLAIMS[item].needs, *CLAIMS[item].more]
+        elif item in RUNS or item in calculations.CALCULATIONS:
+            names.append(item)
+        else:
+            known = ", ".join((*CLAIMS, *calculations.CALCULATIONS, *RUNS))
+            raise InputError("claim or run", f"one of {known}", repr(item), "see `hybrid reproduce --list`")
+    return [
+        name
+        for name in dict.fromkeys(names)
+        if scale is None or name not in RUNS or RUNS[name].scale == scale
+    ]
+
+
+def reproduce(
+    names: Sequence[str],
+    *,
+    runs: Path,
+    results: Path,
+    time_limit: float | None = None,
+    smoke: bool = False,
+    say: Say = print,
+    progress: Callable[[int], Iterator[tuple[Callback, ...]]] | None = None,
+    checkpoint_every: float = 30.0,
+) -> list[Artefact]:
+    """Do the named runs and calculations, in this order, until they are done or the time is up.
+
+    Parameters
+    ----------
+    names : sequence of str
+        From :func:`missing`.
+    runs : Path
+        Folder of the run directories; an existing run is resumed.
+    results : Path
+        Folder of the artefacts and of ``ledger.json``.
+    time_limit : float, optional
+        Seconds for all of them together.
+    smoke : bool
+        The same path with tiny sizes; refuses the book's own results folder.
+    say : callable (str) -> None
+        Receives one line a run: what, how long it is likely to take.
+    progress : callable (steps) -> context manager of callbacks, optional
+        For a progress bar.
+    checkpoint_every : float
+        Least seconds between checkpoints.
+
+    Returns
+    -------
+    list of Artefact
+        What was written.
+    """
+    if smoke and Path(results).resolve() == table.results_folder().resolve():
+        raise InputError("--results", "a folder other than the book's", results, "smoke runs are for tests")
+    began, done = time.perf_counter(), []
+    for name in names:
+        left = None if time_limit is None else time_limit - (time.perf_counter() - began)
+        if left is not None and left <= 0:
+            say(f"{name}: left for another time")
+            continue
+        if name in RUNS:
+            made = _one(RUNS[name], Path(runs), Path(results), left, smoke, say, progress, checkpoint_every)
+            done += [] if made is None else [made]
+        else:
+            say(f"{name}: a calculation of about a minute")
+            done.append(artefacts.write_calculation(name, calculations.calculate(name), Path(results)))
+        table.write(results)
+    return done
+
+
+def _one(
+    spec: RunSpec, runs: Path, results: Path, left, smoke, say, progress, checkpoint_every
+) -> Artefact | None:
+    """One run: a short timing, the estimate, the slice, the artefact."""
+    began = time.perf_counter()
+    config, out = configuration(spec, smoke), Path(runs) / spec.id
+    problem = experiments.problem_of(config)
+    setup = experiments.assemble(problem, config, spec.seeds)
+    resume = (out / "config.json").is_file()
+    each = calculations.short_timing(setup)
+    before = artefacts.load(spec.id, results)
+    at = before.record["steps"] if before is not None and resume else 0
+    hours = (config.training.steps - at) * each / 3.6e6
+    say(
+        f"{spec.id}: {each:.3g} ms an iteration for {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}, "
+        f"about {duration(3600 * hours)} from iteration {at:,} to {config.training.steps:,}"
+    )
+    limit = None if left is None else max(left - (time.perf_counter() - began), 1e-3)
+    options: dict[str, Any] = {"out": out, "resume": resume, "time_limit": limit, "setup": setup}
+    options["checkpoint_every"] = checkpoint_every
+    if progress is None:
+        result = experiments.train(problem, config, spec.seeds, **options)
+    else:
+        with progress(config.training.steps) as callbacks:
+            result = experiments.train(problem, config, spec.seeds, callbacks=callbacks, **options)
+    if result.summary["steps"] == 0:
+        say(f"{spec.id}: no time for an iteration")
+        return None
+    artefact = artefacts.export(spec, result, results)
+    errors = ", ".join(
+        "not finite" if row["rel_l2"] is None else f"{row['rel_l2']:.2e}" for row in artefact.record["seeds"]
+    )
+    say(f"{spec.id}: iteration {artefact.record['steps']:,}, relative L2 error {errors}")
+    return artefact
+
+
+def estimate(names: Sequence[str], results: Path, say: Say = print) -> Artefact:
+    """Time a few iterations of each named run and write ``costs.json``: what the pending rows would cost on this device."""
+    old = artefacts.load(table.COSTS, results)
+    known = {} if old is None else dict(old.record["runs"])
+    for name in names:
+        config = configuration(RUNS[name])
+        each = calculations.step_cost(config, RUNS[name].seeds)
+        known[name] = {"ms": each, "iterations": config.training.steps}
+        say(f"{name}: {each:.3g} ms an iteration, {duration(each * config.training.steps / 1e3)} in all")
+    record = {"runs": known, "environment": experiments.environment(experiments.configuration("heat2d"))}
+    artefact = artefacts.write_calculation(table.COSTS, record, results)
+    table.write(results)
+    return artefact
+
+
+def duration(seconds: float) -> str:
+    """A time in the largest unit that keeps it above one.
+
+    Examples
+    --------
+    >>> duration(45), duration(5400), duration(90)
+    ('45 s', '1.5 h', '1.5 min')
+    """
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,243 @@
+r"""The ledger itself: one row a claim, computed from artefacts, written to ``ledger.json``, and checked against it.
+
+A verdict is *replicated*, *partly*, *differs* or *pending*. A run that has not come to its end can make a claim *partly* true
+(its figure lies where a finished run's would have to) or leave it *pending*; it never replicates and never contradicts.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybrid_lib import training
+from hybrid_lib.errors import InputError
+from hybrid_lib.ledger import artefacts
+from hybrid_lib.ledger.artefacts import Artefact
+from hybrid_lib.ledger.claims import CLAIMS, Claim
+from hybrid_lib.ledger.runs import RUNS
+from hybrid_lib.ledger.verdicts import HOLDS, PARTLY, PENDING, REPLICATED, VERDICTS, Measurement, number
+
+FILE = "ledger.json"
+COSTS = "costs"
+
+
+def results_folder() -> Path:
+    """``book/results`` of this source tree; relative to the working directory if the library is installed elsewhere."""
+    beside = Path(__file__).resolve().parents[2] / "book" / "results"
+    return beside if beside.parent.is_dir() else Path("book") / "results"
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """All rows, computed from the artefacts in `folder`.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``<run>.json``, ``<run>.npz``; missing ones make a claim pending.
+
+    Returns
+    -------
+    list of dict
+        ``id, where, statement, paper, ours, tolerance, verdict, reason, artefacts, run``, and ``provisional``.
+
+    Raises
+    ------
+    InputError
+        If an artefact is damaged.
+    """
+    shelf = {name: artefacts.load(name, folder) for name in _wanted()}
+    costs = artefacts.load(COSTS, folder)
+    return [_row(claim, shelf, costs, Path(folder)) for claim in CLAIMS.values()]
+
+
+def write(folder: Path) -> list[dict[str, Any]]:
+    """Compute the rows and write ``ledger.json`` into `folder`."""
+    table = rows(folder)
+    content = json.dumps({"rows": table}, indent=1, ensure_ascii=False) + "\n"
+    training.write_atomically(Path(folder) / FILE, content.encode())
+    return table
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The rows as written.
+
+    Raises
+    ------
+    InputError
+        If there is no ledger, or it is not one.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise InputError("ledger", f"a file {path}", "none", "run `hybrid ledger --update`")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["rows"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"ledger {path}", "JSON with rows", repr(error), "run `hybrid ledger --update`"
+        ) from None
+
+
+def check(folder: Path) -> list[str]:
+    """What is wrong with the ledger in `folder`, a line each; empty if nothing.
+
+    The files' hashes must be the recorded ones, every figure and verdict must come out of the artefacts again, every claim must
+    have its row, and every artefact must belong to one.
+    """
+    folder, problems = Path(folder), []
+    written = {row.get("id"): row for row in read(folder)}
+    for row in written.values():
+        for item in row.get("artefacts", ()):
+            path = folder / item["file"]
+            if not path.is_file():
+                problems.append(f"{row['id']}: {item['file']} is missing")
+            elif artefacts.digest(path) != item["sha256"]:
+                problems.append(
+                    f"{row['id']}: {item['file']} is not the file that was judged (SHA-256 differs)"
+                )
+    try:
+        computed = {row["id"]: row for row in rows(folder)}
+    except (InputError, KeyError, TypeError, ValueError) as error:  # a changed file may lack anything
+        return [*problems, f"the rows cannot be computed: {error}"]
+    for name in sorted(set(computed) | set(written)):
+        if name not in written:
+            problems.append(f"{name}: no row")
+        elif name not in computed:
+            problems.append(f"{name}: no such claim")
+        else:
+            old, new = written[name], computed[name]
+            problems += [
+                f"{name}: {key} reads {_brief(old.get(key))}, the artefacts give {_brief(new[key])}"
+                for key in new
+                if old.get(key) != new[key]
+            ]
+    known = _wanted() | {COSTS, FILE.removesuffix(".json")}
+    stray = [
+        path.name
+        for path in sorted(folder.glob("*"))
+        if path.suffix in (".json", ".npz") and path.stem not in known
+    ]
+    return problems + [f"{name}: belongs to no claim" for name in stray]
+
+
+def summary(table: list[dict[str, Any]]) -> dict[str, int]:
+    """Number of rows by verdict."""
+    return {verdict: sum(row["verdict"] == verdict for row in table) for verdict in VERDICTS}
+
+
+def _wanted() -> set[str]:
+    names = {name for claim in CLAIMS.values() for name in (*claim.needs, *claim.more, *claim.provisional)}
+    return names | set(RUNS)
+
+
+def _row(
+    claim: Claim, shelf: dict[str, Artefact | None], costs: Artefact | None, folder: Path
+) -> dict[str, Any]:
+    found = [shelf[name] for name in claim.needs]
+    extra = [shelf[name] for name in claim.more if shelf[name] is not None and shelf[name].complete]
+    used = [artefact for artefact in (*found, *extra) if artefact is not None]
+    ready = all(artefact is not None for artefact in found)
+    ours = claim.measure([*found, *extra]) if ready else None
+    verdict, reason = _verdict(claim, ours, used)
+    runs = [name for name in (*claim.needs, *claim.more) if name in RUNS]
+    twins = [shelf[name] for name in claim.provisional]
+    provisional = None
+    if twins and all(twin is not None for twin in twins):
+        provisional = _figures(claim, claim.measure(twins)) | {
+            "scale": "laptop",
+            "iterations": twins[0].record["steps"],
+        }
+    return {
+        "id": claim.id,
+        "where": claim.where,
+        "statement": claim.statement,
+        "paper": {"value": claim.paper, "spread": claim.spread, "text": claim.printed or _paper_text(claim)},
+        "ours": None if ours is None else _figures(claim, ours),
+        "tolerance": claim.rule.as_dict(),
+        "verdict": verdict,
+        "reason": reason + (f" ({claim.remark})" if claim.remark else ""),
+        "schedule": sorted({RUNS[name].schedule for name in runs}),
+        "artefacts": [
+            {"file": file, "sha256": artefacts.digest(folder / file)}
+            for artefact in (*used, *(t for t in twins if t is not None and provisional))
+            for file in artefacts.files_of(artefact)
+        ],
+        "run": {
+            "needs": list(claim.needs),
+            "command": f"python -m hybrid_lib reproduce {claim.id}",
+            "missing": [
+                _missing(name, shelf[name], costs)
+                for name in runs
+                if shelf[name] is None or not shelf[name].complete
+            ],
+        },
+        "provisional": provisional,
+    }
+
+
+def _verdict(claim: Claim, ours: Measurement | None, used: list[Artefact]) -> tuple[str, str]:
+    if ours is None:
+        return PENDING, "not run yet"
+    if not all(np.isfinite(ours.values)) and claim.rule is not HOLDS:
+        return _unless_complete("differs", "a seed has no finite value", used)
+    return _unless_complete(*claim.rule.judge(ours, claim.paper, claim.spread), used)
+
+
+def _unless_complete(verdict: str, reason: str, used: list[Artefact]) -> tuple[str, str]:
+    cut = [a for a in used if not a.complete]
+    if not cut:
+        return verdict, reason
+    reached = "; ".join(f"iteration {a.record['steps']:,} of {a.record['planned_steps']:,}" for a in cut)
+    if verdict in (REPLICATED, PARTLY):
+        return PARTLY, f"{reason}, but only to {reached}"
+    return PENDING, f"{reason} so far, at {reached}"
+
+
+def _figures(claim: Claim, ours: Measurement) -> dict[str, Any]:
+    if claim.rule is HOLDS:
+        single = "holds" if ours.values[0] else "fails"
+        text = f"{int(sum(ours.values))} of {len(ours.values)}" if len(ours.values) > 1 else single
+    elif claim.rule.name == "digits":
+        text = f"{ours.mean:.6g}"
+    else:
+        text = number(ours.mean) + (f" ± {number(ours.spread)}" if len(ours.values) > 1 else "")
+    return {
+        "value": _six(ours.mean),
+        "spread": _six(ours.spread),
+        "values": [_six(v) for v in ours.values],
+        "text": text,
+        "details": ours.text,
+        "failed_seeds": list(ours.failed),
+    }
+
+
+def _paper_text(claim: Claim) -> str:
+    return number(claim.paper) + (f" ± {claim.spread:g}" if claim.spread else "")
+
+
+def _missing(name: str, artefact: Artefact | None, costs: Artefact | None) -> dict[str, Any]:
+    """What is left of a run, and what it costs where it was timed."""
+    spec_cost = None if costs is None else costs.record["runs"].get(name)
+    out: dict[str, Any] = {
+        "run": name,
+        "iterations_done": 0 if artefact is None else artefact.record["steps"],
+    }
+    if spec_cost is not None:
+        left = spec_cost["iterations"] - out["iterations_done"]
+        out |= {
+            "iterations": spec_cost["iterations"],
+            "hours_left": _six(left * spec_cost["ms"] / 3.6e6),
+            "device": costs.record["environment"]["device"],
+        }
+    return out
+
+
+def _six(value: float) -> float | None:
+    return float(f"{value:.6g}") if np.isfinite(value) else None
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 160 else text[:157] + "…"

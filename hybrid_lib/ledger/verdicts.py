@@ -1,0 +1,194 @@
+r"""Verdicts by written rules: what it takes for a claim to count as replicated, partly so, or different.
+
+A rule compares a measurement with the printed figure and says why its tolerance is what it is. Nothing here looks at a claim's
+text; the same rule serves every claim of its kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+REPLICATED, PARTLY, DIFFERS, PENDING = "replicated", "partly", "differs", "pending"
+VERDICTS = (REPLICATED, PARTLY, DIFFERS, PENDING)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What our runs say about a claim.
+
+    Attributes
+    ----------
+    values : tuple of float
+        One for each seed; of a yes-or-no claim 1.0 or 0.0.
+    text : str
+        The figures in words, for claims that one number does not tell.
+    failed : tuple of int
+        Seeds that did not succeed, whose values are among `values` all the same.
+    """
+
+    values: tuple[float, ...]
+    text: str = ""
+    failed: tuple[int, ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def spread(self) -> float:
+        """Sample standard deviation, 0 for a single value."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A named tolerance.
+
+    Attributes
+    ----------
+    name : str
+    text : str
+        What is replicated, what is partly.
+    why : str
+        Why this tolerance.
+    judge : callable (Measurement, paper's figure, its spread) -> (verdict, reason)
+    """
+
+    name: str
+    text: str
+    why: str
+    judge: Callable[[Measurement, float, float], tuple[str, str]] = field(repr=False, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name, text and reason, for the ledger."""
+        return {"rule": self.name, "text": self.text, "why": self.why}
+
+
+def _side(ours: float, paper: float) -> str:
+    return "below" if ours < paper else "above"
+
+
+def number(value: float) -> str:
+    """Three digits, in the shorter of the two notations.
+
+    Examples
+    --------
+    >>> number(0.0123456), number(77478.0)
+    ('0.0123', '77,478')
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.3g}"
+    if abs(value) >= 1000 and abs(value) < 1e7:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-3 else f"{value:.2e}"
+
+
+def digits(unit: float) -> Rule:
+    """For printed constants: within one unit of the last printed digit; partly within five."""
+
+    def judge(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
+        away = abs(ours.mean - paper)
+        reason = f"{away / unit:.1f} units of the last printed digit {_side(ours.mean, paper)} the print"
+        return (REPLICATED if away <= unit else PARTLY if away <= 5 * unit else DIFFERS), reason
+
+    return Rule(
+        "digits",
+        f"replicated within {unit:g}; partly within {5 * unit:g}",
+        "one unit of the last printed digit: the print is rounded, and its mesh is not told in full",
+        judge,
+    )
+
+
+def _by_factor(close: float, wide: float):
+    def judge(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
+        ratio = ours.mean / paper
+        if not ratio > 0:
+            return DIFFERS, "not a positive number"
+        away = max(ratio, 1 / ratio)
+        reason = f"{away:.2g} times {_side(ours.mean, paper)} the print"
+        return (REPLICATED if away <= close else PARTLY if away <= wide else DIFFERS), reason
+
+    return judge
+
+
+PLATEAU = Rule(
+    "plateau",
+    "replicated within a factor 1.5; partly within 3",
+    "'around' a value read off a logarithmic plot that oscillates",
+    _by_factor(1.5, 3.0),
+)
+ORDER = Rule(
+    "order of magnitude",
+    "replicated within a factor 3; partly within 10",
+    "the text gives a power of ten",
+    _by_factor(3.0, 10.0),
+)
+COUNT = Rule(
+    "count",
+    "replicated within a factor 1.25; partly within 2",
+    "a mean of five printed without its spread",
+    _by_factor(1.25, 2.0),
+)
+TIME = Rule(
+    "time",
+    "replicated within a factor 1.25 on the same kind of device; partly within 2 on any",
+    "seconds belong to a device; the paper's is an A100 with 40 GB",
+    _by_factor(1.25, 2.0),
+)
+RATIO = Rule(
+    "ratio of times",
+    "replicated within 10 %; partly within 25 %",
+    "both times come from one device and one program, so their ratio should carry over",
+    _by_factor(1.1, 1.25),
+)
+
+
+def _with_spread(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
+    away = abs(ours.mean - paper)
+    ratio = max(ours.mean / paper, paper / ours.mean) if ours.mean > 0 else math.inf
+    reason = f"{ratio:.2g} times {_side(ours.mean, paper)} the print"
+    if away <= 2 * math.hypot(ours.spread, spread) or ratio <= 1.25:
+        return REPLICATED, reason
+    return (PARTLY if ratio <= 3 else DIFFERS), reason
+
+
+MEAN = Rule(
+    "mean and spread",
+    "replicated within twice the joint spread, or a factor 1.25; partly within a factor 3",
+    "two means of five initialisations, each with its standard deviation; the network's m is not printed",
+    _with_spread,
+)
+
+
+def _at_most(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
+    worst = max(ours.values)
+    reason = f"largest value {number(worst)}, bound {number(paper)}"
+    return (REPLICATED if worst <= paper else PARTLY if worst <= 3 * paper else DIFFERS), reason
+
+
+AT_MOST = Rule(
+    "bound",
+    "replicated if every seed stays below; partly below three times the bound",
+    "the bound is the end of a colour bar",
+    _at_most,
+)
+
+
+def _holds(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
+    count = int(sum(ours.values))
+    reason = f"holds in {count} of {len(ours.values)}"
+    return (REPLICATED if count == len(ours.values) else PARTLY if count else DIFFERS), reason
+
+
+HOLDS = Rule(
+    "statement",
+    "replicated if it holds for every seed (or comparison); partly if for some",
+    "the statement is made without exceptions",
+    _holds,
+)
