@@ -30,7 +30,8 @@ book: setup    ## build the book; warnings are errors
 	$(CACHE) $(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 
-test: setup    ## unit tests, doctests, checks of the book, every chapter's numbers
+test: setup    ## the ledger, unit tests, doctests, checks of the book, every chapter's numbers
+	$(BIN)/python -m hybrid_lib ledger --check
 	$(BIN)/python -m pytest -q -m "not gpu" -n auto --dist loadfile
 	$(CACHE) $(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(CHAPTERS)
 

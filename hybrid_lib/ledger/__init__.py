@@ -6,6 +6,7 @@
 
 from hybrid_lib.ledger.artefacts import Artefact, load
 from hybrid_lib.ledger.claims import CLAIMS, Claim
+from hybrid_lib.ledger.render import claims_table, pending_table, rules_table
 from hybrid_lib.ledger.reproduce import estimate, missing, reproduce, wanted
 from hybrid_lib.ledger.runs import RUNS, RunSpec
 from hybrid_lib.ledger.table import check, read, results_folder, rows, summary, write
@@ -17,13 +18,16 @@ __all__ = [
     "Claim",
     "RunSpec",
     "check",
+    "claims_table",
     "estimate",
     "load",
     "missing",
+    "pending_table",
     "read",
     "reproduce",
     "results_folder",
     "rows",
+    "rules_table",
     "summary",
     "wanted",
     "write",

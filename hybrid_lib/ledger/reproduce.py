@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hybrid_lib import experiments, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.ledger import artefacts, calculations, table
@@ -131,8 +133,7 @@ def _one(
     setup = experiments.assemble(problem, config, spec.seeds)
     resume = (out / "config.json").is_file()
     each = calculations.short_timing(setup)
-    before = artefacts.load(spec.id, results)
-    at = before.record["steps"] if before is not None and resume else 0
+    at = _steps_done(out) if resume else 0
     hours = (config.training.steps - at) * each / 3.6e6
     say(
         f"{spec.id}: {each:.3g} ms an iteration for {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}, "
@@ -155,6 +156,15 @@ def _one(
     )
     say(f"{spec.id}: iteration {artefact.record['steps']:,}, relative L2 error {errors}")
     return artefact
+
+
+def _steps_done(out: Path) -> int:
+    """Iteration of the last checkpoint of a run, 0 without one."""
+    path = Path(out) / "checkpoint" / "state.npz"
+    if not path.is_file():
+        return 0
+    with np.load(path, allow_pickle=False) as file:
+        return int(file["history:step"][-1]) + 1 if "history:step" in file.files else 0
 
 
 def estimate(names: Sequence[str], results: Path, say: Say = print) -> Artefact:

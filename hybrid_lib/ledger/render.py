@@ -1,0 +1,83 @@
+"""The ledger as a page shows it: tables of rows, and the hours that pending runs would take."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hybrid_lib.ledger.verdicts import DIFFERS, PARTLY, PENDING, REPLICATED
+
+SIGNS = {REPLICATED: "●", PARTLY: "◐", DIFFERS: "○", PENDING: "…"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a header line; a notebook shows it as HTML, a terminal as text."""
+
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+    def __repr__(self) -> str:
+        return "\n".join(" | ".join(line) for line in (self.header, *self.lines))
+
+    def _repr_html_(self) -> str:
+        def cells(tag: str, line: Iterable[str]) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in line) + "</tr>"
+
+        body = "".join(cells("td", line) for line in self.lines)
+        head = cells("th", self.header)
+        return f'<div style="overflow-x:auto"><table class="table"><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Claim, paper's figure, ours, verdict and reason of each row; provisional figures are marked.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        From :func:`hybrid_lib.ledger.read`.
+
+    Examples
+    --------
+    >>> claims_table([]).header
+    ('claim', 'paper', 'ours', 'verdict', 'reason')
+    """
+    lines = []
+    for row in rows:
+        ours = row["ours"]["text"] if row["ours"] else "–"
+        if row["provisional"]:
+            ours += f" (laptop: {row['provisional']['text']})"
+        reason = row["reason"]
+        if row["ours"] and row["ours"]["details"]:
+            reason += f"; {row['ours']['details']}"
+        if row["ours"] and row["ours"]["failed_seeds"]:
+            reason += "; L² error above 0.1 for seed " + ", ".join(map(str, row["ours"]["failed_seeds"]))
+        lines.append(
+            (
+                f"{row['where']}: {row['statement']}",
+                row["paper"]["text"],
+                ours,
+                f"{SIGNS[row['verdict']]} {row['verdict']}",
+                reason,
+            )
+        )
+    return Table(("claim", "paper", "ours", "verdict", "reason"), tuple(lines))
+
+
+def rules_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Each rule once: name, tolerance, why."""
+    rules = {tuple(row["tolerance"][key] for key in ("rule", "text", "why")) for row in rows}
+    return Table(("rule", "tolerance", "why"), tuple(sorted(rules)))
+
+
+def pending_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Runs that are missing or unfinished: iterations done, iterations in all, hours left on the device that timed them."""
+    runs = {item["run"]: item for row in rows for item in row["run"]["missing"]}
+    lines = []
+    for item in sorted(runs.values(), key=lambda i: i.get("hours_left", float("inf"))):
+        whole = f"{item['iterations']:,}" if "iterations" in item else "–"
+        hours = f"{item['hours_left']:.2g} h on {item['device']}" if "hours_left" in item else "not timed"
+        lines.append((item["run"], f"{item['iterations_done']:,}", whole, hours))
+    return Table(("run", "iterations done", "of", "left"), tuple(lines))
