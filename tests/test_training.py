@@ -102,7 +102,7 @@ def test_first_steps_equal_plain_optax():
     )
     result = fit(program, state, data, 3)
     theta, own = training.member(state.members.params, 0), training.member(data, 0)
-    optimiser = training.adam(1e-2, decay_every=10)
+    optimiser = optax.adam(optax.exponential_decay(1e-2, 10, 0.75))
     opt_state = optimiser.init(theta)
     for _ in range(3):
         gradient = jax.grad(lambda t: sum(training.terms(objective, t, own, ()).values()))(theta)

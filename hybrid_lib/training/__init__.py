@@ -2,10 +2,13 @@
 
 from hybrid_lib.training.balancing import balance, gradient_norms
 from hybrid_lib.training.checkpoint import restore, save, write_atomically
+from hybrid_lib.training.gauss_newton import gauss_newton
 from hybrid_lib.training.loop import FitResult, LoopOptions, Program, fit, program
 from hybrid_lib.training.objectives import (
     CoarseModel,
     Objective,
+    PointFields,
+    PointwiseBlock,
     Terms,
     boundary_block,
     embed_points,
@@ -16,7 +19,16 @@ from hybrid_lib.training.objectives import (
     terms,
 )
 from hybrid_lib.training.optimisers import adam
-from hybrid_lib.training.state import STATUS, Member, TrainState, init_member, init_state, member, stack
+from hybrid_lib.training.state import (
+    STATUS,
+    Member,
+    Optimiser,
+    TrainState,
+    init_member,
+    init_state,
+    member,
+    stack,
+)
 
 __all__ = [
     "STATUS",
@@ -25,6 +37,9 @@ __all__ = [
     "LoopOptions",
     "Member",
     "Objective",
+    "Optimiser",
+    "PointFields",
+    "PointwiseBlock",
     "Program",
     "Terms",
     "TrainState",
@@ -34,6 +49,7 @@ __all__ = [
     "embed_points",
     "evaluate_fields",
     "fit",
+    "gauss_newton",
     "gradient_norms",
     "init_member",
     "init_state",

@@ -1,8 +1,8 @@
-r"""Algorithm 3.1 as the one training loop, for one seed or an ensemble, for every objective and every first-order optimiser.
+r"""Algorithm 3.1 as the one training loop, for one seed or an ensemble, for every objective and every optimiser.
 
 An iteration, in this order: every `gate_every` steps compare K̂[u_θ] with the K̂ of the coarse data and refresh state and
-adjoint operator if it moved by more than `gate_tolerance`; every `balance_every` steps renew the weights; gradient by AD
-(which contains the adjoint part, see :mod:`hybrid_lib.multiscale.coarse`); optimiser step. Many iterations run as one
+adjoint operator if it moved by more than `gate_tolerance`; every `balance_every` steps renew the weights; optimiser step,
+with derivatives by AD (which contain the adjoint part, see :mod:`hybrid_lib.multiscale.coarse`). Many iterations run as one
 compiled program with a *dynamic* end, so that ten steps equal five, a restore and five bit for bit: the length of a slice
 is not compiled in.
 """
@@ -17,13 +17,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array, lax
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.training.balancing import balance, gradient_norms
-from hybrid_lib.training.objectives import Objective, loss
-from hybrid_lib.training.state import CONVERGED, DIVERGED, RUNNING, Best, Member, TrainState
+from hybrid_lib.training.objectives import Objective
+from hybrid_lib.training.state import CONVERGED, DIVERGED, RUNNING, Best, Member, Optimiser, TrainState
 
 Tree = Any
 
@@ -65,7 +64,7 @@ class Program(NamedTuple):
 
 
 def iteration(
-    objective: Objective, optimiser: optax.GradientTransformation, options: LoopOptions
+    objective: Objective, optimiser: Optimiser, options: LoopOptions
 ) -> Callable[[Array, Member, Tree], tuple[Member, dict[str, Array]]]:
     """One iteration of Algorithm 3.1 for one seed: (step, member, data) -> (member, row of the history)."""
     names = tuple(objective.blocks)
@@ -90,12 +89,7 @@ def iteration(
             weights = lax.cond(due, lambda: rebalance(member, data), lambda: member.weights)
             member = member._replace(weights=weights)
 
-        (total, terms), gradient = jax.value_and_grad(
-            lambda theta: loss(objective, theta, member.weights, data, member.coarse), has_aux=True
-        )(member.params)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises float rates to integer counts
-            updates, opt_state = optimiser.update(gradient, member.opt_state, member.params)
-            params = optax.apply_updates(member.params, updates)
+        params, opt_state, total, terms = optimiser.step(objective, member, data)
 
         values = jnp.stack([terms.parts[name] for name in names])
         finite = jnp.isfinite(total) & _finite(params)
@@ -124,7 +118,7 @@ def iteration(
 
 def program(
     objective: Objective,
-    optimiser: optax.GradientTransformation,
+    optimiser: Optimiser,
     options: LoopOptions,
     seeds: int,
     capacity: int = 1000,
@@ -134,7 +128,7 @@ def program(
     Parameters
     ----------
     objective : Objective
-    optimiser : optax.GradientTransformation
+    optimiser : Optimiser
     options : LoopOptions
     seeds : int
         S, the length of the leading axis of the members and of `data`.

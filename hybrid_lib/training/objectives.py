@@ -3,7 +3,9 @@ r"""Objectives as lists of residual blocks (decision 3 of the design; paper (2.8
     𝔍(θ) = Σ_k w_k ‖r_k(θ)‖²,      r_k already scaled by the square root of its quadrature weights.
 
 Every optimiser sees the same blocks: Adam their sum, least-squares methods the vectors. Loss balancing changes w alone.
-The network is evaluated once a step, on named sets of points, and the blocks share the result.
+The network is evaluated once a step, on named sets of points, and the blocks share the result. Two marks tell
+least-squares methods what is local: :class:`PointFields` evaluates the network point by point, and entry i of a
+:class:`PointwiseBlock` uses the fields at point i alone. A block without the mark may use all points, as a coupling does.
 """
 
 from __future__ import annotations
@@ -48,13 +50,57 @@ class CoarseModel:
 
 
 @dataclass(frozen=True)
+class PointFields:
+    """Evaluation of u_θ on named point sets, one point at a time; called with (theta, data) it evaluates all of them.
+
+    Attributes
+    ----------
+    inputs : callable (data) -> dict of trees
+        What `at` needs of each set, leaves with the points on their leading axis.
+    at : callable (theta, data, name, point) -> tree
+        The fields at one point of the set `name`; `point` is one row of its inputs.
+    """
+
+    inputs: Callable[[Tree], dict[str, Tree]]
+    at: Callable[[Tree, Tree, str, Tree], Any]
+
+    def __call__(self, theta: Tree, data: Tree) -> Fields:
+        """The fields on every set, leaves with the points on their leading axis."""
+        return {
+            name: jax.vmap(lambda point, n=name: self.at(theta, data, n, point))(points)
+            for name, points in self.inputs(data).items()
+        }
+
+
+@dataclass(frozen=True)
+class PointwiseBlock:
+    """A block whose entry i depends on the fields at point i of one set alone, so that its Jacobian is a row a point.
+
+    Attributes
+    ----------
+    points : str
+        Name of the set.
+    residual : callable (fields, data, coarse) -> (M,)
+        Uses ``fields[points]`` only; M is the number of its points.
+    """
+
+    points: str
+    residual: Residual
+
+    def __call__(self, fields: Fields, data: Tree, coarse: Tree) -> Array:
+        """The residual vector."""
+        return self.residual(fields, data, coarse)
+
+
+@dataclass(frozen=True)
 class Objective:
     """Residual blocks over a shared evaluation of the network.
 
     Attributes
     ----------
     fields : callable (theta, data) -> dict of jets and values
-        Evaluation of u_θ on the named point sets of `data`.
+        Evaluation of u_θ on the named point sets of `data`: :class:`PointFields`, or any function, for which
+        least-squares methods are slower.
     blocks : dict of str to callable (fields, data, coarse) -> vector
         The residual vectors r_k, in a fixed order; the first is the one that selects the best iterate.
     coarse : CoarseModel or None
@@ -95,7 +141,31 @@ def loss(
     return sum(weights[name] * part for name, part in parts.items()), Terms(parts, upscaled)
 
 
-def evaluate_fields(ansatz: Ansatz, tensor: bool = False) -> Callable[[Tree, Tree], Fields]:
+def reduced_loss(
+    objective: Objective, theta: Tree, weights: dict[str, Array], data: Tree, stored: Tree
+) -> tuple[Array, Terms, Tree]:
+    """The loss with the coarse data of θ itself, refreshed at K̂[u_θ]: the reduced functional of (3.13), without a lag.
+
+    Parameters
+    ----------
+    stored : tree
+        Coarse data for a K̂ that is not usable.
+
+    Returns
+    -------
+    total, terms, coarse
+        As :func:`loss`, and the coarse data, with which the derivative of :func:`loss` at θ is exact.
+    """
+    coarse = stored
+    if objective.coarse is not None:
+        model = objective.coarse
+        K_hat = model.upscale(objective.fields(theta, data), data)
+        usable, fresh = model.usable(K_hat), model.refresh(K_hat)
+        coarse = jax.lax.stop_gradient(jax.tree.map(lambda a, b: jnp.where(usable, a, b), fresh, stored))
+    return *loss(objective, theta, weights, data, coarse), coarse
+
+
+def evaluate_fields(ansatz: Ansatz, tensor: bool = False, gradients: tuple[str, ...] = ()) -> PointFields:
     """Evaluation of `ansatz` on ``data["points"]``: jets at ``"collocation"``, values on every other set.
 
     Parameters
@@ -103,30 +173,31 @@ def evaluate_fields(ansatz: Ansatz, tensor: bool = False) -> Callable[[Tree, Tre
     ansatz : Ansatz
     tensor : bool
         True when ``data["conductivity"]`` holds tensors (M, d, d): the jets then carry tr(K∇²u) for K at their point.
+    gradients : tuple of str
+        Sets, apart from ``"collocation"``, where the gradient is wanted too: jets without a second-order term.
 
     Returns
     -------
-    callable (theta, data) -> dict
+    PointFields
+        A callable (theta, data) -> dict.
     """
 
-    def fields(theta: Tree, data: Tree) -> Fields:
-        out: Fields = {"collocation": collocation(theta, data)}
-        for name, points in data["points"].items():
-            if name != "collocation":
-                out[name] = jax.vmap(lambda x: ansatz.value(theta, data["fixed"], x))(points)
-        return out
-
-    def collocation(theta: Tree, data: Tree) -> Jet:
+    def inputs(data: Tree) -> dict[str, Tree]:
         embedding = data.get("embedding")
         if embedding is None:
             embedding = embed_points(ansatz, data, tensor)
-        if tensor:
-            jet = jax.vmap(lambda e, a: ansatz.jet_of(theta, e, a))(embedding, data["conductivity"])
-        else:
-            jet = jax.vmap(lambda e: ansatz.jet_of(theta, e))(embedding)
-        return jet._replace(metric=None)
+        metric = data["conductivity"] if tensor else None
+        others = {name: points for name, points in data["points"].items() if name != "collocation"}
+        return {"collocation": (embedding, metric)} | others
 
-    return fields
+    def at(theta: Tree, data: Tree, name: str, point: Tree) -> Jet | Array:
+        if name == "collocation":
+            return ansatz.jet_of(theta, *point)._replace(metric=None)
+        if name in gradients:
+            return ansatz.jet(theta, data["fixed"], point)._replace(laplacian=None, metric=None)
+        return ansatz.value(theta, data["fixed"], point)
+
+    return PointFields(inputs, at)
 
 
 def embed_points(ansatz: Ansatz, data: Tree, tensor: bool = False) -> Embedding:
@@ -137,7 +208,7 @@ def embed_points(ansatz: Ansatz, data: Tree, tensor: bool = False) -> Embedding:
     return jax.vmap(lambda x: ansatz.embed(fixed, x))(points)
 
 
-def pde_block(measure: float) -> Residual:
+def pde_block(measure: float) -> PointwiseBlock:
     r"""Block √(|Ω|/M) (A u_θ − f)(x_i) of (3.24), from ``data["conductivity"]``, ``["divergence"]`` and ``["source"]``."""
 
     def block(fields: Fields, data: Tree, coarse: Tree) -> Array:
@@ -145,17 +216,17 @@ def pde_block(measure: float) -> Residual:
         r = jax.vmap(strong_residual)(jet, data["conductivity"], data["divergence"], data["source"])  # (M,)
         return r * _root(measure / r.shape[0], r)
 
-    return block
+    return PointwiseBlock("collocation", block)
 
 
-def boundary_block(boundary_measure: float) -> Residual:
+def boundary_block(boundary_measure: float) -> PointwiseBlock:
     r"""Block √(|∂Ω|/M_∂Ω) u_θ(x_i) on the boundary points: soft boundary conditions of (3.24)."""
 
     def block(fields: Fields, data: Tree, coarse: Tree) -> Array:
         u = fields["boundary"]  # (M_∂Ω,)
         return u * _root(boundary_measure / u.shape[0], u)
 
-    return block
+    return PointwiseBlock("boundary", block)
 
 
 def _root(value: float, like: Array) -> Array:

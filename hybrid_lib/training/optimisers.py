@@ -1,4 +1,4 @@
-r"""Optimisers: optax gradient transformations with the paper's learning-rate schedule.
+r"""First-order optimisers, from optax, with the paper's learning-rate schedule.
 
     lr(t) = lr₀ · decay_rate^(t / decay_every)
 
@@ -8,11 +8,32 @@ The paper prints a decay of 0.75 every 1,000 iterations. Read literally, the rat
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
 import optax
+from jax import Array
 
 from hybrid_lib.errors import InputError
+from hybrid_lib.training.objectives import Objective, Terms, loss
+from hybrid_lib.training.state import Member, Optimiser
 
-NAMES = ("adam",)
+Tree = Any
+
+
+def first_order(transformation: optax.GradientTransformation) -> Optimiser:
+    """Any optax gradient transformation as an :class:`Optimiser`: one evaluation of loss and gradient a step."""
+
+    def step(objective: Objective, member: Member, data: Tree) -> tuple[Tree, Tree, Array, Terms]:
+        (total, terms), gradient = jax.value_and_grad(
+            lambda theta: loss(objective, theta, member.weights, data, member.coarse), has_aux=True
+        )(member.params)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises float rates to integer counts
+            updates, opt_state = transformation.update(gradient, member.opt_state, member.params)
+            params = optax.apply_updates(member.params, updates)
+        return params, opt_state, total, terms
+
+    return Optimiser(transformation.init, step)
 
 
 def adam(
@@ -21,7 +42,7 @@ def adam(
     decay_every: int = 1000,
     b1: float = 0.9,
     b2: float = 0.999,
-) -> optax.GradientTransformation:
+) -> Optimiser:
     """Adam with an exponentially decaying rate (Kingma & Ba; the paper's defaults).
 
     Parameters
@@ -47,4 +68,4 @@ def adam(
     if decay_every < 1:
         raise InputError("decay_every", "an integer >= 1", decay_every, "the paper prints 1000")
     schedule = optax.exponential_decay(learning_rate, transition_steps=decay_every, decay_rate=decay_rate)
-    return optax.adam(schedule, b1=b1, b2=b2)
+    return first_order(optax.adam(schedule, b1=b1, b2=b2))

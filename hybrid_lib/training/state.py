@@ -2,14 +2,14 @@ r"""The state of a training run: all that is needed to continue it (decision 5 o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
-from hybrid_lib.training.objectives import Objective
+from hybrid_lib.training.objectives import Objective, Terms
 
 Tree = Any
 RUNNING, CONVERGED, DIVERGED = 0, 1, 2
@@ -53,6 +53,21 @@ class Member(NamedTuple):
     cause: Array
 
 
+class Optimiser(NamedTuple):
+    """A way to improve θ, as two pure functions; first-order and least-squares methods alike.
+
+    Attributes
+    ----------
+    init : callable (params) -> opt_state
+    step : callable (objective, member, data) -> (params, opt_state, total, Terms)
+        One step from ``member``; 𝔍 and its terms are those *before* the step. A step that fails returns parameters that
+        are not finite.
+    """
+
+    init: Callable[[Tree], Tree]
+    step: Callable[[Objective, Member, Tree], tuple[Tree, Tree, Array, Terms]]
+
+
 class TrainState(NamedTuple):
     """Step counter, shared by all seeds, random key of the run, and the members stacked along a seed axis."""
 
@@ -63,7 +78,7 @@ class TrainState(NamedTuple):
 
 def init_member(
     objective: Objective,
-    optimiser: optax.GradientTransformation,
+    optimiser: Optimiser,
     params: Tree,
     data: Tree,
     weights: dict[str, float],
