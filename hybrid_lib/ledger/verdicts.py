@@ -149,6 +149,19 @@ RATIO = Rule(
 )
 
 
+def _successes(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
+    away = abs(ours.mean - paper)
+    return (REPLICATED if away <= 1 else PARTLY if away <= 2 else DIFFERS), f"{ours.mean:.0f} against {paper:.0f}"
+
+
+SUCCESSES = Rule(
+    "successes",
+    "replicated within one run of five; partly within two",
+    "five trials: one more or less is within the chance of a binomial count",
+    _successes,
+)
+
+
 def _with_spread(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
     away = abs(ours.mean - paper)
     ratio = max(ours.mean / paper, paper / ours.mean) if ours.mean > 0 else math.inf
