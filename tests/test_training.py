@@ -29,9 +29,17 @@ def coarse_model(scale=1.0):
     )
 
 
+OPTIMISERS = {
+    "adam": lambda: training.adam(1e-2, decay_every=10),
+    "gauss-newton": training.gauss_newton,
+    "lbfgs": lambda: training.lbfgs(5),
+}
+every_optimiser = pytest.mark.parametrize("optimiser", list(OPTIMISERS))
+
+
 @functools.lru_cache  # the compiled programs are the cost of this file
 def build(
-    hybrid=True, scale=1.0, dtype=jnp.float64, seeds=SEEDS, learning_rate=1e-2, options=OPTIONS, initial=None
+    hybrid=True, scale=1.0, dtype=jnp.float64, seeds=SEEDS, optimiser="adam", options=OPTIONS, initial=None
 ):
     ansatz = Ansatz(networks.mlp((6,), dtype=dtype), 1)
     x = jnp.linspace(0, 1, 9, dtype=dtype)[:, None]
@@ -41,7 +49,7 @@ def build(
         model = coarse_model(scale)
         blocks["coupling"] = lambda fields, data, coarse: (fields["collocation"].value - coarse["y"]) / 3
     objective = training.Objective(training.evaluate_fields(ansatz), blocks, model)
-    optimiser = training.adam(learning_rate, decay_every=10)
+    optimiser = OPTIMISERS[optimiser]()
     init = jax.jit(lambda theta, data: training.init_member(objective, optimiser, theta, data, {}))
     datas, members = [], []
     for seed in seeds:
@@ -69,8 +77,9 @@ def identical(a, b):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
 
 
-def test_ten_steps_equal_five_a_restore_and_five(tmp_path):
-    program, state, data, _ = build()
+@every_optimiser
+def test_ten_steps_equal_five_a_restore_and_five(tmp_path, optimiser):
+    program, state, data, _ = build(optimiser=optimiser)
     whole = fit(program, state, data, 10, report_every=2)
     half = fit(program, state, data, 5, report_every=2)
     training.save(tmp_path / "state.npz", half, "abc")
@@ -84,10 +93,11 @@ def test_ten_steps_equal_five_a_restore_and_five(tmp_path):
     np.testing.assert_array_equal(whole.history["step"], [0, 2, 4, 6, 8])
 
 
-def test_an_ensemble_equals_its_members():
-    together = fit(*build()[:3], 12)
-    for index, seed in enumerate(SEEDS):
-        alone = fit(*build(seeds=(seed,))[:3], 12)
+@every_optimiser
+def test_an_ensemble_equals_its_members(optimiser):
+    together = fit(*build(optimiser=optimiser)[:3], 12)
+    for index, seed in enumerate(SEEDS[:2]):
+        alone = fit(*build(seeds=(seed,), optimiser=optimiser)[:3], 12)
         for a, b in zip(
             jax.tree.leaves(training.member(together.state.members, index)),
             jax.tree.leaves(training.member(alone.state.members, 0)),
@@ -167,8 +177,9 @@ def test_tolerance_stops_a_seed():
     assert [training.STATUS[int(s)] for s in result.state.members.status] == ["converged"] * 3
 
 
-def test_nan_stops_with_its_cause_and_keeps_the_last_good_state():
-    program, state, data, _ = build()
+@every_optimiser
+def test_nan_stops_with_its_cause_and_keeps_the_last_good_state(optimiser):
+    program, state, data, _ = build(optimiser=optimiser)
     data = data | {"source": data["source"].at[1].set(jnp.nan)}
     result = fit(program, state, data, 10)
     status = [training.STATUS[int(s)] for s in result.state.members.status]

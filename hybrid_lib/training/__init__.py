@@ -1,4 +1,4 @@
-"""Training: residual blocks, loss balancing, optimisers, Algorithm 3.1 as one loop, checkpoints (paper section 3)."""
+"""Training: residual blocks, loss balancing, first- and second-order optimisers, Algorithm 3.1 as one loop, checkpoints."""
 
 from hybrid_lib.training.balancing import balance, gradient_norms
 from hybrid_lib.training.checkpoint import restore, save, write_atomically
@@ -15,10 +15,11 @@ from hybrid_lib.training.objectives import (
     evaluate_fields,
     loss,
     pde_block,
+    reduced_loss,
     residuals,
     terms,
 )
-from hybrid_lib.training.optimisers import adam
+from hybrid_lib.training.optimisers import adam, first_order, lbfgs
 from hybrid_lib.training.state import (
     STATUS,
     Member,
@@ -48,15 +49,18 @@ __all__ = [
     "boundary_block",
     "embed_points",
     "evaluate_fields",
+    "first_order",
     "fit",
     "gauss_newton",
     "gradient_norms",
     "init_member",
     "init_state",
+    "lbfgs",
     "loss",
     "member",
     "pde_block",
     "program",
+    "reduced_loss",
     "residuals",
     "restore",
     "save",

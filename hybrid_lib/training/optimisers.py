@@ -1,4 +1,4 @@
-r"""First-order optimisers, from optax, with the paper's learning-rate schedule.
+r"""Optimisers from optax: first-order ones with the paper's learning-rate schedule.
 
     lr(t) = lr₀ · decay_rate^(t / decay_every)
 
@@ -15,7 +15,7 @@ import optax
 from jax import Array
 
 from hybrid_lib.errors import InputError
-from hybrid_lib.training.objectives import Objective, Terms, loss
+from hybrid_lib.training.objectives import Objective, Terms, loss, reduced_loss
 from hybrid_lib.training.state import Member, Optimiser
 
 Tree = Any
@@ -69,3 +69,60 @@ def adam(
         raise InputError("decay_every", "an integer >= 1", decay_every, "the paper prints 1000")
     schedule = optax.exponential_decay(learning_rate, transition_steps=decay_every, decay_rate=decay_rate)
     return first_order(optax.adam(schedule, b1=b1, b2=b2))
+
+
+def lbfgs(memory: int = 20, line_search_steps: int = 20) -> Optimiser:
+    r"""L-BFGS with a zoom line search (strong Wolfe conditions), from optax.
+
+    With a coarse problem it minimises the *reduced* functional, the coarse state solved anew at every evaluation: a line
+    search needs one function and its own gradient, which the lagged state of Algorithm 3.1 is not.
+
+    Parameters
+    ----------
+    memory : int
+        Pairs of steps and gradient differences that are kept.
+    line_search_steps : int
+        Most evaluations of loss and gradient in one line search.
+
+    Returns
+    -------
+    Optimiser
+        O(memory·P) beside the evaluations. float64 is advised: in float32 the line search ends early.
+
+    Raises
+    ------
+    InputError
+        If a number is not positive.
+
+    Examples
+    --------
+    >>> lbfgs(memory=0)
+    Traceback (most recent call last):
+    hybrid_lib.errors.InputError: memory: expected an integer >= 1; received 0; 10 to 50 is usual
+    """
+    if memory < 1:
+        raise InputError("memory", "an integer >= 1", memory, "10 to 50 is usual")
+    if line_search_steps < 1:
+        raise InputError("line_search_steps", "an integer >= 1", line_search_steps, "20 is usual")
+    search = optax.scale_by_zoom_linesearch(max_linesearch_steps=line_search_steps)
+    transformation = optax.lbfgs(memory_size=memory, linesearch=search)
+
+    def step(objective: Objective, member: Member, data: Tree) -> tuple[Tree, Tree, Array, Terms]:
+        def value(theta: Tree) -> tuple[Array, Terms]:
+            total, terms, _ = reduced_loss(objective, theta, member.weights, data, member.coarse)
+            return total, terms
+
+        (total, terms), gradient = jax.value_and_grad(value, has_aux=True)(member.params)
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = transformation.update(
+                gradient,
+                member.opt_state,
+                member.params,
+                value=total,
+                grad=gradient,
+                value_fn=lambda theta: value(theta)[0],
+            )
+            params = optax.apply_updates(member.params, updates)
+        return params, opt_state, total, terms
+
+    return Optimiser(transformation.init, step)

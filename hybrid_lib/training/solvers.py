@@ -1,0 +1,165 @@
+r"""Three ways to solve (JᵀJ + λI)δ = −Jᵀr for several λ at one θ.
+
+    dense:     Cholesky of JᵀJ + λI, which is P × P;
+    woodbury:  δ = −Jᵀ(JJᵀ + λI)⁻¹r, Cholesky of an N × N matrix, for fewer residuals than parameters;
+    cg:        conjugate gradients with products Jv and Jᵀv, preconditioned by a randomised Nyström approximation
+               JᵀJ ≈ UΛUᵀ (Frangella, Tropp, Udell 2023).
+
+All work up to rounding with the same numbers; what differs is time and memory. What does not depend on λ is done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.scipy.linalg import cho_solve
+from jax.scipy.sparse.linalg import cg
+
+from hybrid_lib.training.jacobians import (
+    jacobian,
+    normal_equations,
+    ravel,
+    unraveller,
+    weighted_residual,
+)
+from hybrid_lib.training.objectives import Objective
+
+Tree = Any
+LARGEST_DENSE = 6000
+"""Parameters up to which ``auto`` forms JᵀJ: 288 MB, and two more of them for the factor."""
+
+
+class Model(NamedTuple):
+    """The quadratic model of ‖r‖² at one θ.
+
+    Attributes
+    ----------
+    gradient : (P,)
+        g = Jᵀr.
+    product : callable (P,) -> (P,)
+        v ↦ JᵀJv.
+    solve : callable () -> (P,)
+        λ ↦ δ.
+    """
+
+    gradient: Array
+    product: Callable[[Array], Array]
+    solve: Callable[[Array], Array]
+
+
+class SolverOptions(NamedTuple):
+    """`chunk` points of J at a time (None: by memory); for conjugate gradients the `rank` of the preconditioner, the most
+    `iterations` and the relative `tolerance`."""
+
+    chunk: int | None = None
+    rank: int = 100
+    iterations: int = 200
+    tolerance: float = 1e-10
+
+
+def choose(residuals: int, parameters: int) -> str:
+    """The solver that ``auto`` stands for: woodbury for N < P, dense up to `LARGEST_DENSE` parameters, otherwise cg.
+
+    Examples
+    --------
+    >>> choose(100, 2000), choose(25_000, 5000), choose(25_000, 50_000)
+    ('woodbury', 'dense', 'cg')
+    """
+    if residuals < min(parameters, LARGEST_DENSE):
+        return "woodbury"
+    return "dense" if parameters <= LARGEST_DENSE else "cg"
+
+
+def dense(
+    objective: Objective, theta: Tree, weights: dict, data: Tree, coarse: Tree, options: SolverOptions
+) -> Model:
+    """The P × P normal equations: O(NP²/2) once, O(P³/3) for each λ; memory O(P²) and one chunk of J."""
+    A, g = normal_equations(objective, theta, weights, data, coarse, options.chunk)
+    return Model(g, lambda v: A @ v, lambda damping: -_solve(A, damping, g))
+
+
+def woodbury(
+    objective: Objective, theta: Tree, weights: dict, data: Tree, coarse: Tree, options: SolverOptions
+) -> Model:
+    """The N × N dual system: O(N²P) once, O(N³/3) for each λ; memory O(NP + N²)."""
+    J, r = jacobian(objective, theta, weights, data, coarse, options.chunk)
+    gram = J @ J.T  # (N, N)
+    return Model(r @ J, lambda v: (J @ v) @ J, lambda damping: -(_solve(gram, damping, r) @ J))
+
+
+def conjugate_gradients(
+    objective: Objective, theta: Tree, weights: dict, data: Tree, coarse: Tree, options: SolverOptions
+) -> Model:
+    """Products alone: `rank` of them once, and up to `iterations` for each λ; memory of one linearisation of r at all points."""
+    unravel = unraveller(theta)
+    flat = ravel(theta)
+    r, push = jax.linearize(lambda t: weighted_residual(objective, unravel(t), weights, data, coarse), flat)
+    pull = jax.linear_transpose(push, flat)
+
+    def product(v: Array) -> Array:
+        return pull(push(v))[0]
+
+    g = pull(r)[0]
+    U, values = nystrom(product, flat, min(options.rank, flat.size)) if options.rank else (None, None)
+
+    def solve(damping: Array) -> Array:
+        def precondition(v: Array) -> Array:
+            if U is None:
+                return v
+            part = v @ U  # (rank,)
+            return v + U @ (part * ((values[-1] + damping) / (values + damping) - 1))
+
+        delta, _ = cg(
+            lambda v: product(v) + damping * v,
+            -g,
+            tol=options.tolerance,
+            maxiter=options.iterations,
+            M=precondition,
+        )
+        return delta
+
+    return Model(g, product, solve)
+
+
+SOLVERS: dict[str, Callable[..., Model]] = {
+    "dense": dense,
+    "woodbury": woodbury,
+    "cg": conjugate_gradients,
+}
+
+
+def nystrom(product: Callable[[Array], Array], like: Array, rank: int) -> tuple[Array, Array]:
+    """Randomised Nyström approximation A ≈ U diag(values) Uᵀ of a positive semidefinite A from `rank` products.
+
+    Parameters
+    ----------
+    product : callable (P,) -> (P,)
+        v ↦ Av.
+    like : (P,)
+        Gives size and dtype.
+    rank : int
+
+    Returns
+    -------
+    U, values : (P, rank), (rank,)
+        Orthonormal columns; values in falling order. The random test matrix is the same at every call.
+    """
+    sketch = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (like.size, rank), like.dtype))[0]
+    image = lax.map(product, sketch.T, batch_size=min(rank, 8)).T  # (P, rank)
+    shift = jnp.finfo(like.dtype).eps * jnp.linalg.norm(image)
+    image = image + shift * sketch
+    gram = sketch.T @ image
+    L = jnp.linalg.cholesky((gram + gram.T) / 2)
+    B = lax.linalg.triangular_solve(L, image, left_side=False, lower=True, transpose_a=True)  # (P, rank)
+    U, s, _ = jnp.linalg.svd(B, full_matrices=False)
+    return U, jnp.maximum(s**2 - shift, 0.0)
+
+
+def _solve(matrix: Array, damping: Array, rhs: Array) -> Array:
+    """(matrix + damping I)⁻¹ rhs by Cholesky; not finite where that fails."""
+    shifted = matrix + damping * jnp.eye(len(rhs), dtype=rhs.dtype)
+    return cho_solve((lax.linalg.cholesky(shifted, symmetrize_input=False), True), rhs)
