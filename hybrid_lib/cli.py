@@ -55,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="one run or an ensemble of seeds")
     run.add_argument("experiment", metavar="EXPERIMENT", help="see `hybrid list`")
     run.add_argument("--method", default="hybrid", help="hybrid (default) or pinn")
-    run.add_argument("--network", default="ms", help="ms (default) or mlp")
-    run.add_argument("--coupling", help="averaged (2.10), the default, or averaged-both (2.16)")
-    run.add_argument("--optimiser", help="adam")
+    run.add_argument("--network", help="ms (default with adam), mlp, or two-scale (default with gauss-newton)")
+    run.add_argument("--coupling", help="averaged (2.10), the default, averaged-both (2.16), or defect")
+    run.add_argument("--optimiser", default="adam", help="adam (default), or gauss-newton (float64, quick scale)")
     run.add_argument("--scale", default="quick", help="quick (default), laptop or paper")
     run.add_argument("--seed", type=int, nargs="+", default=[0], metavar="N", help="one seed or several")
     run.add_argument(
@@ -130,9 +130,8 @@ def _settings(options) -> dict[str, str]:
         if not equals:
             raise InputError("--set", "PATH=VALUE", repr(item), "for example --set training.steps=500")
         settings[path.strip()] = value.strip()
-    for path, value in (("coarse.coupling", options.coupling), ("training.optimiser", options.optimiser)):
-        if value is not None:
-            settings[path] = value
+    if options.coupling is not None:
+        settings["coarse.coupling"] = options.coupling
     return settings
 
 
@@ -148,7 +147,9 @@ def _run(options) -> int:
     jax.config.update(
         "jax_enable_x64", True
     )  # the command's choice; a run's own dtype is in its configuration
-    config = experiments.configuration(options.experiment, options.method, options.network, options.scale)
+    config = experiments.configuration(
+        options.experiment, options.method, options.network, options.scale, options.optimiser
+    )
     config = experiments.with_settings(config, _settings(options))
     with _Progress(config.training.steps, quiet=options.json) as callbacks:
         result = experiments.run(

@@ -11,6 +11,7 @@ import pytest
 from hybrid_lib import experiments, fem, media, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import configuration, references, with_settings
+from hybrid_lib.experiments.config import balance_every
 from hybrid_lib.pinn import domains
 
 TINY = {
@@ -174,12 +175,46 @@ def test_transfer_from_another_run():
         ("averaged", "2", "heat1d-eps15"),
         ("averaged-both", "1", "heat1d-eps15"),
         ("averaged-both", "2", "heat2d"),
+        ("defect", "1", "heat1d-eps15"),
+        ("defect", "2", "heat2d"),
     ],
 )
 def test_couplings_and_parts(coupling, parts, experiment):
     settings = {"coarse.coupling": coupling, "coarse.parts": parts, "dtype": "float64", "training.steps": "2"}
     result = experiments.run(with_settings(tiny(experiment), settings), (0, 1))
     assert [row["status"] for row in result.summary["seeds"]] == ["completed"] * 2
+
+
+def test_defect_runs_report_the_defect_and_its_quadrature():
+    settings = {"coarse.coupling": "defect", "dtype": "float64", "training.steps": "2", "sampling.sampler": "gauss"}
+    result = experiments.run(with_settings(tiny("heat1d-eps15", network="two-scale"), settings), (0,))
+    coarse, data = result.coarse(), result.setup.data
+    assert coarse["defect"].shape == coarse["state"].shape == (11,)
+    points, scale = data["points"]["collocation"][0], data["scale"][0]
+    assert points.shape == (data["coupling"].points[0].size, 1)  # the quadrature points of the defect, with their weights
+    assert float(jnp.mean(scale**2 * points[:, 0] ** 4)) == pytest.approx(1 / 5, rel=1e-12)
+    off, finer = result.quadrature_error(), result.quadrature_error(pieces=4)
+    assert off.defect == finer.defect > off.error > 0
+    assert off.error < 1e-2 * off.defect
+    # Twice as many pieces tell how far the rule is off; the fourth harmonic of the untrained network is left: a few per cent.
+    assert off.error == pytest.approx(finer.error, rel=0.05)
+    with pytest.raises(InputError, match="defect"):
+        experiments.run(tiny("heat1d-eps15"), (0,)).quadrature_error()
+
+
+def test_defaults_that_depend_on_the_coupling():
+    config = tiny("heat1d-eps15")
+    defect = with_settings(config, {"coarse.coupling": "defect", "training.balance_every": "auto"})
+    assert (balance_every(config), balance_every(defect)) == (2, 0)
+    assert balance_every(with_settings(config, {"training.balance_every": "auto"})) == 100
+    setup = experiments.assemble(experiments.problem_of(defect), defect, (0,))
+    rule = np.pi**2 * 2 * 10**2  # π² K̄/h²: the mean of the medium is 2, ten cells
+    assert float(setup.state.members.weights["coupling"][0]) == pytest.approx(rule, rel=1e-3)
+    given = with_settings(defect, {"coarse.weight": "3"})
+    setup = experiments.assemble(experiments.problem_of(given), given, (0,))
+    assert float(setup.state.members.weights["coupling"][0]) == 3
+    layers = with_settings(config, {"network.kind": "two-scale", "network.boundary_layers": "true"})
+    assert layers.network.boundary_layers is True
 
 
 def test_resampling_changes_points_with_the_step_only():
@@ -223,6 +258,8 @@ def test_the_loss_of_the_exact_solution_is_its_consistency_gap():
     [
         ({"traning.steps": "5"}, "--set traning.steps: expected one of eps, "),
         ({"training.steps": "many"}, "--set training.steps: expected a value of type int; received 'many'"),
+        ({"network.boundary_layers": "maybe"}, "--set network.boundary_layers: expected a value of type bool; received"),
+        ({"coarse.pieces": "0"}, "coarse.pieces: expected a number > 0; received 0"),
         ({"training.steps": "2.5"}, "--set training.steps: expected a value of type int; received '2.5'"),
         ({"eps": "-1"}, "eps: expected a number > 0; received -1.0"),
         ({"eps": "nan"}, "eps: expected a number > 0; received nan"),

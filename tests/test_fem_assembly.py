@@ -16,6 +16,7 @@ from hybrid_lib.fem import (
     assemble,
     cell_coefficient,
     cell_gradients,
+    composite_rule,
     element_stiffness,
     evaluate,
     flux_error,
@@ -30,6 +31,7 @@ from hybrid_lib.fem import (
     mass,
     pattern,
     quadrature_points,
+    refine,
     rule,
     stiffness,
     unit_square,
@@ -71,6 +73,32 @@ def test_rules_integrate_polynomials_of_their_order(order):
                 if d == 1:
                     exact = 1 / (a + 1)
                 assert mean == pytest.approx(exact, rel=2e-14)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("pieces", [1, 2, 3, 5])
+def test_composite_rules_integrate_polynomials_and_cut_cells_in_equal_parts(d, pieces):
+    barycentric, weights = composite_rule(d, pieces, 3)
+    count = len(rule(d, 3)[1])
+    assert len(weights) == pieces**d * count and barycentric.min() > 0
+    np.testing.assert_allclose(barycentric.sum(axis=1), 1.0, rtol=1e-14)
+    for a in range(4):
+        for b in range(4 - a if d == 2 else 1):
+            exact = factorial(a) * factorial(b) * factorial(d) / factorial(a + b + d) if d == 2 else 1 / (a + 1)
+            assert weights @ (barycentric[:, 1] ** a * barycentric[:, -1] ** b) == pytest.approx(exact, rel=1e-13)
+    np.testing.assert_allclose(composite_rule(d, 1, 3)[0], rule(d, 3)[0], rtol=1e-14)
+
+
+def test_two_pieces_are_the_children_of_refinement():
+    for mesh in (interval(3), unit_square(2)):
+        fine = refine(mesh)
+        barycentric, _ = composite_rule(mesh.dimension, 2, 0)  # one point, the centre, for each part
+        centres = np.einsum("qi,mia->mqa", barycentric, mesh.points[mesh.cells])
+        children = fine.points[fine.cells].mean(axis=1).reshape(centres.shape)
+        for ours, theirs in zip(centres, children, strict=True):
+            np.testing.assert_allclose(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)], atol=1e-15)
+    with pytest.raises(InputError, match=r"pieces: expected a whole number >= 1; received 1\.5"):
+        composite_rule(2, 1.5, 2)
 
 
 def test_quadrature_points_lie_in_their_cells():

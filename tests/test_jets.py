@@ -9,19 +9,26 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.pinn import jets, networks
 from hybrid_lib.pinn.networks import Ansatz
 
+BOX = ((0.0, 0.0), (1.0, 1.0))
 METRIC = jnp.array([[2.0, 0.3], [0.3, 1.0]])
 
 
 def network(kind, activation, dtype=jnp.float64):
     if kind == "mlp":
         return networks.mlp((9, 7), activation, dtype)
+    if kind == "two-scale":
+        return networks.two_scale(0.2, (6, 5), activation=activation, dtype=dtype)
+    if kind == "layers":
+        return networks.two_scale(0.2, (6, 5), BOX, activation, dtype)
     return networks.multiscale_fourier((1.0, 5.0), (8, 6), 5, activation, dtype)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "ms"])
-@pytest.mark.parametrize("activation", ["tanh", "swish"])
-@pytest.mark.parametrize("dimension", [1, 2])
-@pytest.mark.parametrize("tensor", [False, True])
+PLAIN = [("mlp", "tanh"), ("mlp", "swish"), ("ms", "tanh"), ("ms", "swish")]
+CASES = [(*case, d, tensor) for case in PLAIN for d in (1, 2) for tensor in (0, 1)]
+CASES += [("two-scale", "tanh", 1, 0), ("two-scale", "swish", 2, 1), ("layers", "tanh", 2, 0), ("layers", "tanh", 2, 1)]
+
+
+@pytest.mark.parametrize(("kind", "activation", "dimension", "tensor"), CASES)
 def test_network_jet_equals_nested_ad(kind, activation, dimension, tensor, key):
     factor = (lambda x: 4 * x[0] * (1 - x[0])) if dimension == 1 else None
     ansatz = Ansatz(network(kind, activation), dimension, factor)
@@ -59,6 +66,8 @@ def test_network_jet_equals_folx(kind, key):
         (lambda j: jets.product(jets.sin(j), jets.tanh(j)), lambda x: jnp.sin(x) * jnp.tanh(x)),
         (lambda j: jets.product(j, j), lambda x: x * x),
         (lambda j: jets.add(jets.cos(j), j), lambda x: jnp.cos(x) + x),
+        (lambda j: jets.exp(j), jnp.exp),
+        (lambda j: jets.tanh(jets.affine(j, 3.0, jnp.array([0.5, 0.1]))), lambda x: jnp.tanh(3 * (x - jnp.array([0.5, 0.1])))),
         (lambda j: jets.chain(j, *(3 * [jnp.exp(j.value)])), jnp.exp),
     ],
 )
@@ -111,9 +120,50 @@ def test_the_papers_networks_have_the_papers_sizes(key):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(theta))
 
 
+def test_two_scale_network_is_its_formula(key):
+    """u = l(x)·[M₁(x) + (ε/2π) M₂(x, cos 2πx/ε, sin 2πx/ε, layers)], zero on the boundary, with the stated sizes."""
+    eps, factor = 0.2, lambda x: jnp.prod(4 * x * (1 - x))
+    ansatz = Ansatz(networks.two_scale(eps, (6, 5), BOX, dtype=jnp.float64), 2, factor)
+    theta, fixed = ansatz.init(key)
+    assert fixed == {}
+    sizes = [sum(leaf.size for leaf in jax.tree.leaves(theta[part])) for part in ("slow", "fast")]
+    assert sizes == [2 * 6 + 6 + 6 * 5 + 5 + 5 + 1, 10 * 6 + 6 + 6 * 5 + 5 + 5 + 1]
+
+    def perceptron(layers, z):
+        for name in ("stack_0", "stack_1"):
+            z = jnp.tanh(z @ layers[name]["kernel"] + layers[name]["bias"])
+        return (z @ layers["output"]["kernel"] + layers["output"]["bias"])[0]
+
+    for x in jax.random.uniform(key, (3, 2), jnp.float64):
+        angle = 2 * jnp.pi * x / eps
+        layers = [jnp.exp(-angle), jnp.exp(-2 * jnp.pi * (1 - x) / eps)]
+        features = jnp.concatenate([x, jnp.cos(angle), jnp.sin(angle), *layers])
+        net = perceptron(theta["slow"], x) + eps / (2 * jnp.pi) * perceptron(theta["fast"], features)
+        np.testing.assert_allclose(ansatz.value(theta, fixed, x), factor(x) * net, rtol=1e-12)
+        np.testing.assert_allclose(
+            ansatz.gradient_of(theta, ansatz.embed(fixed, x)), jax.grad(lambda z: ansatz.value(theta, fixed, z))(x),
+            rtol=1e-10,
+        )  # fmt: skip
+    for x in ([0.0, 0.3], [1.0, 0.3], [0.7, 0.0], [0.7, 1.0]):
+        assert float(ansatz.value(theta, fixed, jnp.array(x))) == 0 == float(ansatz.jet(theta, fixed, jnp.array(x)).value)
+
+
+def test_embedding_is_all_that_does_not_depend_on_theta(key):
+    """jet_of(theta, embed(x)) is the jet, and the embedding keeps no trace of theta."""
+    for kind in ("mlp", "ms", "two-scale", "layers"):
+        ansatz = Ansatz(network(kind, "tanh"), 2)
+        (theta, fixed), x = ansatz.init(key), jnp.array([0.3, 0.8])
+        embedding = ansatz.embed(fixed, x)
+        assert len(embedding.features) == {"mlp": 0, "ms": 2}.get(kind, 1) and embedding.factor is None
+        double = jax.tree.map(lambda leaf: 2 * leaf, theta)
+        for t in (theta, double):
+            np.testing.assert_array_equal(ansatz.jet_of(t, embedding).laplacian, ansatz.jet(t, fixed, x).laplacian)
+
+
 @pytest.mark.parametrize(
     "build, message",
     [
+        (lambda: networks.two_scale(0.0), "period: expected a number > 0; received 0.0"),
         (lambda: networks.mlp(()), "widths: expected a non-empty tuple of positive integers; received ()"),
         (
             lambda: networks.mlp((4,), "relu"),

@@ -11,18 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hybrid_lib import training
+from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.config import Config
+from hybrid_lib.experiments.config import Config, balance_every, has_defect
+from hybrid_lib.experiments.data import coarse_problem_of, sampler
+from hybrid_lib.experiments.objective import objective_of
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference
-from hybrid_lib.multiscale.coarse import CoarseProblem, coarse_problem, frozen_state, is_elliptic, refresh
-from hybrid_lib.multiscale.compression import compression, pad
-from hybrid_lib.multiscale.coupling import FineValues, coupling
-from hybrid_lib.multiscale.upscaling import parts_of, upscaled_scalar
-from hybrid_lib.pinn import networks, sampling
+from hybrid_lib.multiscale.coarse import CoarseProblem
+from hybrid_lib.pinn import networks
 from hybrid_lib.pinn.networks import Ansatz
-from hybrid_lib.pinn.residuals import lifted_source
 
 Tree = Any
 
@@ -67,6 +65,9 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
         network = networks.multiscale_fourier(
             (1.0, 1 / config.eps), net.widths, net.frequencies, net.activation, dtype
         )
+    elif net.kind == "two-scale":
+        box = problem.domain.box if net.boundary_layers else None
+        network = networks.two_scale(config.eps, net.widths, box, net.activation, dtype)
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
     factor = problem.domain.vanishing if config.boundary == "hard" else None
@@ -105,7 +106,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
     ansatz, hybrid = ansatz_of(problem, config), config.method == "hybrid"
     mesh = problem.domain.mesh(config.coarse.cells) if hybrid else None
-    coarse = _coarse_problem(problem, config, mesh) if hybrid else None
+    coarse = coarse_problem_of(problem, config, mesh) if hybrid else None
     draws = [_draw(ansatz, seed) for seed in seeds]
     params = [theta for theta, _ in draws]
     fixed = [frequencies for _, frequencies in draws]
@@ -113,25 +114,22 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         params = [training.member(initial[0], s) for s in range(len(seeds))]
         fixed = [training.member(initial[1], s) for s in range(len(seeds))]
 
-    embed = jax.jit(lambda d: training.embed_points(ansatz, d, problem.medium.is_tensor))
-
-    def data_at(step: int) -> list[Tree]:
-        plain = _data(problem, config, seeds, fixed, mesh, step)
-        return [d | {"embedding": embed(d)} for d in plain]
-
+    data_at = sampler(problem, config, ansatz, seeds, fixed, coarse, mesh)
     data = data_at(0)
-    objective = _objective(problem, config, ansatz, coarse)
+    objective = objective_of(problem, config, ansatz, coarse)
+    optimiser = _optimiser(config)
     options = config.training
-    optimiser = training.adam(options.learning_rate, options.decay_rate, options.decay_every)
     loop = training.LoopOptions(
         options.tolerance,
         options.gate_every,
         options.gate_tolerance,
-        options.balance_every,
+        balance_every(config),
         options.balance_momentum,
         options.record_every,
     )
-    weights = {"boundary": config.boundary_weight, "coupling": config.coarse.weight}
+    weights = {"boundary": config.boundary_weight, "coupling": config.coarse.weight or 1.0}
+    if has_defect(config) and config.coarse.weight is None:
+        weights["coupling"] = coupling_weight(problem, config, mesh)
     init = jax.jit(lambda p, d: training.init_member(objective, optimiser, p, d, weights))
     members = [init(p, d) for p, d in zip(params, data, strict=True)]
     return Setup(
@@ -147,6 +145,29 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         coarse,
         (lambda step: training.stack(data_at(step))) if config.sampling.resample_every else None,
     )
+
+
+def coupling_weight(problem: Problem, config: Config, mesh) -> float:
+    r"""τ₂ = π² K̄ / h² for the defect coupling: the weight with which the objective bounds the error, known before training.
+
+    In one dimension |u_θ − u|²_{H¹} ≤ α⁻²(h²/π² ‖r‖² + K̂ D) for linear elements on cells of length at most h, so that
+    ‖r‖² + τ₂D is the bound itself up to a factor when τ₂ = π²K̂/h². K̄ is the mean of the conductivity along the drop, an upper
+    bound of K̂; h is the length of the cells, in two dimensions the side of a right-angled cell of the same area.
+    """
+    d = mesh.dimension
+    side = float((d * np.max(mesh.volumes)) ** (1 / d))  # d! = d for d = 1, 2
+    e = np.asarray(problem.direction)
+    means = fem.cell_coefficient(mesh, problem.medium.conductivity, order=4)  # (m, d, d)
+    mean = float(np.einsum("m,a,mab,b->", mesh.volumes, e, means, e) / (mesh.volumes.sum() * (e @ e)))
+    return np.pi**2 * mean / side**2
+
+
+def _optimiser(config: Config) -> training.Optimiser:
+    """The optimiser of a configuration."""
+    options = config.training
+    if options.optimiser == "gauss-newton":
+        return training.gauss_newton()
+    return training.adam(options.learning_rate, options.decay_rate, options.decay_every)
 
 
 def evaluator(ansatz: Ansatz, reference: Reference) -> Callable[[Tree, Tree], dict[str, Array]]:
@@ -173,114 +194,3 @@ def evaluator(ansatz: Ansatz, reference: Reference) -> Callable[[Tree, Tree], di
 
 def _draw(ansatz: Ansatz, seed: int) -> tuple[Tree, Tree]:
     return ansatz.init(jax.random.fold_in(jax.random.key(seed), 0))
-
-
-def _coarse_problem(problem: Problem, config: Config, mesh) -> CoarseProblem:
-    parts = None
-    if config.coarse.parts > 1:
-        centres = mesh.points[mesh.cells].mean(axis=1)  # (m, d)
-        parts = parts_of(centres, config.coarse.parts)
-    return coarse_problem(
-        mesh,
-        problem.source,
-        np.asarray(problem.direction),
-        parts,
-        jnp.dtype(config.dtype),
-        isotropic_constant=config.coarse.parts == 1,
-    )
-
-
-def _data(problem: Problem, config: Config, seeds, fixed: list[Tree], mesh, step: int) -> list[Tree]:
-    """Data of every seed for the points drawn at `step`: a pure function of (seed, step)."""
-    dtype, sizes = jnp.dtype(config.dtype), config.sampling
-    medium, domain = problem.medium, problem.domain
-    source = lifted_source(problem.source, medium.divergence, problem.direction)
-    draw = {"uniform": sampling.uniform, "sobol": sampling.sobol}[sizes.sampler]
-
-    @jax.jit
-    def coefficients(x: Array) -> dict[str, Array]:
-        return {
-            "conductivity": jax.vmap(medium.conductivity)(x),
-            "divergence": jax.vmap(medium.divergence)(x),
-            "source": jax.vmap(source)(x),
-        }
-
-    out = []
-    for seed, frequencies in zip(seeds, fixed, strict=True):
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
-        interior_key, boundary_key = jax.random.split(key)
-        x = draw(interior_key, domain, sizes.points, dtype)
-        points = {"collocation": x}
-        if config.boundary == "soft":
-            points["boundary"] = sampling.boundary_uniform(boundary_key, domain, sizes.boundary_points, dtype)
-        out.append({"fixed": frequencies, "points": points} | coefficients(x))
-    return out if mesh is None else _with_coupling(problem, config, mesh, out)
-
-
-def _with_coupling(problem: Problem, config: Config, mesh, data: list[Tree]) -> list[Tree]:
-    """Add what the coupling needs: neighbours of the coarse nodes, pointwise nodes, parts."""
-    dtype = jnp.dtype(config.dtype)
-    delta = config.coarse.delta or config.eps
-    balls = [
-        compression(
-            mesh.points,
-            np.asarray(d["points"]["collocation"], float),
-            delta,
-            problem.domain.distance,
-            config.coarse.radius,
-            dtype,
-        )
-        for d in data
-    ]
-    padded = pad(balls)
-    prepare = coupling(config.coarse.coupling).prepare
-    for index, d in enumerate(data):
-        own = training.member(padded, index)
-        points = np.asarray(d["points"]["collocation"], float)
-        d["points"]["nodes"] = jnp.asarray(mesh.points[np.asarray(own.pointwise_nodes)], dtype)
-        d["coupling"] = prepare(own, mesh, points)
-        if config.coarse.parts > 1:
-            d["parts"] = jnp.asarray(parts_of(points, config.coarse.parts), jnp.int32)
-    return data
-
-
-def _objective(
-    problem: Problem, config: Config, ansatz: Ansatz, coarse: CoarseProblem | None
-) -> training.Objective:
-    fields = training.evaluate_fields(ansatz, problem.medium.is_tensor)
-    blocks = {"pde": training.pde_block(problem.domain.measure)}
-    if config.boundary == "soft":
-        blocks["boundary"] = training.boundary_block(problem.domain.boundary_measure)
-    if coarse is None:
-        return training.Objective(fields, blocks)
-    model = _coarse_model(problem, config, coarse)
-    residual = coupling(config.coarse.coupling).residual
-
-    def coupling_block(fields, data, state):
-        K_hat = model.upscale(fields, data)
-        y = frozen_state(coarse, state, K_hat)
-        fine = FineValues(fields["collocation"].value, fields["nodes"])
-        return residual(coarse, data["coupling"], fine, y)
-
-    return training.Objective(fields, blocks | {"coupling": coupling_block}, model)
-
-
-def _coarse_model(problem: Problem, config: Config, coarse: CoarseProblem) -> training.CoarseModel:
-    """K̂ by (4.10): a scalar on one part, an isotropic tensor on each of several parts."""
-    n_parts, d = coarse.n_parts, problem.domain.dimension
-
-    def upscale(fields, data):
-        jet = fields["collocation"]
-        gradient = jnp.stack(jet.gradient, axis=-1)  # (M, d)
-        direction = jnp.asarray(problem.direction, gradient.dtype)
-        K = upscaled_scalar(
-            data["conductivity"], gradient, direction, parts=data.get("parts"), n_parts=n_parts
-        )  # (P,)
-        return K[0] if coarse.isotropic_constant else K[:, None, None] * jnp.eye(d, dtype=K.dtype)[None]
-
-    return training.CoarseModel(
-        upscale=upscale,
-        refresh=lambda K_hat: refresh(coarse, K_hat),
-        distance=lambda state, K_hat: jnp.max(jnp.abs(K_hat - state.K_hat)),
-        usable=is_elliptic,
-    )

@@ -15,17 +15,23 @@ from hybrid_lib.errors import InputError
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """`kind` ms or mlp; hidden `widths`; `activation`; `frequencies` m of each of the scales 1 and 1/ε (ms only)."""
+    """`kind` ms, mlp or two-scale; hidden `widths`; `activation`; `frequencies` m of each of the scales 1 and 1/ε (ms only);
+    `boundary_layers`: features that decay from the boundary at the rate 2π/ε (two-scale only)."""
 
     kind: str = "ms"
     widths: tuple[int, ...] = (128, 128)
     activation: str = "tanh"
     frequencies: int = 64
+    boundary_layers: bool = False
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """Collocation: number of `points` and `boundary_points`, `sampler` uniform or sobol, `resample_every` steps (0: never)."""
+    """Collocation: number of `points` and `boundary_points`, `sampler`, `resample_every` steps (0: never).
+
+    Sampler uniform or sobol; or gauss, the quadrature points of the defect in the coarse cells, with their weights, whose
+    number `points` does not tell.
+    """
 
     points: int = 2000
     boundary_points: int = 0
@@ -38,7 +44,9 @@ class CoarseConfig:
     """Coarse problem of the hybrid method.
 
     `cells` a side; averaging length `delta` (None: ε); ball `radius` (None: δ/2); `coupling` by name; `parts` a side of the
-    partition on which K̂ is constant; initial `weight` τ₂ of the coupling.
+    partition on which K̂ is constant; initial `weight` τ₂ of the coupling (None: 1 for an averaged coupling, the rule of
+    ``assemble.coupling_weight`` for the defect). Quadrature of the defect: `pieces` of each edge of a coarse cell (None: so
+    that the parts resolve ε) and the `order` of the rule on each part (None: 7 in 1-D, 5 in 2-D).
     """
 
     cells: int = 250
@@ -46,13 +54,16 @@ class CoarseConfig:
     radius: float | None = None
     coupling: str = "averaged"
     parts: int = 1
-    weight: float = 1.0
+    weight: float | None = None
+    pieces: int | None = None
+    order: int | None = None
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """Options of Algorithm 3.1 and of the optimiser; see ``LoopOptions`` and ``adam``.
 
+    `balance_every` None stands for 100, the paper's, and for no balancing with the defect coupling or Gauss-Newton.
     `select` names the iterate whose errors are reported: the one with the smallest PDE term (the paper's) or the last.
     """
 
@@ -64,7 +75,7 @@ class TrainingConfig:
     tolerance: float = 0.0
     gate_every: int = 100
     gate_tolerance: float = 1e-2
-    balance_every: int = 100
+    balance_every: int | None = None
     balance_momentum: float = 0.9
     record_every: int = 100
     report_every: int = 1000
@@ -92,11 +103,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "method": ("hybrid", "pinn"),
     "dtype": ("float32", "float64"),
     "boundary": ("hard", "soft"),
-    "network.kind": ("ms", "mlp"),
+    "network.kind": ("ms", "mlp", "two-scale"),
     "network.activation": ("swish", "tanh"),
-    "sampling.sampler": ("sobol", "uniform"),
-    "coarse.coupling": ("averaged", "averaged-both"),
-    "training.optimiser": ("adam",),
+    "sampling.sampler": ("gauss", "sobol", "uniform"),
+    "coarse.coupling": ("averaged", "averaged-both", "defect"),
+    "training.optimiser": ("adam", "gauss-newton"),
     "training.select": ("last", "smallest-residual"),
 }
 POSITIVE = {
@@ -109,6 +120,7 @@ POSITIVE = {
     "coarse.radius",
     "coarse.parts",
     "coarse.weight",
+    "coarse.pieces",
     "training.steps",
     "training.learning_rate",
     "training.decay_rate",
@@ -147,7 +159,7 @@ def with_settings(config: Config, settings: dict[str, str]) -> Config:
     ----------
     config : Config
     settings : dict of str to str
-        Dotted path to text, as on the command line; ``none`` for an optional value, ``64,64`` for a tuple.
+        Dotted path to text, as on the command line; ``none`` or ``auto`` for an optional value, ``64,64`` for a tuple.
 
     Returns
     -------
@@ -196,6 +208,18 @@ def validated(config: Config) -> Config:
     return config
 
 
+def has_defect(config: Config) -> bool:
+    """Whether the run is a hybrid one with the defect coupling."""
+    return config.method == "hybrid" and config.coarse.coupling == "defect"
+
+
+def balance_every(config: Config) -> int:
+    """Steps between two updates of the weights, 0 for none; the setting, or what None stands for."""
+    if config.training.balance_every is not None:
+        return config.training.balance_every
+    return 0 if has_defect(config) or config.training.optimiser == "gauss-newton" else 100
+
+
 def as_dict(config: Config) -> dict[str, Any]:
     """Nested dict for JSON."""
     return dataclasses.asdict(config)
@@ -217,19 +241,21 @@ def fingerprint(config: Config, seeds: tuple[int, ...]) -> str:
 def _convert(path: str, text: str, hint: Any) -> Any:
     """`text` as a value of type `hint`: int, float, str, an optional of these, or a tuple of integers."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        if text.strip().lower() == "none":
+        if text.strip().lower() in ("none", "auto"):
             return None
         hint = next(h for h in typing.get_args(hint) if h is not type(None))
     try:
         if typing.get_origin(hint) is tuple:
             return tuple(int(part) for part in text.strip("()[] ").split(",") if part.strip())
+        if hint is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
         if hint is int:
             number = float(text)
             if number != int(number):
                 raise ValueError
             return int(number)
         return hint(text)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, KeyError):
         kind = (
             "integers separated by commas"
             if typing.get_origin(hint) is tuple

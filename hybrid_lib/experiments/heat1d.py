@@ -41,6 +41,31 @@ def laptop(name: str, method: str, network: str) -> Config:
     )
 
 
+def newton(name: str, method: str, network: str) -> Config:
+    """Quick sizes for Gauss-Newton in float64: half a minute and a thousand parameters at most.
+
+    About 2,000 Gauss points inside the coarse cells serve the strong residual and the defect alike; the cells are a third of a
+    period long, so that the coarse problem sees the oscillation. At ε = 0.01 their number, 233, has no common factor with the
+    100 periods: in step with the period the points would meet it in twenty phases only, and a network that is periodic in x/ε
+    would fit those.
+    """
+    fine = name == "heat1d-eps100"
+    net = NetworkConfig(network, (32,) * 3 if network == "mlp" else (16, 16), frequencies=8)
+    return Config(
+        experiment=name,
+        eps=EPS[name],
+        method=method,
+        scale="quick",
+        dtype="float64",
+        network=net,
+        sampling=SamplingConfig(sampler="gauss"),
+        coarse=CoarseConfig(cells=233 if fine else 50, pieces=2 if fine else 10),
+        training=TrainingConfig(
+            optimiser="gauss-newton", steps=400, record_every=10, report_every=50, select="last"
+        ),
+    )
+
+
 def quick(name: str, method: str, network: str) -> Config:
     """Sizes for two CPU cores and less than a minute; same problem, same coarse mesh, same coupling.
 
@@ -51,6 +76,9 @@ def quick(name: str, method: str, network: str) -> Config:
     if network == "mlp":
         net = NetworkConfig("mlp", (32,) * 4)
         training = TrainingConfig(steps=2_000, learning_rate=5e-3, decay_every=500, report_every=250)
+    elif network == "two-scale":
+        net = NetworkConfig("two-scale", (20, 20))
+        training = TrainingConfig(steps=8_000, learning_rate=5e-3, decay_every=800, report_every=400)
     elif fine:
         net = NetworkConfig("ms", (16, 16), frequencies=8)
         training = TrainingConfig(steps=8_000, learning_rate=1e-2, decay_every=800, report_every=400)

@@ -45,6 +45,29 @@ def laptop(name: str, method: str, network: str) -> Config:
     )
 
 
+def newton(name: str, method: str, network: str) -> Config:
+    """Quick sizes for Gauss-Newton in float64: hard boundary values, a thousand parameters, two minutes.
+
+    Gauss points inside the coarse cells serve the strong residual and the defect alike; the second network of the two-scale
+    ansatz knows the boundary layers' rate of decay.
+    """
+    net = NetworkConfig(network, (32,) * 3 if network == "mlp" else (20, 20), frequencies=8, boundary_layers=True)
+    return Config(
+        experiment=name,
+        eps=EPS[name],
+        method=method,
+        scale="quick",
+        dtype="float64",
+        boundary="hard",
+        network=net,
+        sampling=SamplingConfig(sampler="gauss"),
+        coarse=CoarseConfig(cells=25, pieces=2, order=2),
+        training=TrainingConfig(
+            optimiser="gauss-newton", steps=100, record_every=5, report_every=10, select="last"
+        ),
+    )
+
+
 def quick(name: str, method: str, network: str) -> Config:
     """Sizes for two CPU cores and less than a minute; same problem, same coarse mesh, same coupling.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import heat1d, heat2d
-from hybrid_lib.experiments.config import Config, validated
+from hybrid_lib.experiments.config import CHOICES, Config, validated
 from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem
 
 METHODS = ("hybrid", "pinn")
-NETWORKS = ("ms", "mlp")
+NETWORKS = ("ms", "mlp", "two-scale")
 SCALES = ("quick", "laptop", "paper")
 EXPERIMENTS = {
     "heat1d-eps15": (heat1d, heat1d_problem, "1-D, eps = 1/15: Fig. 1"),
@@ -18,7 +18,11 @@ EXPERIMENTS = {
 
 
 def configuration(
-    experiment: str, method: str = "hybrid", network: str = "ms", scale: str = "quick"
+    experiment: str,
+    method: str = "hybrid",
+    network: str | None = None,
+    scale: str = "quick",
+    optimiser: str = "adam",
 ) -> Config:
     """Configuration of one of the paper's runs.
 
@@ -29,9 +33,11 @@ def configuration(
     method : str
         hybrid, or pinn for the same network without the coarse constraint.
     network : str
-        ms (multiscale Fourier features) or mlp.
+        ms (multiscale Fourier features), mlp or two-scale; None for ms with Adam and two-scale with Gauss-Newton.
     scale : str
         quick (under a minute on two CPU cores), laptop (minutes on one core) or paper (the printed sizes).
+    optimiser : str
+        adam, or gauss-newton, which has sizes and numbers' type (float64) of its own, at the quick scale only.
 
     Returns
     -------
@@ -48,16 +54,20 @@ def configuration(
     >>> configuration("heat2d", "hybrid", "mlp", "paper").network.widths
     (64, 64, 64, 64, 64, 64, 64, 64)
     """
+    second_order = optimiser == "gauss-newton"
+    network = network or ("two-scale" if second_order else "ms")
     for what, value, known in (
         ("experiment", experiment, tuple(EXPERIMENTS)),
         ("method", method, METHODS),
         ("network", network, NETWORKS),
-        ("scale", scale, SCALES),
+        ("scale", scale, SCALES[:1] if second_order else SCALES),
+        ("optimiser", optimiser, CHOICES["training.optimiser"]),
     ):
         if value not in known:
             raise InputError(what, "one of " + ", ".join(known), repr(value), "choose one of these")
     module = EXPERIMENTS[experiment][0]
-    return validated(getattr(module, scale)(experiment, method, network))
+    sizes = module.newton if second_order else getattr(module, scale)
+    return validated(sizes(experiment, method, network))
 
 
 def problem_of(config: Config) -> Problem:

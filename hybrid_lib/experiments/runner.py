@@ -26,13 +26,16 @@ import hybrid_lib
 from hybrid_lib import __version__, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
-from hybrid_lib.experiments.config import Config, as_dict, fingerprint
+from hybrid_lib.experiments.config import Config, as_dict, fingerprint, has_defect
+from hybrid_lib.experiments.data import defect_of
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference, reference
 from hybrid_lib.experiments.registry import problem_of
+from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale.coarse import state as coarse_state
 from hybrid_lib.multiscale.compression import average
 from hybrid_lib.multiscale.coupling import FineValues
+from hybrid_lib.multiscale.defect import QuadratureError, coarse_residual, quadrature_error
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -70,8 +73,27 @@ class RunResult:
         jet = jax.jit(jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2]))(x)
         return np.asarray(jet[0]), np.stack([np.asarray(g) for g in jet[1]], axis=-1)
 
+    def quadrature_error(self, seed_index: int = 0, which: str | None = None, pieces: int = 2) -> QuadratureError:
+        """Size of the defect of one seed, and how much a rule with `pieces` times as many pieces changes it."""
+        setup = self.setup
+        if not has_defect(setup.config):
+            raise InputError(
+                "quadrature_error", "a hybrid run with the defect coupling", setup.config.coarse.coupling,
+                "run with coarse.coupling=defect",
+            )  # fmt: skip
+        theta, fixed = self.parameters(seed_index, which), training.member(setup.data["fixed"], seed_index)
+        coarse, finer = training.member(setup.data["coupling"], seed_index), defect_of(
+            setup.problem, setup.config, setup.coarse_problem, setup.coarse_mesh, pieces
+        )
+        K_hat = self.coarse(seed_index, which)["upscaled"]
+
+        def gradient(x: jax.Array) -> jax.Array:
+            return jnp.stack(setup.ansatz.jet(theta, fixed, x).gradient)
+
+        return quadrature_error(setup.coarse_problem, coarse, finer, jnp.asarray(K_hat), gradient)
+
     def coarse(self, seed_index: int = 0, which: str | None = None) -> dict[str, np.ndarray]:
-        """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ at the coarse nodes."""
+        """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ, or the defect z, at the coarse nodes."""
         setup = self.setup
         if setup.coarse_problem is None:
             raise InputError(
@@ -80,14 +102,18 @@ class RunResult:
         data = training.member(setup.data, seed_index)
         fields = setup.objective.fields(self.parameters(seed_index, which), data)
         K_hat = setup.objective.coarse.upscale(fields, data)
-        fine = FineValues(fields["collocation"].value, fields["nodes"])
-        balls = getattr(data["coupling"], "compression", data["coupling"])
-        return {
+        out = {
             "nodes": setup.coarse_mesh.points,
             "upscaled": np.asarray(K_hat),
             "state": np.asarray(coarse_state(setup.coarse_problem, K_hat)),
-            "averaged": np.asarray(average(balls, *fine)),
         }
+        if has_defect(setup.config):
+            rho = coarse_residual(setup.coarse_problem, data["coupling"], fields["cells"].flux)
+            z = dual_norm.representative(setup.coarse_problem, K_hat, rho)
+            return out | {"defect": np.asarray(z)}
+        fine = FineValues(fields["collocation"].value, fields["nodes"])
+        balls = getattr(data["coupling"], "compression", data["coupling"])
+        return out | {"averaged": np.asarray(average(balls, *fine))}
 
 
 def run(config: Config, seeds: tuple[int, ...] = (0,), **options: Any) -> RunResult:

@@ -15,7 +15,7 @@ from hybrid_lib.fem.assembly import (
 from hybrid_lib.fem.location import interpolate, interpolation_matrix, locate
 from hybrid_lib.fem.mesh import Mesh, from_simplices, interval, lshape, refine, unit_square
 from hybrid_lib.fem.norms import flux_error, flux_norm, h1_error, h1_seminorm, l2_error, l2_norm
-from hybrid_lib.fem.quadrature import evaluate, quadrature_points, rule
+from hybrid_lib.fem.quadrature import composite_rule, evaluate, quadrature_points, rule
 from hybrid_lib.fem.solve import (
     SymmetricFactor,
     factor,
@@ -32,6 +32,7 @@ __all__ = [
     "assemble",
     "cell_coefficient",
     "cell_gradients",
+    "composite_rule",
     "element_stiffness",
     "evaluate",
     "factor",

@@ -75,6 +75,58 @@ def rule(dimension: int, order: int) -> tuple[np.ndarray, np.ndarray]:
     return barycentric, weights
 
 
+@lru_cache(maxsize=64)
+def composite_rule(dimension: int, pieces: int, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quadrature rule on a simplex cut into pieces^dimension congruent parts, :func:`rule` on each.
+
+    For an integrand that varies within a cell, such as an oscillating coefficient: the error falls like
+    pieces^-(order + 1). In 2-D the parts are those of a triangle whose sides are cut in equal pieces; for
+    two pieces they are the children of red refinement.
+
+    Parameters
+    ----------
+    dimension : int
+        1 or 2.
+    pieces : int
+        Pieces of each edge, at least 1.
+    order : int
+        Polynomial degree that is integrated exactly on each part.
+
+    Returns
+    -------
+    barycentric : (pieces^dimension q, dimension+1) float64
+        Part by part, q points each.
+    weights : (pieces^dimension q,) float64
+        Sum to one.
+
+    Raises
+    ------
+    InputError
+        As :func:`rule`, and for fewer than one piece.
+
+    Examples
+    --------
+    >>> composite_rule(1, 2, 1)[0].tolist()
+    [[0.75, 0.25], [0.25, 0.75]]
+    """
+    if isinstance(pieces, bool) or not isinstance(pieces, (int, np.integer)) or pieces < 1:
+        raise InputError("pieces", "a whole number >= 1", repr(pieces), "pass the number of pieces of an edge")
+    barycentric, weights = rule(dimension, order)
+    steps = np.arange(pieces)
+    if dimension == 1:
+        corners = np.stack([steps, steps + 1], axis=1)[:, :, None]  # (parts, 2, 1)
+    else:
+        i, j = (a.ravel() for a in np.meshgrid(steps, steps, indexing="ij"))
+        upright = np.stack([np.stack(c, axis=1) for c in ((i, j), (i + 1, j), (i, j + 1))], axis=1)
+        turned = np.stack([np.stack(c, axis=1) for c in ((i + 1, j), (i + 1, j + 1), (i, j + 1))], axis=1)
+        corners = np.concatenate([upright[i + j < pieces], turned[i + j < pieces - 1]])  # (parts, 3, 2)
+    local = np.einsum("qa,pax->pqx", barycentric, corners).reshape(-1, dimension) / pieces
+    points = np.concatenate([1 - local.sum(axis=1, keepdims=True), local], axis=1)
+    weights = np.tile(weights / len(corners), len(corners))
+    points.flags.writeable = weights.flags.writeable = False
+    return points, weights
+
+
 def quadrature_points(mesh: Mesh, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Quadrature points and weights of all cells: ∫_Ω f ≈ Σ_{c,q} weights_cq f(points_cq).
 

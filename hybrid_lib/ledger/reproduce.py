@@ -168,12 +168,20 @@ def _steps_done(out: Path) -> int:
 
 
 def estimate(names: Sequence[str], results: Path, say: Say = print) -> Artefact:
-    """Time a few iterations of each named run and write ``costs.json``: what the pending rows would cost on this device."""
+    """Time a few iterations of each kind of run and write ``costs.json``: what the pending rows would cost on this device.
+
+    One seed is timed and counted as often as a run has seeds: right for a CPU, an upper bound for a GPU, where seeds share a
+    program.
+    """
     old = artefacts.load(table.COSTS, results)
     known = {} if old is None else dict(old.record["runs"])
+    timed: dict[tuple[str, ...], float] = {}
     for name in names:
-        config = configuration(RUNS[name])
-        each = calculations.step_cost(config, RUNS[name].seeds)
+        spec, config = RUNS[name], configuration(RUNS[name])
+        kind = (spec.experiment, spec.method, spec.network, spec.scale)
+        if kind not in timed:
+            timed[kind] = calculations.step_cost(config, spec.seeds[:1])
+        each = timed[kind] * len(spec.seeds)
         known[name] = {"ms": each, "iterations": config.training.steps}
         say(f"{name}: {each:.3g} ms an iteration, {duration(each * config.training.steps / 1e3)} in all")
     record = {"runs": known, "environment": experiments.environment(experiments.configuration("heat2d"))}

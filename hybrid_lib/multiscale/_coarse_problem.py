@@ -238,7 +238,12 @@ def slopes(problem: CoarseProblem, nodal: jax.Array) -> jax.Array:
 def flux_integrals(problem: CoarseProblem, K_hat: jax.Array, slope: jax.Array) -> jax.Array:
     """Integrals of K_hat slope . grad(phi_i) over the domain for the interior nodes i, (k,)."""
     flux = _einsum("mab,mb->ma", cell_tensors(problem, K_hat), slope) * problem.volumes[:, None]  # (m, d)
-    entries = _einsum("mia,ma->mi", problem.basis_gradients, flux)  # (m, d+1)
+    return hat_integrals(problem, flux)
+
+
+def hat_integrals(problem: CoarseProblem, cell_integrals: jax.Array) -> jax.Array:
+    """Integrals of a flux against grad(phi_i) for the interior nodes i, (k,), from its integrals over the cells, (m, d)."""
+    entries = _einsum("mia,ma->mi", problem.basis_gradients, cell_integrals)  # (m, d+1)
     size = problem.interior_nodes.shape[0]
     return jnp.zeros(size, entries.dtype).at[problem.unknowns].add(entries, mode="drop")
 

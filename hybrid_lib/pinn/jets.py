@@ -133,6 +133,22 @@ def cos(x: Jet | Array) -> Jet | Array:
     return chain(x, c, -s, -c)
 
 
+def exp(x: Jet | Array) -> Jet | Array:
+    """Exponential of an array or a jet."""
+    if not isinstance(x, Jet):
+        return jnp.exp(x)
+    e = jnp.exp(x.value)
+    return chain(x, e, e, e)
+
+
+def affine(x: Jet | Array, scale: float, shift: float | Array = 0.0) -> Jet | Array:
+    """scale·(x − shift), the same for all components or one shift for each."""
+    if not isinstance(x, Jet):
+        return scale * (x - shift)
+    scaled = linear(x, lambda part: scale * part)
+    return scaled._replace(value=scale * (x.value - shift))
+
+
 def cos_sin(x: Jet | Array) -> Jet | Array:
     """(cos z, sin z) joined along the last axis: (..., m) becomes (..., 2m); the two functions are computed once."""
     if not isinstance(x, Jet):

@@ -1,16 +1,20 @@
 r"""Networks u_θ of one point, written once for arrays and for jets (paper section 4.4).
 
-Two networks of the paper: a plain multilayer perceptron and the multiscale Fourier feature network ("Ms")
+A network is a pair of methods: ``embed`` makes features of a point and has nothing trainable, so that it runs once where the
+points stay; ``head`` maps the point and its features to a number. Two networks are the paper's: a plain multilayer perceptron
+and the multiscale Fourier feature network ("Ms")
 
     γ_k(x) = (cos 2πB_k x, sin 2πB_k x),   (B_k)_ij ~ N(0, σ_k²) fixed,   k = 1, …, n,
     u(x)   = (H(γ_1(x)), …, H(γ_n(x))) w + b,
 
 where H is the same stack of hidden layers for every k. The frequencies live in the flax collection ``"fixed"``, apart from
-``"params"``, so that no optimiser can touch them. Weights start from Glorot's normal distribution, biases from zero.
+``"params"``, so that no optimiser can touch them. The third, :class:`TwoScale`, knows the period and draws nothing. Weights
+start from Glorot's normal distribution, biases from zero.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -66,10 +70,10 @@ class MLP(nn.Module):
         self.output = Layer(1, self.dtype)
 
     def embed(self, x):
-        """The part before the first trainable layer: nothing."""
-        return x
+        """Features of the point: none."""
+        return []
 
-    def head(self, x):
+    def head(self, x, features):
         """The trainable part."""
         for layer in self.stack:
             x = ACTIVATIONS[self.activation](layer(x))
@@ -77,7 +81,7 @@ class MLP(nn.Module):
 
     def __call__(self, x):
         """The network at one point, or its jet."""
-        return self.head(self.embed(x))
+        return self.head(x, self.embed(x))
 
 
 class FourierFeatures(nn.Module):
@@ -127,13 +131,13 @@ class MultiscaleFourier(nn.Module):
         self.output = Layer(1, self.dtype)
 
     def embed(self, x):
-        """The features γ_k(x): fixed, so that they can be computed once for points that stay."""
+        """The features γ_k(x)."""
         return [feature(x) for feature in self.features]
 
-    def head(self, embedded):
-        """The trainable part."""
+    def head(self, x, features):
+        """The trainable part; it sees the point through its features alone."""
         outputs = []
-        for hidden in embedded:
+        for hidden in features:
             for layer in self.stack:
                 hidden = ACTIVATIONS[self.activation](layer(hidden))
             outputs.append(hidden)
@@ -141,7 +145,57 @@ class MultiscaleFourier(nn.Module):
 
     def __call__(self, x):
         """The network at one point, or its jet."""
-        return self.head(self.embed(x))
+        return self.head(x, self.embed(x))
+
+
+class TwoScale(nn.Module):
+    r"""Two-scale network M₁(x) + (ε/2π) M₂(x, ψ(x/ε)) of two perceptrons, for one point (d,) or its jet.
+
+    The form is that of the two-scale expansion of homogenisation, u⁰(x) + ε u¹(x, x/ε). The features ψ are cos 2πx_i/ε and
+    sin 2πx_i/ε of each coordinate and, where `box` is given, exp(−2πs/ε) with the distance s to each side of the box: the
+    rate at which boundary layers of a medium with period ε decay. With the factor ε/2π the gradient of the second term is as
+    large as that of the first at the start, whatever ε.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Hidden widths of each of the two.
+    period : float
+        ε.
+    box : pair of d-tuples, or None
+        Lower and upper corner of the domain, for boundary-layer features.
+    activation, dtype
+        As in :class:`MLP`.
+    """
+
+    widths: tuple[int, ...]
+    period: float
+    box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    activation: str = "tanh"
+    dtype: Any = jnp.float32
+
+    def setup(self):
+        """Name the two perceptrons."""
+        self.slow = MLP(self.widths, self.activation, self.dtype)
+        self.fast = MLP(self.widths, self.activation, self.dtype)
+
+    def embed(self, x):
+        """ψ(x/ε) as one list entry: 2d features, 4d with boundary layers."""
+        frequency = 2 * math.pi / self.period
+        parts = [jets.cos_sin(jets.affine(x, frequency))]
+        if self.box is not None:
+            lower, upper = (jnp.asarray(corner, self.dtype) for corner in self.box)
+            parts += [jets.exp(jets.affine(x, -frequency, lower)), jets.exp(jets.affine(x, frequency, upper))]
+        return [jets.concatenate(parts)]
+
+    def head(self, x, features):
+        """The trainable part."""
+        slow, fast = self.slow.head(x, []), self.fast.head(jets.concatenate([x, *features]), [])
+        return jets.add(slow, jets.affine(fast, self.period / (2 * math.pi)))
+
+    def __call__(self, x):
+        """The network at one point, or its jet."""
+        return self.head(x, self.embed(x))
 
 
 def _scalar(x: Jet | Array) -> Jet | Array:
@@ -150,9 +204,10 @@ def _scalar(x: Jet | Array) -> Jet | Array:
 
 
 class Embedding(NamedTuple):
-    """The part of a trial field that does not depend on θ: Fourier features (or the point itself) and the factor l."""
+    """The part of a trial field at one point that does not depend on θ: the point, its features, and the factor l."""
 
-    inner: Any
+    point: Array
+    features: list[Jet]
     factor: Jet | None
 
 
@@ -200,26 +255,23 @@ class Ansatz:
 
     def embed(self, fixed: Tree, x: Array, metric: Array | None = None) -> Embedding:
         """All of :meth:`jet` that does not depend on θ; computed once where the points stay."""
-        inner = x
-        if fixed:
-            inner = self.network.apply({"fixed": fixed}, jets.seed(x, metric), method="embed")
-            inner = [jet._replace(metric=None) for jet in inner]
-        factor = (
-            None if self.factor is None else jets.from_function(self.factor, x, metric)._replace(metric=None)
-        )
-        return Embedding(inner, factor)
+        features = self.network.apply({"fixed": fixed}, jets.seed(x, metric), method="embed")
+        factor = None if self.factor is None else jets.from_function(self.factor, x, metric)
+        strip = lambda jet: None if jet is None else jet._replace(metric=None)  # noqa: E731
+        return Embedding(x, [strip(jet) for jet in features], strip(factor))
 
     def jet_of(self, theta: Tree, embedding: Embedding, metric: Array | None = None) -> Jet:
         """(u, ∇u, tr(A∇²u)) from what :meth:`embed` returned for the same metric."""
-        inner = embedding.inner
-        if isinstance(inner, list):
-            inner = [jet._replace(metric=metric) for jet in inner]
-        else:
-            inner = jets.seed(inner, metric)
-        net = self.network.apply({"params": theta}, inner, method="head")
+        features = [jet._replace(metric=metric) for jet in embedding.features]
+        point = jets.seed(embedding.point, metric)
+        net = self.network.apply({"params": theta}, point, features, method="head")
         return (
             net if embedding.factor is None else jets.product(embedding.factor._replace(metric=metric), net)
         )
+
+    def gradient_of(self, theta: Tree, embedding: Embedding) -> Array:
+        """∇u_θ (d,) from what :meth:`embed` returned; the second-order parts are not read and cost nothing under jit."""
+        return jnp.stack(self.jet_of(theta, embedding).gradient)
 
 
 def mlp(widths: tuple[int, ...] = (64,) * 8, activation: str = "tanh", dtype=jnp.float32) -> MLP:
@@ -241,6 +293,32 @@ def multiscale_fourier(
     if frequencies < 1:
         raise InputError("frequencies", "an integer >= 1", frequencies, "64 makes 128 features a scale")
     return MultiscaleFourier(_widths(widths), scales, int(frequencies), _activation(activation), dtype)
+
+
+def two_scale(
+    period: float,
+    widths: tuple[int, ...] = (20, 20),
+    box: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    activation: str = "tanh",
+    dtype=jnp.float32,
+) -> TwoScale:
+    """Validated :class:`TwoScale`; `box` is ``domain.box`` for boundary-layer features.
+
+    Raises
+    ------
+    InputError
+        For a period that is not positive, or as :func:`mlp`.
+
+    Examples
+    --------
+    >>> import jax
+    >>> theta, _ = Ansatz(two_scale(0.1, (20, 20)), 1).init(jax.random.key(0))
+    >>> sum(leaf.size for leaf in jax.tree.leaves(theta))  # 1-20-20-1 and 3-20-20-1
+    1002
+    """
+    if not (period > 0 and math.isfinite(period)):
+        raise InputError("period", "a number > 0", period, "pass the period of the medium")
+    return TwoScale(_widths(widths), float(period), box, _activation(activation), dtype)
 
 
 def _widths(widths) -> tuple[int, ...]:

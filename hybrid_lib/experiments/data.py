@@ -1,0 +1,147 @@
+r"""Data of a run: points, coefficients there, and what the coupling needs, as pure functions of (seed, step)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hybrid_lib import fem, training
+from hybrid_lib.experiments.config import Config, has_defect
+from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.multiscale import dual_norm
+from hybrid_lib.multiscale.coarse import CoarseProblem, coarse_problem
+from hybrid_lib.multiscale.compression import compression, pad
+from hybrid_lib.multiscale.coupling import coupling
+from hybrid_lib.multiscale.defect import ORDER, Defect, defect, parts_of_an_edge
+from hybrid_lib.multiscale.upscaling import parts_of
+from hybrid_lib.pinn import sampling
+from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.residuals import lifted_source
+
+Tree = Any
+
+
+def coarse_problem_of(problem: Problem, config: Config, mesh) -> CoarseProblem:
+    """The coarse problem of a configuration on `mesh`."""
+    parts = None
+    if config.coarse.parts > 1:
+        centres = mesh.points[mesh.cells].mean(axis=1)  # (m, d)
+        parts = parts_of(centres, config.coarse.parts)
+    return coarse_problem(
+        mesh,
+        problem.source,
+        np.asarray(problem.direction),
+        parts,
+        jnp.dtype(config.dtype),
+        isotropic_constant=config.coarse.parts == 1,
+    )
+
+
+def defect_of(problem: Problem, config: Config, coarse: CoarseProblem, mesh, refined: int = 1) -> Defect:
+    """The defect of a configuration on `mesh`, with `refined` times as many pieces as it says."""
+    pieces, order = _rule(config, mesh)
+    return defect(coarse, mesh, problem.medium.conductivity, problem.source, refined * pieces, order)
+
+
+def sampler(problem: Problem, config: Config, ansatz: Ansatz, seeds, fixed: list[Tree], coarse, mesh):
+    """The function step -> data of every seed; what does not change with the step is computed once."""
+    embed = jax.jit(lambda d: training.embed_points(ansatz, d, problem.medium.is_tensor))
+    coupled = [{} for _ in seeds]
+    if has_defect(config):
+        rule = defect_of(problem, config, coarse, mesh)
+        cells = jax.jit(lambda f: jax.vmap(jax.vmap(lambda x: _first_order(ansatz, f, x)))(rule.points))
+        shared = {"coupling": rule, "unit_factor": dual_norm.unit_factor(coarse)}
+        coupled = [shared | {"cells": cells(frequencies)} for frequencies in fixed]
+
+    def data_at(step: int) -> list[Tree]:
+        plain = _data(problem, config, seeds, fixed, mesh, step)
+        return [d | own | {"embedding": embed(d)} for d, own in zip(plain, coupled, strict=True)]
+
+    return data_at
+
+
+def _data(problem: Problem, config: Config, seeds, fixed: list[Tree], mesh, step: int) -> list[Tree]:
+    """Data of every seed for the points drawn at `step`: a pure function of (seed, step)."""
+    dtype, sizes = jnp.dtype(config.dtype), config.sampling
+    medium, domain = problem.medium, problem.domain
+    source = lifted_source(problem.source, medium.divergence, problem.direction)
+    gauss = _gauss_points(config, domain) if sizes.sampler == "gauss" else None
+    draw = {"uniform": sampling.uniform, "sobol": sampling.sobol}.get(sizes.sampler)
+
+    @jax.jit
+    def coefficients(x: Array) -> dict[str, Array]:
+        return {
+            "conductivity": jax.vmap(medium.conductivity)(x),
+            "divergence": jax.vmap(medium.divergence)(x),
+            "source": jax.vmap(source)(x),
+        }
+
+    out = []
+    for seed, frequencies in zip(seeds, fixed, strict=True):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
+        interior_key, boundary_key = jax.random.split(key)
+        extra = {}
+        if gauss is None:
+            x = draw(interior_key, domain, sizes.points, dtype)
+        else:
+            x = jnp.asarray(gauss[0], dtype)
+            extra["scale"] = jnp.asarray(np.sqrt(gauss[1] / gauss[1].mean()), dtype)
+        points = {"collocation": x}
+        if config.boundary == "soft":
+            points["boundary"] = sampling.boundary_uniform(boundary_key, domain, sizes.boundary_points, dtype)
+        out.append({"fixed": frequencies, "points": points} | extra | coefficients(x))
+    averaged = mesh is not None and not has_defect(config)
+    return _with_coupling(problem, config, mesh, out) if averaged else out
+
+
+def _with_coupling(problem: Problem, config: Config, mesh, data: list[Tree]) -> list[Tree]:
+    """Add what the coupling needs: neighbours of the coarse nodes, pointwise nodes, parts."""
+    dtype = jnp.dtype(config.dtype)
+    delta = config.coarse.delta or config.eps
+    balls = [
+        compression(
+            mesh.points,
+            np.asarray(d["points"]["collocation"], float),
+            delta,
+            problem.domain.distance,
+            config.coarse.radius,
+            dtype,
+        )
+        for d in data
+    ]
+    padded = pad(balls)
+    prepare = coupling(config.coarse.coupling).prepare
+    for index, d in enumerate(data):
+        own = training.member(padded, index)
+        points = np.asarray(d["points"]["collocation"], float)
+        d["points"]["nodes"] = jnp.asarray(mesh.points[np.asarray(own.pointwise_nodes)], dtype)
+        d["coupling"] = prepare(own, mesh, points)
+        if config.coarse.parts > 1:
+            d["parts"] = jnp.asarray(parts_of(points, config.coarse.parts), jnp.int32)
+    return data
+
+
+def _rule(config: Config, mesh) -> tuple[int, int]:
+    pieces = config.coarse.pieces or parts_of_an_edge(mesh, config.eps)
+    return pieces, ORDER[mesh.dimension] if config.coarse.order is None else config.coarse.order
+
+
+def _gauss_points(config: Config, domain) -> tuple[np.ndarray, np.ndarray]:
+    """Quadrature points (M, d) and weights (M,) in the cells of the coarse mesh."""
+    mesh = domain.mesh(config.coarse.cells)
+    barycentric, weights = fem.composite_rule(mesh.dimension, *_rule(config, mesh))
+    points = np.einsum("qi,mia->mqa", barycentric, mesh.points[mesh.cells])  # (m, Q, d)
+    return points.reshape(-1, mesh.dimension), (mesh.volumes[:, None] * weights).reshape(-1)
+
+
+def _first_order(ansatz: Ansatz, fixed: Tree, x: Array):
+    """What the gradient of the trial field at one point needs: no second-order terms."""
+    embedding = ansatz.embed(fixed, x)
+    plain = lambda jet: None if jet is None else jet._replace(laplacian=None)  # noqa: E731
+    return embedding._replace(
+        features=[plain(jet) for jet in embedding.features], factor=plain(embedding.factor)
+    )

@@ -1,0 +1,109 @@
+r"""Objective of a configuration: the network at its points, the residual blocks, and K̂ for the coarse problem."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hybrid_lib import training
+from hybrid_lib.experiments.config import Config, has_defect
+from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.multiscale import dual_norm
+from hybrid_lib.multiscale.coarse import CoarseProblem, frozen_state, is_elliptic, refresh
+from hybrid_lib.multiscale.coupling import FineValues, coupling
+from hybrid_lib.multiscale.defect import cell_flux, coarse_residual, upscaled
+from hybrid_lib.multiscale.upscaling import upscaled_scalar
+from hybrid_lib.pinn.networks import Ansatz
+
+Tree = Any
+
+
+class CellFields(NamedTuple):
+    """Integrals over one coarse cell: `flux` ∫_T K∇u and `slope` ∫_T ∇u, each (d,)."""
+
+    flux: Array
+    slope: Array
+
+
+def objective_of(
+    problem: Problem, config: Config, ansatz: Ansatz, coarse: CoarseProblem | None
+) -> training.Objective:
+    """Blocks ``pde``, ``boundary`` (soft conditions) and ``coupling`` (hybrid method) over one evaluation of the network."""
+    fields = _fields(ansatz, problem.medium.is_tensor, config)
+    blocks = {"pde": _pde_block(problem, config)}
+    if config.boundary == "soft":
+        blocks["boundary"] = training.boundary_block(problem.domain.boundary_measure)
+    if coarse is None:
+        return training.Objective(fields, blocks)
+    model = _coarse_model(problem, config, coarse)
+    if has_defect(config):
+
+        def coupling_block(fields, data, state):
+            cells = fields["cells"]
+            rho = coarse_residual(coarse, data["coupling"], cells.flux)
+            return dual_norm.residual(coarse, data["unit_factor"], state, model.upscale(fields, data), rho)
+    else:
+        residual = coupling(config.coarse.coupling).residual
+
+        def coupling_block(fields, data, state):
+            y = frozen_state(coarse, state, model.upscale(fields, data))
+            fine = FineValues(fields["collocation"].value, fields["nodes"])
+            return residual(coarse, data["coupling"], fine, y)
+
+    return training.Objective(fields, blocks | {"coupling": coupling_block}, model)
+
+
+def _coarse_model(problem: Problem, config: Config, coarse: CoarseProblem) -> training.CoarseModel:
+    """K̂ by (4.10): a scalar on one part, an isotropic tensor on each of several parts."""
+    n_parts, d = coarse.n_parts, problem.domain.dimension
+
+    def from_points(fields, data):
+        jet = fields["collocation"]
+        gradient = jnp.stack(jet.gradient, axis=-1)  # (M, d)
+        direction = jnp.asarray(problem.direction, gradient.dtype)
+        K = upscaled_scalar(
+            data["conductivity"], gradient, direction, parts=data.get("parts"), n_parts=n_parts
+        )  # (P,)
+        return K[0] if coarse.isotropic_constant else K[:, None, None] * jnp.eye(d, dtype=K.dtype)[None]
+
+    def from_cells(fields, data):
+        return upscaled(coarse, data["coupling"], fields["cells"].flux, fields["cells"].slope)
+
+    return training.CoarseModel(
+        upscale=from_cells if has_defect(config) else from_points,
+        refresh=lambda K_hat: refresh(coarse, K_hat),
+        distance=lambda state, K_hat: jnp.max(jnp.abs(K_hat - state.K_hat)),
+        usable=is_elliptic,
+    )
+
+
+def _fields(ansatz: Ansatz, tensor: bool, config: Config) -> training.PointFields:
+    """The network at the points and, for the defect, its flux through the coarse cells: one "point" is then a cell."""
+    points = training.evaluate_fields(ansatz, tensor)
+    if not has_defect(config):
+        return points
+
+    def inputs(data: Tree) -> dict[str, Tree]:
+        rule = data["coupling"]
+        return points.inputs(data) | {"cells": (data["cells"], rule.weighted_conductivity, rule.weights)}
+
+    def at(theta: Tree, data: Tree, name: str, point: Tree):
+        if name != "cells":
+            return points.at(theta, data, name, point)
+        embedding, weighted, weights = point
+        gradient = jax.vmap(lambda e: ansatz.gradient_of(theta, e))(embedding)  # (Q, d)
+        return CellFields(cell_flux(weighted, gradient), jnp.sum(weights[:, None] * gradient, axis=0))
+
+    return training.PointFields(inputs, at)
+
+
+def _pde_block(problem: Problem, config: Config) -> training.PointwiseBlock:
+    block = training.pde_block(problem.domain.measure)
+    if config.sampling.sampler != "gauss":
+        return block
+    return training.PointwiseBlock(
+        "collocation", lambda fields, data, coarse: block(fields, data, coarse) * data["scale"]
+    )
