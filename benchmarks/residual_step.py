@@ -10,7 +10,6 @@ Algorithm 3.1 with and without the coupling, gate and balancing included, 200 it
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import statistics
 import time
@@ -18,7 +17,8 @@ import time
 import jax
 import jax.numpy as jnp
 
-from hybrid_lib import experiments, media
+from hybrid_lib import media
+from hybrid_lib.ledger.calculations import iteration_times
 from hybrid_lib.pinn import domains, networks, sampling
 from hybrid_lib.pinn.networks import Ansatz
 from hybrid_lib.pinn.residuals import lifted_source, strong_residual
@@ -86,27 +86,6 @@ def compare(points: int, kind: str, repeats: int) -> dict[str, dict[str, float]]
     return table
 
 
-def iterations(points: int, kind: str, repeats: int, steps: int = 200) -> dict[str, float]:
-    """Milliseconds of an iteration of Algorithm 3.1, plain and hybrid, all of its parts counted."""
-    ready = {}
-    for method in ("pinn", "hybrid"):
-        config = experiments.configuration("heat2d", method, kind, "paper")
-        sizes = dataclasses.replace(config.sampling, points=points, boundary_points=max(points // 10, 8))
-        config = dataclasses.replace(config, sampling=sizes)
-        setup = experiments.assemble(experiments.problem_of(config), config, (0,))
-        jax.block_until_ready(setup.program.advance(setup.state, setup.data, jnp.asarray(0, jnp.int32)))
-        ready[method] = setup
-    samples = {method: [] for method in ready}
-    for _ in range(repeats):
-        for method, setup in ready.items():
-            started = time.perf_counter()
-            jax.block_until_ready(
-                setup.program.advance(setup.state, setup.data, jnp.asarray(steps, jnp.int32))
-            )
-            samples[method].append(1e3 * (time.perf_counter() - started) / steps)
-    return {method: statistics.median(values) for method, values in samples.items()}
-
-
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -124,7 +103,9 @@ def main() -> None:
         "steps": table,
     }
     if options.hybrid:
-        result["iteration_ms"] = iterations(options.points, options.network, max(2, options.repeats // 2))
+        result["iteration_ms"] = iteration_times(
+            options.network, options.points, 200, max(2, options.repeats // 2)
+        )
     if options.json:
         print(json.dumps(result))
         return

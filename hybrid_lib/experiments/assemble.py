@@ -19,6 +19,7 @@ from hybrid_lib.experiments.objective import objective_of
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.multiscale.coarse import CoarseProblem
+from hybrid_lib.multiscale.defect import cell_side
 from hybrid_lib.pinn import networks
 from hybrid_lib.pinn.networks import Ansatz
 
@@ -152,14 +153,12 @@ def coupling_weight(problem: Problem, config: Config, mesh) -> float:
 
     In one dimension |u_θ − u|²_{H¹} ≤ α⁻²(h²/π² ‖r‖² + K̂ D) for linear elements on cells of length at most h, so that
     ‖r‖² + τ₂D is the bound itself up to a factor when τ₂ = π²K̂/h². K̄ is the mean of the conductivity along the drop, an upper
-    bound of K̂; h is the length of the cells, in two dimensions the side of a right-angled cell of the same area.
+    bound of the homogenised coefficient; h is the length of the cells, in two dimensions ``cell_side``.
     """
-    d = mesh.dimension
-    side = float((d * np.max(mesh.volumes)) ** (1 / d))  # d! = d for d = 1, 2
     e = np.asarray(problem.direction)
     means = fem.cell_coefficient(mesh, problem.medium.conductivity, order=4)  # (m, d, d)
     mean = float(np.einsum("m,a,mab,b->", mesh.volumes, e, means, e) / (mesh.volumes.sum() * (e @ e)))
-    return np.pi**2 * mean / side**2
+    return np.pi**2 * mean / cell_side(mesh) ** 2
 
 
 def _optimiser(config: Config) -> training.Optimiser:

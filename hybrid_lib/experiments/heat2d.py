@@ -24,7 +24,7 @@ def paper(name: str, method: str, network: str) -> Config:
 
 
 def laptop(name: str, method: str, network: str) -> Config:
-    """Sizes between the two: about five minutes a seed on one CPU core.
+    """Sizes between the two, for a CPU.
 
     4,096 Sobol points, half the paper's width, 10,000 iterations; boundary weight and choice of the iterate as in `quick`.
     """
@@ -46,7 +46,7 @@ def laptop(name: str, method: str, network: str) -> Config:
 
 
 def newton(name: str, method: str, network: str) -> Config:
-    """Quick sizes for Gauss-Newton in float64: hard boundary values, a thousand parameters, two minutes.
+    """Quick sizes for Gauss-Newton in float64, with hard boundary values; not tuned.
 
     Gauss points inside the coarse cells serve the strong residual and the defect alike; the second network of the two-scale
     ansatz knows the boundary layers' rate of decay.

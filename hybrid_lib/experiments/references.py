@@ -141,11 +141,14 @@ def _halved_to_points(values: np.ndarray, cells: int, order: int = 8) -> np.ndar
     return np.einsum("kj,ckj->ck", lagrange, values.reshape(cells, 2, order)[:, half, :]).reshape(-1)
 
 
-def fine_solution(problem: Problem, cells: int) -> np.ndarray:
-    """Nodal values of P1 elements on ``unit_square(cells)`` or ``interval(cells)``, homogeneous Dirichlet, lift included."""
+def fine_solution(problem: Problem, cells: int, order: int = 4) -> np.ndarray:
+    """Nodal values of P1 elements on ``unit_square(cells)`` or ``interval(cells)``, homogeneous Dirichlet, lift included.
+
+    `order` is that of the rule by which the conductivity is averaged over a cell.
+    """
     mesh = fem.unit_square(cells) if problem.domain.dimension == 2 else fem.interval(cells)
     K, e = problem.medium.conductivity, np.asarray(problem.direction)
-    coefficient = fem.cell_coefficient(mesh, K, order=4)
+    coefficient = fem.cell_coefficient(mesh, K, order=order)
     rhs = fem.load(mesh, problem.source, order=4) - fem.flux_load(mesh, coefficient, e)
     return fem.solve_dirichlet(fem.stiffness(mesh, coefficient), rhs, mesh.boundary_nodes)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
-from hybrid_lib import experiments, fem
+from hybrid_lib import experiments, fem, media
 from hybrid_lib.experiments.config import Config, with_settings
 from hybrid_lib.multiscale.coarse import coarse_problem, state
 from hybrid_lib.multiscale.homogenisation import harmonic_mean, homogenised_tensor
@@ -37,11 +37,10 @@ def upscaled_coefficients() -> dict[str, Any]:
             "elements": _upscaled_elements(problem, cells, 4),
             "elements_midpoint": _upscaled_elements(problem, cells, 1),
             "cells": cells,
-            "K_star": harmonic_mean(lambda x: 2 + jnp.sin(2 * jnp.pi * x[0])),
+            "K_star": harmonic_mean(media.paper_1d(1.0).conductivity),
         }
     problem = experiments.problem_of(experiments.configuration("heat2d"))
-    cell = lambda x: 3 + jnp.sin(2 * jnp.pi * x[0]) + jnp.sin(2 * jnp.pi * x[1])  # noqa: E731
-    K_star = homogenised_tensor(cell, 2, 64)
+    K_star = homogenised_tensor(media.paper_2d(1.0).conductivity, 2, 64)
     out["heat2d"] = {
         "exact": experiments.reference(problem).upscaled,
         "K_star": float(np.asarray(K_star)[0, 0]),
@@ -53,8 +52,7 @@ def _upscaled_elements(problem, cells: int, order: int) -> float:
     """K̂[u_h] = Σ_T |T| K_T (u_h' + 1) with K_T the mean of K over a cell by a rule of this order."""
     mesh = fem.interval(cells)
     K = fem.cell_coefficient(mesh, problem.medium.conductivity, order=order)  # (m, 1, 1)
-    rhs = fem.load(mesh, problem.source, order=4) - fem.flux_load(mesh, K, np.asarray(problem.direction))
-    nodal = fem.solve_dirichlet(fem.stiffness(mesh, K), rhs, mesh.boundary_nodes)
+    nodal = experiments.fine_solution(problem, cells, order)
     return float(np.sum(K[:, 0, 0] * (np.diff(nodal) * cells + 1)) / cells)
 
 
@@ -106,19 +104,25 @@ def coupling_cost(points: int = 5000, steps: int = 100, repeats: int = 3) -> dic
     """
     rows: dict[str, Any] = {}
     for network in ("ms", "mlp"):
-        ready = {}
-        for method in ("pinn", "hybrid"):
-            settings = {"sampling.points": str(points), "sampling.boundary_points": str(max(points // 10, 8))}
-            config = with_settings(experiments.configuration("heat2d", method, network, "paper"), settings)
-            ready[method] = experiments.assemble(experiments.problem_of(config), config, (0,))
-            milliseconds(ready[method], 0)
-        times = {method: [] for method in ready}
-        for _ in range(repeats):
-            for method, setup in ready.items():
-                times[method].append(milliseconds(setup, steps))
-        rows[network] = {f"{method}_ms": statistics.median(values) for method, values in times.items()}
-        rows[network]["ratio"] = rows[network]["hybrid_ms"] / rows[network]["pinn_ms"]
+        times = iteration_times(network, points, steps, repeats)
+        rows[network] = {f"{method}_ms": value for method, value in times.items()}
+        rows[network]["ratio"] = times["hybrid"] / times["pinn"]
     return rows | {"points": points}
+
+
+def iteration_times(network: str, points: int, steps: int, repeats: int) -> dict[str, float]:
+    """Median milliseconds of an iteration in two dimensions, by method; arguments as in :func:`coupling_cost`."""
+    ready = {}
+    for method in ("pinn", "hybrid"):
+        settings = {"sampling.points": str(points), "sampling.boundary_points": str(max(points // 10, 8))}
+        config = with_settings(experiments.configuration("heat2d", method, network, "paper"), settings)
+        ready[method] = experiments.assemble(experiments.problem_of(config), config, (0,))
+        milliseconds(ready[method], 0)
+    times = {method: [] for method in ready}
+    for _ in range(repeats):
+        for method, setup in ready.items():
+            times[method].append(milliseconds(setup, steps))
+    return {method: statistics.median(values) for method, values in times.items()}
 
 
 def milliseconds(setup: experiments.Setup, steps: int) -> float:

@@ -7,11 +7,9 @@ finished or not; the ledger is written anew each time. A kill at any moment cost
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from hybrid_lib import experiments, training
 from hybrid_lib.errors import InputError
@@ -76,7 +74,7 @@ def reproduce(
     time_limit: float | None = None,
     smoke: bool = False,
     say: Say = print,
-    progress: Callable[[int], Iterator[tuple[Callback, ...]]] | None = None,
+    progress: Callable[[int], AbstractContextManager[tuple[Callback, ...]]] | None = None,
     checkpoint_every: float = 30.0,
 ) -> list[Artefact]:
     """Do the named runs and calculations, in this order, until they are done or the time is up.
@@ -133,20 +131,15 @@ def _one(
     setup = experiments.assemble(problem, config, spec.seeds)
     resume = (out / "config.json").is_file()
     each = calculations.short_timing(setup)
-    at = _steps_done(out) if resume else 0
-    hours = (config.training.steps - at) * each / 3.6e6
+    at = training.steps_done(out / "checkpoint" / "state.npz")
     say(
         f"{spec.id}: {each:.3g} ms an iteration for {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}, "
-        f"about {duration(3600 * hours)} from iteration {at:,} to {config.training.steps:,}"
+        f"about {duration((config.training.steps - at) * each / 1e3)} from iteration {at:,} to {config.training.steps:,}"
     )
     limit = None if left is None else max(left - (time.perf_counter() - began), 1e-3)
-    options: dict[str, Any] = {"out": out, "resume": resume, "time_limit": limit, "setup": setup}
-    options["checkpoint_every"] = checkpoint_every
-    if progress is None:
-        result = experiments.train(problem, config, spec.seeds, **options)
-    else:
-        with progress(config.training.steps) as callbacks:
-            result = experiments.train(problem, config, spec.seeds, callbacks=callbacks, **options)
+    options = {"out": out, "resume": resume, "time_limit": limit, "setup": setup, "checkpoint_every": checkpoint_every}
+    with nullcontext(()) if progress is None else progress(config.training.steps) as callbacks:
+        result = experiments.train(problem, config, spec.seeds, callbacks=callbacks, **options)
     if result.summary["steps"] == 0:
         say(f"{spec.id}: no time for an iteration")
         return None
@@ -156,15 +149,6 @@ def _one(
     )
     say(f"{spec.id}: iteration {artefact.record['steps']:,}, relative L2 error {errors}")
     return artefact
-
-
-def _steps_done(out: Path) -> int:
-    """Iteration of the last checkpoint of a run, 0 without one."""
-    path = Path(out) / "checkpoint" / "state.npz"
-    if not path.is_file():
-        return 0
-    with np.load(path, allow_pickle=False) as file:
-        return int(file["history:step"][-1]) + 1 if "history:step" in file.files else 0
 
 
 def estimate(names: Sequence[str], results: Path, say: Say = print) -> Artefact:

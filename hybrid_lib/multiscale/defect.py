@@ -78,9 +78,20 @@ def parts_of_an_edge(mesh: Mesh, period: float | None) -> int:
     """
     if period is None:
         return 1
+    return max(1, int(np.ceil(PARTS_A_PERIOD * cell_side(mesh) / period - 1e-9)))
+
+
+def cell_side(mesh: Mesh) -> float:
+    """Side of the right-angled cell that has the volume of the mesh's largest one, (d! |T|)^(1/d).
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem import unit_square
+    >>> round(cell_side(unit_square(25)), 12)
+    0.04
+    """
     d = mesh.dimension
-    side = float((d * np.max(mesh.volumes)) ** (1 / d))  # d! = d for d = 1, 2
-    return max(1, int(np.ceil(PARTS_A_PERIOD * side / period - 1e-9)))
+    return float((d * np.max(mesh.volumes)) ** (1 / d))  # d! = d for d = 1, 2
 
 
 def defect(

@@ -124,6 +124,15 @@ def restore(path: Path, like: TrainState, fingerprint: str) -> FitResult:
     )
 
 
+def steps_done(path: Path) -> int:
+    """Step counter of the state that :func:`save` wrote to `path`, 0 if there is no such file."""
+    if not Path(path).is_file():
+        return 0
+    with np.load(path, allow_pickle=False) as file:
+        names = [name for name, _, _ in json.loads(str(file["header"]))["leaves"]]
+        return int(file[f"leaf{names.index('.step')}"])
+
+
 def _leaves(state: TrainState) -> list[tuple[str, np.ndarray]]:
     paths, _ = jax.tree_util.tree_flatten_with_path(state)
     return [(jax.tree_util.keystr(path), _numpy(leaf)) for path, leaf in paths]
