@@ -169,13 +169,22 @@ def test_solvers_agree():
     @functools.partial(jax.jit, static_argnums=0)
     def step(solver, damping):
         model = solvers.SOLVERS[solver](*args, options)
-        return model.solve(damping), model.gradient, model.product(model.gradient)
+        r = jacobians.weighted_residual(*args)
+        other = model.correct(damping, jnp.cos(r))
+        return model.solve(damping), model.gradient, model.product(model.gradient), other
 
     for damping, tolerance in ((1e-3, 1e-10), (1e-6, 1e-8)):
         dense = step("dense", damping * largest)
         for solver, accepted in (("woodbury", tolerance), ("cg", 1e-6)):
             for a, b in zip(step(solver, damping * largest), dense, strict=True):
                 assert float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b)) < accepted, (solver, damping)
+
+
+def test_correction_for_the_residual_itself_is_the_step():
+    args = case("1-D")
+    for solver in ("dense", "woodbury"):
+        model = solvers.SOLVERS[solver](*args, solvers.SolverOptions())
+        close(model.correct(jnp.asarray(0.1), jacobians.weighted_residual(*args)), model.solve(0.1), 1e-10)
 
 
 def test_nystrom_is_exact_for_a_matrix_of_small_rank(key):
@@ -200,6 +209,42 @@ def test_damping_walks_down_the_valley(solver):
     values = result.history["loss/valley"][:, 0]
     assert np.all(np.diff(values) <= 0) and values[0] == pytest.approx(24.2)
     close(result.state.members.params["xy"][0], jnp.ones(2), 1e-9)
+
+
+def test_acceleration_leaves_a_linear_model_alone():
+    objective, theta, data = linear()
+    ends = [
+        advance(objective, training.gauss_newton(1e-3, acceleration=bound), theta, data, 3)
+        for bound in (0.0, 0.75)
+    ]
+    np.testing.assert_array_equal(*[end.state.members.params["c"] for end in ends])
+
+
+def test_accelerated_step_follows_the_curve_of_the_residual():
+    """For r = (10 (y − x²), 1 − x) the undamped step to x = 1 has r″[δ, δ] = (−20 δ_x², 0), and the bent one ends at (1, 1)."""
+    start, data = {"xy": jnp.array([0.5, 1.0])}, {"none": jnp.zeros(1)}
+    step = training.gauss_newton(0.0, "dense", acceleration=10.0)
+    end = advance(rosenbrock(), step, start, data, 1).state.members.params["xy"][0]
+    close(end, jnp.ones(2), 1e-12)
+
+
+def test_acceleration_is_left_out_where_it_is_not_small():
+    start, data = {"xy": jnp.array([-1.2, 1.0])}, {"none": jnp.zeros(1)}
+    ends = [
+        advance(rosenbrock(), training.gauss_newton(1e-3, "dense", acceleration=bound), start, data, 1)
+        for bound in (0.0, 1e-3)
+    ]
+    np.testing.assert_array_equal(*[end.state.members.params["xy"] for end in ends])
+
+
+def test_acceleration_takes_fewer_steps_down_the_valley():
+    start, data = {"xy": jnp.array([-1.2, 1.0])}, {"none": jnp.zeros(1)}
+
+    def steps(bound):
+        run = advance(rosenbrock(), training.gauss_newton(1e-3, acceleration=bound), start, data, 40)
+        return int(np.argmax(run.history["loss/valley"][:, 0] < 1e-12))
+
+    assert 0 < steps(0.75) < steps(0.0)
 
 
 def test_lbfgs_reaches_the_minimum():
@@ -281,6 +326,7 @@ def test_auto_chooses_by_the_smaller_side():
         ({"trials": 0}, "trials: expected an integer >= 1; received 0"),
         ({"rank": -1}, "rank: expected an integer >= 0; received -1"),
         ({"iterations": 0}, "iterations: expected an integer >= 1; received 0"),
+        ({"acceleration": -0.1}, "acceleration: expected a number >= 0; received -0.1"),
         ({"chunk": 0}, "chunk: expected an integer >= 1; received 0"),
     ],
 )

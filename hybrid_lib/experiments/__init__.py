@@ -10,6 +10,16 @@ from hybrid_lib.experiments.config import (
     paths,
     with_settings,
 )
+from hybrid_lib.experiments.first_order import (
+    FirstOrderAnsatz,
+    divergence_weight,
+    error_bounds,
+    first_order_ansatz,
+    first_order_objective,
+    objective_value,
+    poincare_constant,
+    stability_range,
+)
 from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem
 from hybrid_lib.experiments.references import Reference, fine_solution, reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, METHODS, NETWORKS, SCALES, configuration, problem_of
@@ -22,6 +32,7 @@ __all__ = [
     "SCALES",
     "CoarseConfig",
     "Config",
+    "FirstOrderAnsatz",
     "NetworkConfig",
     "Problem",
     "Reference",
@@ -32,15 +43,22 @@ __all__ = [
     "ansatz_of",
     "assemble",
     "configuration",
+    "divergence_weight",
     "environment",
+    "error_bounds",
     "evaluator",
     "fine_solution",
+    "first_order_ansatz",
+    "first_order_objective",
     "heat1d_problem",
     "heat2d_problem",
+    "objective_value",
     "paths",
+    "poincare_constant",
     "problem_of",
     "reference",
     "run",
+    "stability_range",
     "train",
     "with_settings",
 ]

@@ -13,8 +13,9 @@ from jax import Array
 
 from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.config import Config, balance_every, has_defect
+from hybrid_lib.experiments.config import Config, balance_every, has_defect, is_first_order, validated
 from hybrid_lib.experiments.data import coarse_problem_of, sampler
+from hybrid_lib.experiments.first_order import first_order_ansatz, first_order_objective
 from hybrid_lib.experiments.objective import objective_of
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference
@@ -34,7 +35,7 @@ class Setup:
     ----------
     config, problem, seeds
         What it was made from.
-    ansatz : Ansatz
+    ansatz : Ansatz or FirstOrderAnsatz
     objective : Objective
     program : Program
     state : TrainState
@@ -94,7 +95,8 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     Raises
     ------
     InputError
-        For a precision that JAX was not switched to, repeated seeds, or averaging balls without points.
+        For a precision that JAX was not switched to, repeated seeds, averaging balls without points, or a first-order
+        system with a method or boundary conditions that it does not have.
     """
     if config.dtype == "float64" and not jax.config.jax_enable_x64:
         raise InputError(
@@ -106,6 +108,9 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
     ansatz, hybrid = ansatz_of(problem, config), config.method == "hybrid"
+    if is_first_order(config):
+        validated(config)  # a configuration changed by hand
+        ansatz = first_order_ansatz(ansatz)
     mesh = problem.domain.mesh(config.coarse.cells) if hybrid else None
     coarse = coarse_problem_of(problem, config, mesh) if hybrid else None
     draws = [_draw(ansatz, seed) for seed in seeds]
@@ -117,7 +122,10 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
 
     data_at = sampler(problem, config, ansatz, seeds, fixed, coarse, mesh)
     data = data_at(0)
-    objective = objective_of(problem, config, ansatz, coarse)
+    if is_first_order(config):
+        objective = first_order_objective(problem, ansatz)
+    else:
+        objective = objective_of(problem, config, ansatz, coarse)
     optimiser = _optimiser(config)
     options = config.training
     loop = training.LoopOptions(

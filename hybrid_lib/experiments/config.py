@@ -63,7 +63,8 @@ class CoarseConfig:
 class TrainingConfig:
     """Options of Algorithm 3.1 and of the optimiser; see ``LoopOptions`` and ``adam``.
 
-    `balance_every` None stands for 100, the paper's, and for no balancing with the defect coupling or Gauss-Newton.
+    `balance_every` None stands for 100, the paper's, and for no balancing with the defect coupling, the first-order
+    system or Gauss-Newton.
     `select` names the iterate whose errors are reported: the one with the smallest PDE term (the paper's) or the last.
     """
 
@@ -84,7 +85,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One run but for its seeds: experiment, method, scale, numbers' type, and a section for each part."""
+    """One run but for its seeds: experiment, method, scale, numbers' type, and a section for each part.
+
+    `formulation`: the strong residual of u, or the first-order system of u and its flux (pinn with hard boundary only).
+    """
 
     experiment: str
     eps: float
@@ -97,12 +101,14 @@ class Config:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     coarse: CoarseConfig = field(default_factory=CoarseConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    formulation: str = "strong"
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "method": ("hybrid", "pinn"),
     "dtype": ("float32", "float64"),
     "boundary": ("hard", "soft"),
+    "formulation": ("strong", "first-order"),
     "network.kind": ("ms", "mlp", "two-scale"),
     "network.activation": ("swish", "tanh"),
     "sampling.sampler": ("gauss", "sobol", "uniform"),
@@ -203,6 +209,13 @@ def validated(config: Config) -> Config:
             config.sampling.boundary_points,
             "set sampling.boundary_points, or boundary=hard",
         )
+    if is_first_order(config) and (config.method, config.boundary) != ("pinn", "hard"):
+        raise InputError(
+            "formulation",
+            "method pinn and boundary=hard with first-order",
+            f"method {config.method}, boundary={config.boundary}",
+            "choose these, or formulation=strong",
+        )
     if not config.network.widths or min(config.network.widths) < 1:
         raise InputError("network.widths", "positive integers", config.network.widths, "for example 128,128")
     return config
@@ -213,11 +226,17 @@ def has_defect(config: Config) -> bool:
     return config.method == "hybrid" and config.coarse.coupling == "defect"
 
 
+def is_first_order(config: Config) -> bool:
+    """Whether u and its flux are trained together, see :mod:`hybrid_lib.experiments.first_order`."""
+    return config.formulation == "first-order"
+
+
 def balance_every(config: Config) -> int:
     """Steps between two updates of the weights, 0 for none; the setting, or what None stands for."""
     if config.training.balance_every is not None:
         return config.training.balance_every
-    return 0 if has_defect(config) or config.training.optimiser == "gauss-newton" else 100
+    fixed = has_defect(config) or is_first_order(config) or config.training.optimiser == "gauss-newton"
+    return 0 if fixed else 100
 
 
 def as_dict(config: Config) -> dict[str, Any]:

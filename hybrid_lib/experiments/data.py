@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from hybrid_lib import fem, training
-from hybrid_lib.experiments.config import Config, has_defect
+from hybrid_lib.experiments.config import Config, has_defect, is_first_order
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale.coarse import CoarseProblem, coarse_problem
@@ -69,16 +69,16 @@ def _data(problem: Problem, config: Config, seeds, fixed: list[Tree], mesh, step
     dtype, sizes = jnp.dtype(config.dtype), config.sampling
     medium, domain = problem.medium, problem.domain
     source = lifted_source(problem.source, medium.divergence, problem.direction)
+    system = is_first_order(config)  # needs q itself and no derivative of K
     gauss = _gauss_points(config, domain) if sizes.sampler == "gauss" else None
     draw = {"uniform": sampling.uniform, "sobol": sampling.sobol}.get(sizes.sampler)
 
     @jax.jit
     def coefficients(x: Array) -> dict[str, Array]:
-        return {
-            "conductivity": jax.vmap(medium.conductivity)(x),
-            "divergence": jax.vmap(medium.divergence)(x),
-            "source": jax.vmap(source)(x),
-        }
+        K = {"conductivity": jax.vmap(medium.conductivity)(x)}
+        if system:
+            return K | {"source": jax.vmap(lambda p: jnp.asarray(problem.source(p), dtype))(x)}
+        return K | {"divergence": jax.vmap(medium.divergence)(x), "source": jax.vmap(source)(x)}
 
     out = []
     for seed, frequencies in zip(seeds, fixed, strict=True):

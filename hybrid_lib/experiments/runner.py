@@ -299,7 +299,7 @@ def _summary(setup: Setup, result: training.FitResult, evaluate, out) -> dict[st
     }
     step = int(result.state.step)
     at = {"best": np.asarray(members.best.step), "last": np.full(len(setup.seeds), step)}
-    pde = {"best": np.asarray(members.best.value, float), "last": _last_pde(result, len(setup.seeds))}
+    pde = {"best": np.asarray(members.best.value, float), "last": _last_selected(setup, result)}
     chosen = "last" if config.training.select == "last" else "best"
     blocks = [*setup.objective.blocks, "gradient"]
     rows = []
@@ -336,10 +336,12 @@ def _summary(setup: Setup, result: training.FitResult, evaluate, out) -> dict[st
     }
 
 
-def _last_pde(result: training.FitResult, seeds: int) -> np.ndarray:
-    """The PDE term of the last recorded row, nan if there is none."""
-    column = result.history.get("loss/pde")
-    return np.full(seeds, np.nan) if column is None or not len(column) else np.asarray(column[-1], float)
+def _last_selected(setup: Setup, result: training.FitResult) -> np.ndarray:
+    """The number that selects the iterate, in the last recorded row (the PDE term, or J); nan if there is none."""
+    rows = {name: result.history.get(f"loss/{name}") for name in setup.objective.blocks}
+    if any(column is None or not len(column) for column in rows.values()):
+        return np.full(len(setup.seeds), np.nan)
+    return np.asarray(setup.objective.selected({name: column[-1] for name, column in rows.items()}), float)
 
 
 def _number(value) -> float | None:

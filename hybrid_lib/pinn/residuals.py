@@ -1,8 +1,10 @@
-r"""Strong residual of the lifted diffusion problem, at one point (paper (2.7), (4.8), (4.11)).
+r"""Residuals of the lifted diffusion problem at one point: strong form (paper (2.7), (4.8), (4.11)) and first-order system.
 
 With w = u + e·x and w = e·x on ∂Ω, the equation −∇·(K∇w) = q becomes, for u = 0 on ∂Ω,
 
-    −∇·(K∇u) = f,   f = q + ∇·(K e),   −∇·(K∇u) = −tr(K∇²u) − (∇·K)·∇u,   (∇·K)_j = Σ_i ∂_i K_ij.
+    −∇·(K∇u) = f,   f = q + ∇·(K e),   −∇·(K∇u) = −tr(K∇²u) − (∇·K)·∇u,   (∇·K)_j = Σ_i ∂_i K_ij,
+
+or, with the flux σ as an unknown of its own and no derivative of K, σ = K∇w and ∇·σ + q = 0.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.linalg import solve_triangular
 
 from hybrid_lib.pinn.jets import Jet
 
@@ -66,3 +69,36 @@ def lifted_source(
         return source(x) + divergence(x) @ jnp.asarray(direction, x.dtype)
 
     return f
+
+
+def flux_residual(flux: Array, gradient: Array, conductivity: Array) -> Array:
+    r"""R(σ − K∇w) at one point, where RᵀR = K⁻¹: its square is (σ − K∇w)·K⁻¹(σ − K∇w).
+
+    Parameters
+    ----------
+    flux : Array, shape (d,)
+        σ(x).
+    gradient : Array, shape (d,)
+        ∇w(x) = ∇u + e.
+    conductivity : Array, shape () or (d, d)
+        K(x); for a scalar R = K^{−1/2}, for a tensor R = L⁻¹ with the Cholesky factor K = LLᵀ.
+
+    Returns
+    -------
+    Array, shape (d,)
+        Differentiable in all arguments.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> flux_residual(jnp.array([5.0]), jnp.array([1.0]), jnp.array(4.0)).tolist()  # (5 − 4)/2
+    [0.5]
+    """
+    if jnp.ndim(conductivity) == 0:
+        return (flux - conductivity * gradient) / jnp.sqrt(conductivity)
+    return solve_triangular(jnp.linalg.cholesky(conductivity), flux - conductivity @ gradient, lower=True)
+
+
+def balance_residual(divergence: Array, source: Array) -> Array:
+    """∇·σ + q, the balance of the first-order system; `source` is q itself, not the lifted f."""
+    return divergence + source

@@ -98,8 +98,9 @@ def iteration(
         status = jnp.where(finite, jnp.where(converged, CONVERGED, RUNNING), DIVERGED).astype(jnp.int32)
         moves = (member.status == RUNNING) & (status == RUNNING)
         ran = member.status == RUNNING
-        better = ran & finite & (values[0] < member.best.value)
-        best = _select(better, Best(values[0], step, member.params), member.best)
+        value = objective.selected(terms.parts)
+        better = ran & finite & (value < member.best.value)
+        best = _select(better, Best(value, step, member.params), member.best)
         advanced = member._replace(
             params=_select(moves, params, member.params),
             opt_state=_select(moves, opt_state, member.opt_state),

@@ -102,14 +102,21 @@ class Objective:
         Evaluation of u_θ on the named point sets of `data`: :class:`PointFields`, or any function, for which
         least-squares methods are slower.
     blocks : dict of str to callable (fields, data, coarse) -> vector
-        The residual vectors r_k, in a fixed order; the first is the one that selects the best iterate.
+        The residual vectors r_k, in a fixed order.
     coarse : CoarseModel or None
         Present when a block depends on the coarse problem.
+    selection : tuple of str
+        The blocks whose terms ‖r_k‖² add up to the number that selects the best iterate; empty for the first block alone.
     """
 
     fields: Callable[[Tree, Tree], Fields]
     blocks: dict[str, Residual]
     coarse: CoarseModel | None = None
+    selection: tuple[str, ...] = ()
+
+    def selected(self, parts: dict[str, Array]) -> Array:
+        """The number that selects the best iterate, from the terms by name."""
+        return sum(parts[name] for name in self.selection or tuple(self.blocks)[:1])
 
 
 def residuals(objective: Objective, theta: Tree, data: Tree, coarse: Tree) -> dict[str, Array]:

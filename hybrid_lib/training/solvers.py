@@ -44,11 +44,14 @@ class Model(NamedTuple):
         v ↦ JᵀJv.
     solve : callable () -> (P,)
         λ ↦ δ.
+    correct : callable ((), (N,)) -> (P,)
+        (λ, s) ↦ −(JᵀJ + λI)⁻¹Jᵀs for another residual s, with the factor of `solve` where λ is the same.
     """
 
     gradient: Array
     product: Callable[[Array], Array]
     solve: Callable[[Array], Array]
+    correct: Callable[[Array, Array], Array]
 
 
 class SolverOptions(NamedTuple):
@@ -79,7 +82,12 @@ def dense(
 ) -> Model:
     """The P × P normal equations: O(NP²/2) once, O(P³/3) for each λ; memory O(P²) and one chunk of J."""
     A, g = normal_equations(objective, theta, weights, data, coarse, options.chunk)
-    return Model(g, lambda v: A @ v, lambda damping: -_solve(A, damping, g))
+
+    def correct(damping: Array, s: Array) -> Array:
+        _, pull = jax.vjp(lambda t: weighted_residual(objective, t, weights, data, coarse), theta)
+        return -_solve(A, damping, ravel(pull(s)[0]))
+
+    return Model(g, lambda v: A @ v, lambda damping: -_solve(A, damping, g), correct)
 
 
 def woodbury(
@@ -88,7 +96,11 @@ def woodbury(
     """The N × N dual system: O(N²P) once, O(N³/3) for each λ; memory O(NP + N²)."""
     J, r = jacobian(objective, theta, weights, data, coarse, options.chunk)
     gram = J @ J.T  # (N, N)
-    return Model(r @ J, lambda v: (J @ v) @ J, lambda damping: -(_solve(gram, damping, r) @ J))
+
+    def correct(damping: Array, s: Array) -> Array:
+        return -(_solve(gram, damping, s) @ J)
+
+    return Model(r @ J, lambda v: (J @ v) @ J, lambda damping: correct(damping, r), correct)
 
 
 def conjugate_gradients(
@@ -106,7 +118,7 @@ def conjugate_gradients(
     g = pull(r)[0]
     U, values = nystrom(product, flat, min(options.rank, flat.size)) if options.rank else (None, None)
 
-    def solve(damping: Array) -> Array:
+    def invert(damping: Array, rhs: Array) -> Array:
         def precondition(v: Array) -> Array:
             if U is None:
                 return v
@@ -115,14 +127,16 @@ def conjugate_gradients(
 
         delta, _ = cg(
             lambda v: product(v) + damping * v,
-            -g,
+            rhs,
             tol=options.tolerance,
             maxiter=options.iterations,
             M=precondition,
         )
         return delta
 
-    return Model(g, product, solve)
+    return Model(
+        g, product, lambda damping: invert(damping, -g), lambda damping, s: invert(damping, -pull(s)[0])
+    )
 
 
 SOLVERS: dict[str, Callable[..., Model]] = {

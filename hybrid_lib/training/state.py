@@ -17,7 +17,7 @@ STATUS = {RUNNING: "running", CONVERGED: "converged", DIVERGED: "diverged"}
 
 
 class Best(NamedTuple):
-    """The iterate with the smallest PDE term so far."""
+    """The iterate with the smallest PDE term so far, or what the objective selects by."""
 
     value: Array
     step: Array

@@ -1,0 +1,85 @@
+"""The Ritz finish of a run: a few Galerkin steps after training by residuals, see :mod:`hybrid_lib.training.ritz`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybrid_lib import fem, training
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.assemble import evaluator
+from hybrid_lib.experiments.config import is_first_order
+from hybrid_lib.experiments.runner import RunResult
+from hybrid_lib.training.ritz import Energy, RitzResult, energy, ritz_finish
+
+
+class Finish(NamedTuple):
+    """A finished seed: `ritz` (parameters, energies, dampings) and the relative errors before and after."""
+
+    ritz: RitzResult
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 9, judge_order: int = 11) -> Finish:
+    """Galerkin steps on the last iterate of one seed.
+
+    Parameters
+    ----------
+    result : RunResult
+        A run in float64 with hard boundary conditions.
+    seed_index : int
+    steps : int
+        Most steps; see :func:`hybrid_lib.training.ritz.ritz_finish` for when it stops.
+    order, judge_order : int
+        Orders of the rule that makes the steps and of the one that judges them, on cells of length ε/2.
+
+    Returns
+    -------
+    Finish
+        Errors are computed for the report alone; no decision reads them.
+
+    Raises
+    ------
+    InputError
+        For soft boundary conditions, whose energy is another, and for the first-order system.
+    """
+    setup = result.setup
+    if setup.config.boundary != "hard" or is_first_order(setup.config):
+        raise InputError(
+            "finish", "hard boundary conditions and formulation=strong",
+            f"boundary={setup.config.boundary}, formulation={setup.config.formulation}", "set these",
+        )  # fmt: skip
+    theta = result.parameters(seed_index, "last")
+    fixed = training.member(setup.data["fixed"], seed_index)
+    cells = int(np.ceil(2 / setup.config.eps))
+    rules = [_energy(setup, fixed, cells, n) for n in (order, judge_order)]
+    ritz = ritz_finish(theta, *rules, steps=steps)
+    errors = evaluator(setup.ansatz, result.reference)
+    alone = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)  # noqa: E731
+    values = [errors(alone(t), alone({"fixed": fixed})) for t in (theta, ritz.params)]
+    before, after = ({k: float(v[0]) for k, v in row.items()} for row in values)
+    return Finish(ritz, before, after)
+
+
+def _energy(setup: Any, fixed: Any, cells: int, order: int) -> Energy:
+    """The energy by the rule of this order on `cells` cells a side."""
+    problem, ansatz = setup.problem, setup.ansatz
+    dtype = ansatz.network.dtype
+    mesh = problem.domain.mesh(cells)
+    barycentric, weights = fem.composite_rule(mesh.dimension, 1, order)
+    points = np.einsum("qi,mia->mqa", barycentric, mesh.points[mesh.cells]).reshape(-1, mesh.dimension)
+    x = jnp.asarray(points, dtype)
+    w = jnp.asarray((mesh.volumes[:, None] * weights).reshape(-1), dtype)
+
+    def evaluate(theta, embedding):
+        jet = ansatz.jet_of(theta, embedding)  # the second-order parts are not read and cost nothing under jit
+        return jet.value, jnp.stack(jet.gradient)
+
+    embedding = jax.jit(jax.vmap(lambda p: ansatz.embed(fixed, p)))(x)
+    K = jax.vmap(problem.medium.conductivity)(x)
+    q = jax.vmap(lambda p: jnp.asarray(problem.source(p), dtype))(x)
+    return energy(evaluate, embedding, K, q, w, jnp.asarray(problem.direction, dtype))

@@ -1,0 +1,350 @@
+r"""First-order system least squares: the solution and its flux as two unknowns, first derivatives alone.
+
+With w = u + e·x and σ* = K∇w the equation −∇·(K∇w) = q, u = 0 on ∂Ω, is a system of first order. A trial field u_θ that
+vanishes on ∂Ω and a trial flux σ_θ, on which there is no boundary condition, minimise
+
+    J = ‖K^{−1/2} p‖² + w_div‖g‖²,    p = σ_θ − K(∇u_θ + e),    g = ∇·σ_θ + q.
+
+Stability
+---------
+Let v = u_θ − u, τ = σ_θ − σ*. Then p = τ − K∇v, g = ∇·τ, and the square expands to
+
+    J = N² − 2∫τ·∇v,    N² := E² + w_div‖∇·τ‖²,    E² := ‖K^{1/2}∇v‖² + ‖K^{−1/2}τ‖².                              (1)
+
+As v = 0 on ∂Ω, ∫τ·∇v = −∫gv. Poincaré, ‖v‖ ≤ C_P‖∇v‖, and Cauchy-Schwarz bound it in two ways, with a = C_P/√α:
+
+    |∫τ·∇v| ≤ ‖K^{1/2}∇v‖ min(a‖g‖, ‖K^{−1/2}τ‖).                                                                (2)
+
+The square of the minimum is at most (‖K^{−1/2}τ‖² + w_div‖g‖²)/(1 + w_div/a²), so that 2|∫τ·∇v| ≤ sN²:
+
+    (1 − s)N² ≤ J ≤ (1 + s)N²,    s = (1 + w_div/a²)^{−1/2}.                                                     (3)
+
+For E alone: by (1) and (2), E² ≤ ‖K^{−1/2}p‖² + 2a‖g‖E ≤ ‖K^{−1/2}p‖² + 2a²‖g‖² + E²/2. With the rule w_div = 2a² = 2C_P²/α
+
+    E² ≤ 2J,    hence    |v|²_{H¹} ≤ 2J/α,    ‖τ‖² ≤ 2βJ,    and in (3)    s = 1/√3.                                (4)
+
+No constant knows ε: in the norm N the problem has condition number at most (1 + s)/(1 − s) < 3.74 whatever the medium. The
+strong residual has |v|_{H¹} ≤ (C_P/α)‖Av‖ too, but nothing of the kind from above: ‖Av‖ sees ∇K ~ 1/ε. A smaller weight
+makes s larger, a larger one makes N differ from E; 2a² is the smallest that (4) allows. :func:`stability_range` computes
+the best constants of (3) on a given trial space.
+
+The integrals of J are sums over the collocation points, and (4) holds for a run as far as the sums are the integrals:
+without second derivatives a spike of ∇u_θ between two points costs nothing. :func:`objective_value` tells, by a finer rule.
+
+In two dimensions σ_θ = F_θ + (∂₂ψ_θ, −∂₁ψ_θ), a vector and a stream function. The flux of a medium with period ε has waves
+of length ε and size one, but a divergence of size one: the curl of εψ(x, x/ε) has just that, and costs no second derivative.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jax import Array
+
+from hybrid_lib import training
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.media import Medium
+from hybrid_lib.pinn.domains import Domain
+from hybrid_lib.pinn.jets import Jet
+from hybrid_lib.pinn.networks import Ansatz, Embedding
+from hybrid_lib.pinn.residuals import balance_residual, flux_residual
+
+Tree = Any
+
+
+class FluxFields(NamedTuple):
+    """What J needs at one point: ∇u_θ (d,), σ_θ (d,) and ∇·σ_θ ()."""
+
+    gradient: Array
+    flux: Array
+    divergence: Array
+
+
+@dataclass(frozen=True)
+class FirstOrderAnsatz:
+    """A trial field u_θ together with a trial flux σ_θ; θ = {"u": …, "flux": {"0": …, …}}, and the fixed frequencies alike.
+
+    Read as an :class:`~hybrid_lib.pinn.networks.Ansatz` it is u_θ, so that errors and solutions are taken of u.
+
+    Attributes
+    ----------
+    solution : Ansatz
+        u_θ, with the factor that vanishes on ∂Ω.
+    component : Ansatz
+        The network of each component of σ_θ and, for d = 2, of the stream function; without a factor.
+    """
+
+    solution: Ansatz
+    component: Ansatz
+
+    @property
+    def network(self):
+        """The network of u_θ."""
+        return self.solution.network
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return self.solution.dimension
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the networks of the flux."""
+        return ("0",) if self.dimension == 1 else ("0", "1", "stream")
+
+    def init(self, key: Array) -> tuple[Tree, Tree]:
+        """Draw (θ, fixed) for u and every part of the flux."""
+        keys = jax.random.split(key, 1 + len(self.parts))
+        u, fixed = self.solution.init(keys[0])
+        drawn = {name: self.component.init(k) for name, k in zip(self.parts, keys[1:], strict=True)}
+        flux = {name: pair[0] for name, pair in drawn.items()}
+        return {"u": u, "flux": flux}, {"u": fixed, "flux": {name: pair[1] for name, pair in drawn.items()}}
+
+    def value(self, theta: Tree, fixed: Tree, x: Array) -> Array:
+        """u_θ(x), shape ()."""
+        return self.solution.value(theta["u"], fixed["u"], x)
+
+    def jet(self, theta: Tree, fixed: Tree, x: Array, metric: Array | None = None) -> Jet:
+        """(u, ∇u, tr(A∇²u)) of u_θ at one point."""
+        return self.solution.jet(theta["u"], fixed["u"], x, metric)
+
+    def embed(self, fixed: Tree, x: Array, metric: Array | None = None) -> dict[str, Tree]:
+        """What :meth:`fields_of` needs of one point and θ does not touch; the metric has no part in first derivatives."""
+        flux = {name: _plain(self.component.embed(fixed["flux"][name], x)) for name in self.parts}
+        return {"u": _plain(self.solution.embed(fixed["u"], x)), "flux": flux}
+
+    def fields_of(self, theta: Tree, embedding: dict[str, Tree]) -> FluxFields:
+        """∇u_θ, σ_θ and ∇·σ_θ from what :meth:`embed` returned; first derivatives alone."""
+        jets = {
+            name: self.component.jet_of(theta["flux"][name], embedding["flux"][name]) for name in self.parts
+        }
+        vector = [jets[str(k)] for k in range(self.dimension)]
+        flux = jnp.stack([jet.value for jet in vector])
+        if self.dimension == 2:
+            along_x, along_y = jets["stream"].gradient
+            flux = flux + jnp.stack([along_y, -along_x])
+        divergence = sum(jet.gradient[k] for k, jet in enumerate(vector))
+        return FluxFields(self.solution.gradient_of(theta["u"], embedding["u"]), flux, divergence)
+
+    def fields(self, theta: Tree, fixed: Tree, x: Array) -> FluxFields:
+        """∇u_θ, σ_θ and ∇·σ_θ at one point `x` (d,)."""
+        return self.fields_of(theta, self.embed(fixed, x))
+
+
+def first_order_ansatz(solution: Ansatz) -> FirstOrderAnsatz:
+    """u_θ as it is, and a flux of networks of the same kind and size."""
+    return FirstOrderAnsatz(solution, Ansatz(solution.network, solution.dimension))
+
+
+def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz) -> training.Objective:
+    r"""Blocks ``flux_0`` … ``flux_{d−1}`` and ``divergence``, whose terms add up to J; needs hard boundary conditions.
+
+    The weight w_div is a part of the last block, and all weights are one: the sum of the terms is J, and the
+    best iterate is the one with the smallest J. A row a block and point, so that Gauss-Newton takes its fast path.
+
+    Parameters
+    ----------
+    problem : Problem
+    ansatz : FirstOrderAnsatz
+
+    Returns
+    -------
+    Objective
+        Over ``data["embedding"]``, ``["conductivity"]``, ``["source"]`` (q itself, not the lifted f) and, for a quadrature
+        with weights, ``["scale"]``.
+    """
+    root = math.sqrt(divergence_weight(problem.medium, problem.domain))
+
+    def scaled(r: Array, data: Tree, factor: float = 1.0) -> Array:
+        r = r * jnp.asarray(factor * math.sqrt(problem.domain.measure / r.shape[0]), r.dtype)
+        return r * data["scale"] if "scale" in data else r
+
+    def flux_block(k: int) -> training.PointwiseBlock:
+        def block(fields, data, coarse):
+            at = fields["collocation"]
+            total = at.gradient + jnp.asarray(problem.direction, at.gradient.dtype)[None, :]
+            return scaled(jax.vmap(flux_residual)(at.flux, total, data["conductivity"])[:, k], data)
+
+        return training.PointwiseBlock("collocation", block)
+
+    def divergence_block(fields, data, coarse):
+        return scaled(balance_residual(fields["collocation"].divergence, data["source"]), data, root)
+
+    blocks = {f"flux_{k}": flux_block(k) for k in range(ansatz.dimension)}
+    blocks["divergence"] = training.PointwiseBlock("collocation", divergence_block)
+    fields = training.PointFields(
+        lambda data: {"collocation": data["embedding"]},
+        lambda theta, data, name, embedding: ansatz.fields_of(theta, embedding),
+    )
+    return training.Objective(fields, blocks, selection=tuple(blocks))
+
+
+def poincare_constant(domain: Domain) -> float:
+    """C_P in ‖v‖ ≤ C_P‖∇v‖ for v = 0 on ∂Ω: π⁻¹(Σ_i L_i⁻²)^{−1/2} with the sides L of the smallest box around Ω.
+
+    The best constant of an interval or a rectangle, an upper bound for any other domain.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import interval
+    >>> poincare_constant(interval()) * math.pi
+    1.0
+    """
+    lower, upper = domain.box
+    return 1 / (math.pi * math.sqrt(sum((b - a) ** -2 for a, b in zip(lower, upper, strict=True))))
+
+
+def divergence_weight(medium: Medium, domain: Domain) -> float:
+    """w_div = 2C_P²/α, the smallest weight with E² ≤ 2J in (4); known before training.
+
+    Examples
+    --------
+    >>> from hybrid_lib import media
+    >>> from hybrid_lib.pinn.domains import interval
+    >>> round(divergence_weight(media.paper_1d(0.1), interval()) * math.pi**2, 12)  # 1 ≤ K ≤ 3
+    2.0
+    """
+    return 2 * poincare_constant(domain) ** 2 / medium.alpha
+
+
+class ErrorBounds(NamedTuple):
+    """Bounds of ‖K^{1/2}∇(u_θ − u)‖ (`energy`), |u_θ − u|_{H¹} (`h1`), ‖u_θ − u‖ (`l2`) and ‖σ_θ − σ*‖ (`flux`)."""
+
+    energy: float
+    h1: float
+    l2: float
+    flux: float
+
+
+def error_bounds(value: float, medium: Medium, domain: Domain) -> ErrorBounds:
+    """Bounds of the errors by the objective, from (4): √(2J), √(2J/α), C_P√(2J/α), √(2βJ).
+
+    Parameters
+    ----------
+    value : float
+        J, the square of the ``residual`` in a run's summary.
+    medium, domain
+        α, β and C_P.
+
+    Examples
+    --------
+    >>> from hybrid_lib import media
+    >>> from hybrid_lib.pinn.domains import interval
+    >>> error_bounds(0.5, media.paper_1d(0.1), interval()).energy
+    1.0
+    """
+    energy = math.sqrt(2 * float(value))
+    h1 = energy / math.sqrt(medium.alpha)
+    return ErrorBounds(energy, h1, poincare_constant(domain) * h1, energy * math.sqrt(medium.beta))
+
+
+def objective_value(
+    problem: Problem, ansatz: FirstOrderAnsatz, theta: Tree, fixed: Tree, points, weights
+) -> float:
+    """J of one θ by a quadrature rule of the caller's: with a finer rule than the run's, the test of the run's J.
+
+    (4) is about integrals. A network that minimises a sum can be large between the points; J by another rule then is many
+    times the run's own, and this one, not the run's, belongs into :func:`error_bounds`.
+
+    Parameters
+    ----------
+    problem, ansatz
+    theta, fixed : trees
+        Of one seed.
+    points : (M, d) array
+    weights : (M,) array
+        Quadrature weights, with sum |Ω|.
+    """
+    dtype = jax.tree.leaves(theta)[0].dtype
+    x, weights = jnp.asarray(points, dtype), np.asarray(weights, float)
+    objective = first_order_objective(problem, ansatz)
+
+    @jax.jit
+    def value(theta: Tree, fixed: Tree, x: Array, scale: Array) -> Array:
+        data = {
+            "embedding": jax.vmap(lambda p: ansatz.embed(fixed, p))(x),
+            "conductivity": jax.vmap(problem.medium.conductivity)(x),
+            "source": jax.vmap(lambda p: jnp.asarray(problem.source(p), dtype))(x),
+            "scale": scale,
+        }
+        return objective.selected(training.terms(objective, theta, data, ()))
+
+    return float(value(theta, fixed, x, jnp.asarray(np.sqrt(weights / weights.mean()), dtype)))
+
+
+def stability_range(
+    gradients, fluxes, divergences, conductivity, weights, divergence_weight
+) -> tuple[float, float]:
+    r"""Best constants c, C with c(E² + w‖∇·τ‖²) ≤ ‖K^{−1/2}(τ − K∇v)‖² + w‖∇·τ‖² ≤ C(E² + w‖∇·τ‖²) on a trial space.
+
+    Parameters
+    ----------
+    gradients : (n, M, d) array
+        ∇v_i at the quadrature points, for a basis v_i of potentials with v = 0 on ∂Ω.
+    fluxes : (m, M, d) array
+        τ_j there, for a basis of fluxes.
+    divergences : (m, M) array
+        ∇·τ_j.
+    conductivity : (M,) or (M, d, d) array
+    weights : (M,) array
+        Quadrature weights.
+    divergence_weight : float
+        w.
+
+    Returns
+    -------
+    smallest, largest : float
+        Generalised eigenvalues 1 ∓ s', by (3) with s' ≤ 1/√3 for the rule w = 2C_P²/α. O((n + m)²(M + n + m)).
+
+    Raises
+    ------
+    InputError
+        For a basis whose fields are linearly dependent, to rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, w = (np.arange(64) + 0.5) / 64, np.full(64, 1 / 64)
+    >>> sine, slope = np.sin(np.pi * x), np.pi * np.cos(np.pi * x)  # v = sin πx, τ = cos πx; a = 1/π, w = 2/π²
+    >>> tau = slope[None, :, None] / np.pi
+    >>> low, high = stability_range(slope[None, :, None], tau, -np.pi * sine[None], 1 + 0 * x, w, 2 / np.pi**2)
+    >>> round(low, 6), round(high, 6)  # 1 ∓ 1/√3: the bound is attained
+    (0.42265, 1.57735)
+    """
+    K = np.asarray(conductivity, float)
+    d = np.shape(gradients)[-1]
+    K = K[:, None, None] * np.eye(d) if K.ndim == 1 else K
+    lower = np.linalg.cholesky(K)  # (M, d, d), K = LLᵀ
+    root = np.sqrt(np.asarray(weights, float))
+    slope = np.einsum("m,mba,imb->ima", root, lower, gradients).reshape(len(gradients), -1)  # Lᵀ∇v
+    flux = np.einsum("m,mab,jmb->jma", root, np.linalg.inv(lower), fluxes).reshape(len(fluxes), -1)  # L⁻¹τ
+    balance = math.sqrt(divergence_weight) * root * np.asarray(divergences, float)
+    energy, fluxes_squared, cross = slope @ slope.T, flux @ flux.T, slope @ flux.T
+    sources = balance @ balance.T
+    form = np.block([[energy, -cross], [-cross.T, fluxes_squared + sources]])
+    norm = scipy.linalg.block_diag(energy, fluxes_squared + sources)
+    try:
+        values = scipy.linalg.eigh(form, norm, eigvals_only=True)
+    except np.linalg.LinAlgError:
+        raise InputError(
+            "basis",
+            "linearly independent fields",
+            f"{len(gradients)} + {len(fluxes)} dependent ones",
+            "drop some",
+        ) from None
+    return float(values[0]), float(values[-1])
+
+
+def _plain(embedding: Embedding) -> Embedding:
+    """An embedding without its second-order parts."""
+    strip = lambda jet: None if jet is None else jet._replace(laplacian=None)  # noqa: E731
+    return embedding._replace(
+        features=[strip(jet) for jet in embedding.features], factor=strip(embedding.factor)
+    )

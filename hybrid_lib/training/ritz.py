@@ -1,0 +1,211 @@
+r"""Galerkin (Ritz) finish: a few Gauss-Newton steps on the energy, judged by the energy on a second quadrature rule.
+
+    E(θ) = ½ ∫ (∇u_θ + e)·K(∇u_θ + e) − ∫ q u_θ,
+    δ = −(A + λI)⁻¹ ∂E,    A = ∫ ∇(∂_θ u)·K ∇(∂_θ u),    θ ← θ + δ.
+
+For λ → 0 the function u_θ + ∂_θu δ is the Galerkin solution in the tangent space of the network at θ, shifted by u_θ: the best
+approximation there in the energy norm. Training by residuals has no such property; it leaves errors that no residual hears well.
+What Galerkin can do wrong is to exploit the quadrature: with N points, a combination of parameters that is flat at all of them
+but not between costs nothing. Hence two rules: one makes the step, the other judges it, and a step that does not lower the second
+energy for any λ is not taken. Both are computed from the data of the problem alone.
+
+E(θ) − E(u) = ½ |u_θ − u|²_K, so that the decrease of E is the decrease of the squared error in the energy norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.linalg import cho_solve
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.training.jacobians import normal_equations, ravel, unraveller
+from hybrid_lib.training.objectives import Objective, PointFields, PointwiseBlock
+
+Tree = Any
+
+
+class EnergyPoint(NamedTuple):
+    """u and K^{1/2}(∇u + e) at one point, both times the square root of its quadrature weight."""
+
+    value: Array
+    flux: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The energy of a trial field with one quadrature rule.
+
+    Attributes
+    ----------
+    objective : Objective
+        One block for each component of √w K^{1/2}(∇u + e); half the sum of squares is the quadratic part of E.
+    load : (Q,)
+        √w q at the points.
+    data : tree
+        What `objective` needs.
+    """
+
+    objective: Objective
+    load: Array
+    data: Tree
+
+    def __call__(self, theta: Tree) -> Array:
+        """E(θ)."""
+        fields = self.objective.fields(theta, self.data)["rule"]
+        return sum(jnp.vdot(c, c) for c in fields.flux) / 2 - jnp.vdot(self.load, fields.value)
+
+
+class RitzResult(NamedTuple):
+    """Outcome of :func:`ritz_finish`.
+
+    Attributes
+    ----------
+    params : tree
+        θ after the steps that were taken.
+    energies : (k + 1,)
+        E on the second rule at the start and after each of the k steps.
+    dampings : (k,)
+        λ of each step, as a part of the mean of the diagonal of A.
+    reason : str
+        Why it ended: ``steps``, ``no decrease`` or ``converged``.
+    """
+
+    params: Tree
+    energies: np.ndarray
+    dampings: np.ndarray
+    reason: str
+
+
+def energy(
+    evaluate: Callable[[Tree, Tree], tuple[Array, Array]],
+    inputs: Tree,
+    conductivity: Array,
+    source: Array,
+    weights: Array,
+    direction: Array,
+) -> Energy:
+    """Energy of a trial field by one quadrature rule with Q points.
+
+    Parameters
+    ----------
+    evaluate : callable (theta, input) -> (u, grad u)
+        The trial field at one point: () and (d,).
+    inputs : tree
+        What `evaluate` needs of each point, leading axis Q.
+    conductivity : (Q,) or (Q, d, d)
+        K at the points, symmetric positive definite.
+    source, weights : (Q,)
+        q at the points, and the weights of the rule.
+    direction : (d,)
+        e.
+
+    Returns
+    -------
+    Energy
+    """
+    root = jnp.sqrt(weights)
+    e = jnp.asarray(direction, root.dtype)
+    if conductivity.ndim == 1:
+        factor = jnp.sqrt(conductivity)[:, None, None] * jnp.eye(len(e), dtype=root.dtype)[None]
+    else:
+        factor = jnp.swapaxes(jnp.linalg.cholesky(conductivity), 1, 2)  # K = factorᵀ factor
+    data = {"inputs": inputs, "factor": factor, "root": root}
+
+    def at(theta: Tree, data: Tree, name: str, point: Tree) -> EnergyPoint:
+        value, gradient = evaluate(theta, point["inputs"])
+        flux = point["root"] * (point["factor"] @ (gradient + e))
+        return EnergyPoint(point["root"] * value, tuple(flux))
+
+    fields = PointFields(lambda data: {"rule": data}, at)
+    blocks = {
+        f"flux_{k}": PointwiseBlock("rule", lambda f, data, coarse, k=k: f["rule"].flux[k])
+        for k in range(len(e))
+    }
+    return Energy(Objective(fields, blocks), root * source, data)
+
+
+def ritz_finish(
+    theta: Tree,
+    step: Energy,
+    judge: Energy,
+    steps: int = 3,
+    damping: float = 1e-10,
+    trials: int = 8,
+    tolerance: float = 1e-9,
+) -> RitzResult:
+    r"""Up to `steps` Galerkin steps in the tangent space of the network; each must lower the energy on the second rule.
+
+    Parameters
+    ----------
+    theta : tree
+        float64, P numbers.
+    step : Energy
+        The rule that makes the steps.
+    judge : Energy
+        Another rule, finer than or apart from the first; it alone decides.
+    steps : int
+        Most steps.
+    damping : float
+        First λ as a part of the mean of the diagonal of A.
+    trials : int
+        λ grows by 100 until the second energy falls, this many times at most.
+    tolerance : float
+        Ends when a step lowers E by less than this part of |E| at the start.
+
+    Returns
+    -------
+    RitzResult
+
+    Raises
+    ------
+    InputError
+        For parameters that are not float64, or fewer than one step.
+
+    Notes
+    -----
+    O(Q d P²) for A and O(P³) for its factor, as a step of :func:`hybrid_lib.training.gauss_newton` with d rows a point.
+    """
+    if steps < 1:
+        raise InputError("steps", "an integer >= 1", steps, "leave the finish out instead")
+    if any(leaf.dtype != jnp.float64 for leaf in jax.tree.leaves(theta)):
+        raise InputError("ritz_finish", "float64 parameters", "another type", "train with dtype=float64")
+    unravel, weights = unraveller(theta), {name: jnp.ones(()) for name in step.objective.blocks}
+
+    @jax.jit
+    def model(theta: Tree, data: Tree, load: Array) -> tuple[Array, Array]:
+        A, g = normal_equations(step.objective, theta, weights, data, ())
+        work = lambda t: jnp.vdot(load, step.objective.fields(t, data)["rule"].value)  # noqa: E731
+        return A, g - ravel(jax.grad(work)(theta))
+
+    @jax.jit
+    def solve(A: Array, g: Array, part: Array) -> Array:
+        shift = part * jnp.trace(A) / len(g)
+        factor = jnp.linalg.cholesky(A + shift * jnp.eye(len(g), dtype=g.dtype))
+        return -cho_solve((factor, True), g)
+
+    value = jax.jit(judge.__call__)
+    energies, used, reason = [float(value(theta))], [], "steps"
+    for _ in range(steps):
+        A, g = model(theta, step.data, step.load)
+        for part in damping * 100.0 ** np.arange(trials):
+            trial = unravel(ravel(theta) + solve(A, g, part))
+            new = float(value(trial))  # nan, from a factor that failed, is no decrease either
+            if new < energies[-1]:
+                break
+        else:
+            reason = "no decrease"
+            break
+        theta = trial
+        energies.append(new)
+        used.append(part)
+        if energies[-2] - new < tolerance * abs(energies[0]):
+            reason = "converged"
+            break
+    return RitzResult(theta, np.asarray(energies), np.asarray(used), reason)

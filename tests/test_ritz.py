@@ -1,0 +1,128 @@
+"""The Ritz finish: Galerkin in the tangent space, judged by a second rule."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hybrid_lib import experiments, fem
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.finish import finish
+from hybrid_lib.training.ritz import energy, ritz_finish
+
+WAVES = jnp.arange(1.0, 9.0)
+
+
+def waves(theta, x):
+    """u = Σ θ_k sin kπx and its derivative at one point (1,)."""
+    angle = jnp.pi * WAVES * x[0]
+    return theta @ jnp.sin(angle), jnp.stack([theta @ (jnp.pi * WAVES * jnp.cos(angle))])
+
+
+def rule_1d(cells, order):
+    mesh = fem.interval(cells)
+    barycentric, weights = fem.composite_rule(1, 1, order)
+    x = np.einsum("qi,mia->mqa", barycentric, mesh.points[mesh.cells]).reshape(-1, 1)
+    return jnp.asarray(x), jnp.asarray((mesh.volumes[:, None] * weights).reshape(-1))
+
+
+def wave_energy(cells, order, evaluate=waves):
+    x, w = rule_1d(cells, order)
+    K, q = 2 + jnp.sin(2 * jnp.pi * x[:, 0] / 0.25), -3 * (2 * x[:, 0] - 1)
+    return energy(evaluate, x, K, q, w, jnp.ones(1))
+
+
+def galerkin():
+    """Coefficients of the Galerkin solution in the sine waves, and its energy, assembled by hand."""
+    x, w = (np.asarray(a) for a in rule_1d(40, 9))
+    x = x[:, 0]
+    k = np.pi * np.arange(1, 9)[:, None]
+    K, q = 2 + np.sin(2 * np.pi * x / 0.25), -3 * (2 * x - 1)
+    slopes, values = k * np.cos(k * x), np.sin(k * x)
+    A, b = (slopes * (w * K)) @ slopes.T, values @ (w * q) - slopes @ (w * K)
+    theta = np.linalg.solve(A, b)
+    return theta, (theta @ A @ theta) / 2 - theta @ b + np.sum(w * K) / 2
+
+
+def test_energy_is_that_of_the_formula():
+    theta, value = galerkin()
+    assert float(wave_energy(40, 9)(jnp.asarray(theta))) == pytest.approx(value, rel=1e-12)
+
+
+def test_one_step_is_the_galerkin_solution_of_a_linear_model():
+    theta, value = galerkin()
+    found = ritz_finish(jnp.zeros(8), wave_energy(40, 9), wave_energy(50, 11), steps=1)
+    np.testing.assert_allclose(found.params, theta, atol=1e-8)
+    assert found.energies[-1] == pytest.approx(value, abs=1e-10)
+    assert found.dampings.tolist() == [1e-10]
+
+
+def test_it_stops_where_there_is_nothing_to_gain():
+    theta, _ = galerkin()
+    found = ritz_finish(jnp.asarray(theta), wave_energy(40, 9), wave_energy(40, 9), steps=3)
+    assert found.reason in ("no decrease", "converged")
+    assert len(found.energies) <= 2
+    np.testing.assert_allclose(found.params, theta, atol=1e-8)
+
+
+def test_a_step_that_exploits_its_rule_is_refused_by_the_other():
+    """Eight waves on three points are not determined: the second rule sees the waves between them."""
+    found = ritz_finish(0.01 * jnp.ones(8), wave_energy(3, 0), wave_energy(40, 9), steps=5)
+    assert np.all(np.diff(found.energies) < 0)
+    blind = ritz_finish(0.01 * jnp.ones(8), wave_energy(3, 0), wave_energy(3, 0), steps=5)
+    judge = wave_energy(40, 9)
+    assert float(judge(found.params)) <= float(judge(blind.params))
+
+
+def test_tensor_conductivity():
+    """In two dimensions with K = diag(2, 3): E from the factor equals the formula at a quadratic field."""
+
+    def evaluate(theta, x):
+        return theta[0] * x[0] * x[1], theta[0] * jnp.stack([x[1], x[0]])
+
+    mesh = fem.unit_square(2)
+    barycentric, weights = fem.composite_rule(2, 1, 4)
+    x = np.einsum("qi,mia->mqa", barycentric, mesh.points[mesh.cells]).reshape(-1, 2)
+    w = jnp.asarray((mesh.volumes[:, None] * weights).reshape(-1))
+    K = jnp.broadcast_to(jnp.diag(jnp.array([2.0, 3.0])), (len(x), 2, 2))
+    form = energy(evaluate, jnp.asarray(x), K, jnp.ones(len(x)), w, jnp.array([1.0, 0.0]))
+    # ½(2 (θ²/3 + θ + 1) + 3 θ²/3) − θ/4 for u = θ x₁x₂
+    assert float(form(jnp.array([0.4]))) == pytest.approx(0.5 * (2 * (0.16 / 3 + 0.4 + 1) + 0.16) - 0.1)
+
+
+def test_finish_lowers_the_error_of_a_run_and_says_by_how_much():
+    config = experiments.with_settings(
+        experiments.configuration("heat1d-eps15", optimiser="gauss-newton"),
+        {"coarse.coupling": "defect", "training.steps": "10", "network.widths": "8", "coarse.cells": "50",
+         "coarse.pieces": "4", "training.report_every": "10"},
+    )  # fmt: skip
+    run = experiments.run(config)
+    done = finish(run, steps=2)
+    assert done.before["rel_h1"] == pytest.approx(run.summary["seeds"][0]["last_rel_h1"], rel=1e-9)
+    assert done.after["rel_h1"] < done.before["rel_h1"]
+    assert np.all(np.diff(done.ritz.energies) < 0)
+
+
+def test_errors():
+    form = wave_energy(4, 3)
+    with pytest.raises(InputError, match="steps: expected an integer >= 1"):
+        ritz_finish(jnp.zeros(8), form, form, steps=0)
+    with pytest.raises(InputError, match="float64"):
+        ritz_finish(jnp.zeros(8, jnp.float32), form, form)
+    soft = experiments.with_settings(
+        experiments.configuration("heat2d"),
+        {"training.steps": "1", "network.widths": "2", "network.frequencies": "1", "sampling.points": "256",
+         "coarse.cells": "4", "coarse.delta": "0.5"},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="hard boundary conditions"):
+        finish(experiments.run(soft))
+
+
+def test_gradient_of_the_energy_is_the_weak_residual():
+    form, theta = wave_energy(40, 9), jnp.linspace(0.1, 0.4, 8)
+    exact, _ = galerkin()
+    x, w = rule_1d(40, 9)
+    k = np.pi * np.arange(1, 9)[:, None]
+    slopes = k * np.cos(k * np.asarray(x)[:, 0])
+    A = (slopes * np.asarray(w) * (2 + np.sin(2 * np.pi * np.asarray(x)[:, 0] / 0.25))) @ slopes.T
+    np.testing.assert_allclose(jax.grad(form)(theta), A @ (np.asarray(theta) - exact), atol=1e-10)
