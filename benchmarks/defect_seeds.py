@@ -21,15 +21,19 @@ import numpy as np
 from hybrid_lib import experiments, training
 
 
-def rows(name: str, seeds: list[int], time_limit: float) -> list[dict]:
+def rows(name: str, seeds: list[int], time_limit: float, corrector: bool) -> list[dict]:
     """One row a seed."""
     out = []
     for seed in seeds:
         config = experiments.configuration(name, optimiser="gauss-newton")
-        config = experiments.with_settings(config, {"coarse.coupling": "defect"})
+        changes = {"coarse.coupling": "defect", "network.corrector": str(corrector).lower()}
+        config = experiments.with_settings(config, changes)
         result = experiments.run(config, (seed,), time_limit=time_limit)
         row = result.summary["seeds"][0]
         keep = {key: row[key] for key in ("seed", "last_rel_l2", "last_rel_h1", "seconds", "status")}
+        keep["cores"] = len(os.sched_getaffinity(0))
+        second = result.quadrature_error(which="last")
+        keep |= {"defect": float(second.defect), "quadrature_error": float(second.error)}
         keep |= {"steps": result.summary["steps"], "compile_seconds": round(result.fit.compile_seconds, 1)}
         out.append(keep)
         print(name, keep, flush=True)
@@ -41,15 +45,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--experiments", nargs="+", default=["heat1d-eps15", "heat1d-eps100", "heat2d"])
+    parser.add_argument("--corrector", action="store_true", help="correct the expansion of homogenisation")
     parser.add_argument("--time-limit", type=float, default=300.0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     record = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
     for name in options.experiments:
-        found = rows(name, options.seeds, options.time_limit)
+        found = rows(name, options.seeds, options.time_limit, options.corrector)
         errors = [row["last_rel_l2"] for row in found]
-        record[name] = {
+        record[f"{name}-corrector" if options.corrector else name] = {
             "median_rel_l2": float(np.median(errors)),
             "worst_rel_l2": float(np.max(errors)),
             "seeds": found,

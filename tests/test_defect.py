@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shaken import shaken
 
 from hybrid_lib import experiments, fem
 from hybrid_lib.errors import InputError
@@ -129,6 +130,7 @@ def network_terms(dimension, kind, key):
     _, problem, rule, _ = setting(dimension, kind, order=2)
     ansatz = Ansatz(networks.two_scale(0.5, (5,), dtype=jnp.float64), dimension, lambda x: jnp.prod(4 * x * (1 - x)))
     theta, fixed = ansatz.init(key)
+    theta = shaken(theta, key)
 
     def terms(theta):
         gradients = jax.vmap(jax.vmap(lambda x: jnp.stack(ansatz.jet(theta, fixed, x).gradient)))(rule.points)

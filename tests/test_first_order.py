@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from shaken import shaken
 
 from hybrid_lib import experiments, media, training
 from hybrid_lib.cli import main
@@ -47,8 +48,9 @@ def case(name):
     problem = tensor_problem() if name == "tensor" else experiments.problem_of(config)
     setup = experiments.assemble(problem, config, (0,))
     member = training.member(setup.state.members, 0)
+    theta = shaken(member.params, jax.random.key(1))
     return (
-        setup.ansatz, setup.objective, member.params, member.weights, training.member(setup.data, 0), member.coarse,
+        setup.ansatz, setup.objective, theta, member.weights, training.member(setup.data, 0), member.coarse,
     )  # fmt: skip
 
 
@@ -124,6 +126,7 @@ def test_fields_against_ad_and_differences(name, kind, key):
     domain = domains.interval() if d == 1 else domains.unit_square()
     ansatz = first_order.first_order_ansatz(networks.Ansatz(network, d, domain.vanishing))
     theta, fixed = ansatz.init(key)
+    theta = shaken(theta, key)
     x = jnp.asarray([0.37, 0.81])[:d]
     at = jax.jit(lambda t, p: ansatz.fields(t, fixed, p))
     fields = at(theta, x)
@@ -204,7 +207,7 @@ def test_bounds_hold_on_random_networks_in_one_dimension(eps, key):
     evaluate = jax.jit(lambda t: jax.vmap(lambda p: ansatz.fields(t, {"u": {}, "flux": {"0": {}}}, p))(x))
     ratios = []
     for k, scale in enumerate((0.3, 1.0, 3.0)):
-        theta, _ = ansatz.init(jax.random.fold_in(key, k))
+        theta = shaken(ansatz.init(key)[0], jax.random.fold_in(key, k))
         gradient, flux, divergence = evaluate(jax.tree.map(lambda a, s=scale: s * a, theta))
         J, energy, squared = norms(
             (gradient + 1, flux, divergence),
@@ -250,7 +253,7 @@ def test_bounds_hold_on_random_networks_with_a_tensor(key):
     _, fixed = ansatz.init(key)
     evaluate = jax.jit(lambda t: jax.vmap(lambda p: ansatz.fields(t, fixed, p))(x))
     for k in range(2):
-        fields = evaluate(ansatz.init(jax.random.fold_in(key, k))[0])
+        fields = evaluate(shaken(ansatz.init(key)[0], jax.random.fold_in(key, k)))
         fields = fields._replace(gradient=fields.gradient + direction[None, :])
         J, energy, squared = norms(fields, exact, K, q, weights, w_div)
         assert energy <= 2 * J

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shaken import shaken
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn import jets, networks
@@ -33,6 +34,7 @@ def test_network_jet_equals_nested_ad(kind, activation, dimension, tensor, key):
     factor = (lambda x: 4 * x[0] * (1 - x[0])) if dimension == 1 else None
     ansatz = Ansatz(network(kind, activation), dimension, factor)
     theta, fixed = ansatz.init(key)
+    theta = shaken(theta, key)
     metric = METRIC[:dimension, :dimension] if tensor else None
     points = jax.random.uniform(key, (3, dimension), jnp.float64)
     ours = jax.jit(jax.vmap(lambda x: ansatz.jet(theta, fixed, x, metric)[:3]))(points)
@@ -125,6 +127,8 @@ def test_two_scale_network_is_its_formula(key):
     eps, factor = 0.2, lambda x: jnp.prod(4 * x * (1 - x))
     ansatz = Ansatz(networks.two_scale(eps, (6, 5), BOX, dtype=jnp.float64), 2, factor)
     theta, fixed = ansatz.init(key)
+    assert float(ansatz.value(theta, fixed, jnp.array([0.3, 0.6]))) == 0  # it starts from the zero function
+    theta = shaken(theta, key)
     assert fixed == {}
     sizes = [sum(leaf.size for leaf in jax.tree.leaves(theta[part])) for part in ("slow", "fast")]
     assert sizes == [2 * 6 + 6 + 6 * 5 + 5 + 5 + 1, 10 * 6 + 6 + 6 * 5 + 5 + 5 + 1]
@@ -153,6 +157,7 @@ def test_embedding_is_all_that_does_not_depend_on_theta(key):
     for kind in ("mlp", "ms", "two-scale", "layers"):
         ansatz = Ansatz(network(kind, "tanh"), 2)
         (theta, fixed), x = ansatz.init(key), jnp.array([0.3, 0.8])
+        theta = shaken(theta, key)
         embedding = ansatz.embed(fixed, x)
         assert len(embedding.features) == {"mlp": 0, "ms": 2}.get(kind, 1) and embedding.factor is None
         double = jax.tree.map(lambda leaf: 2 * leaf, theta)

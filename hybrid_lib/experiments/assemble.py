@@ -20,6 +20,7 @@ from hybrid_lib.experiments.objective import objective_of
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.multiscale.coarse import CoarseProblem
+from hybrid_lib.multiscale.corrector import expansion
 from hybrid_lib.multiscale.defect import cell_side
 from hybrid_lib.pinn import networks
 from hybrid_lib.pinn.networks import Ansatz
@@ -73,7 +74,18 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
     factor = problem.domain.vanishing if config.boundary == "hard" else None
-    return Ansatz(network, problem.domain.dimension, factor)
+    return Ansatz(network, problem.domain.dimension, factor, _base(problem) if net.corrector else None)
+
+
+def _base(problem: Problem) -> Callable[[Array], Array]:
+    """The expansion that ``network.corrector`` asks for."""
+    medium, domain = problem.medium, problem.domain
+    if medium.period is None or len(domain.corners) > 1:
+        received = f"{domain.name}, period {medium.period}"
+        raise InputError(
+            "network.corrector", "a medium with a period on the unit cube", received, "leave it out"
+        )
+    return expansion(medium.conductivity, problem.source, problem.direction, medium.period)
 
 
 def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: Tree | None = None) -> Setup:

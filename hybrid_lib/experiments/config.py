@@ -16,13 +16,15 @@ from hybrid_lib.errors import InputError
 @dataclass(frozen=True)
 class NetworkConfig:
     """`kind` ms, mlp or two-scale; hidden `widths`; `activation`; `frequencies` m of each of the scales 1 and 1/ε (ms only);
-    `boundary_layers`: features that decay from the boundary at the rate 2π/ε (two-scale only)."""
+    `boundary_layers`: features that decay from the boundary at the rate 2π/ε (two-scale only); `corrector`: the network corrects
+    the first-order expansion of homogenisation (hard boundary, periodic medium on the unit cube)."""
 
     kind: str = "ms"
     widths: tuple[int, ...] = (128, 128)
     activation: str = "tanh"
     frequencies: int = 64
     boundary_layers: bool = False
+    corrector: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,10 @@ def validated(config: Config) -> Config:
             "at least 1 with soft boundary conditions",
             config.sampling.boundary_points,
             "set sampling.boundary_points, or boundary=hard",
+        )
+    if config.network.corrector and config.boundary != "hard":
+        raise InputError(
+            "network.corrector", "boundary=hard", f"boundary={config.boundary}", "the expansion is zero there"
         )
     if is_first_order(config) and (config.method, config.boundary) != ("pinn", "hard"):
         raise InputError(

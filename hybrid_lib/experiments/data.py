@@ -140,8 +140,4 @@ def _gauss_points(config: Config, domain) -> tuple[np.ndarray, np.ndarray]:
 
 def _first_order(ansatz: Ansatz, fixed: Tree, x: Array):
     """What the gradient of the trial field at one point needs: no second-order terms."""
-    embedding = ansatz.embed(fixed, x)
-    plain = lambda jet: None if jet is None else jet._replace(laplacian=None)  # noqa: E731
-    return embedding._replace(
-        features=[plain(jet) for jet in embedding.features], factor=plain(embedding.factor)
-    )
+    return ansatz.embed(fixed, x).each(lambda jet: jet._replace(laplacian=None))

@@ -344,7 +344,4 @@ def stability_range(
 
 def _plain(embedding: Embedding) -> Embedding:
     """An embedding without its second-order parts."""
-    strip = lambda jet: None if jet is None else jet._replace(laplacian=None)  # noqa: E731
-    return embedding._replace(
-        features=[strip(jet) for jet in embedding.features], factor=strip(embedding.factor)
-    )
+    return embedding.each(lambda jet: jet._replace(laplacian=None))

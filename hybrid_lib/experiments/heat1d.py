@@ -61,7 +61,7 @@ def newton(name: str, method: str, network: str) -> Config:
         sampling=SamplingConfig(sampler="gauss"),
         coarse=CoarseConfig(cells=233 if fine else 50, pieces=2 if fine else 10),
         training=TrainingConfig(
-            optimiser="gauss-newton", steps=400, record_every=10, report_every=50, select="last"
+            optimiser="gauss-newton", steps=300, record_every=10, report_every=50, select="last"
         ),
     )
 

@@ -71,8 +71,9 @@ class MLP(nn.Module):
         ``"tanh"`` or ``"swish"``.
     dtype : dtype
         Of the parameters; the input must have the same.
-    gain, spread : float
-        At the start the first kernel is `gain` times Glorot's, and the hidden biases are uniform in ±`spread`.
+    gain, spread, end : float
+        At the start the first and the last kernel are `gain` and `end` times Glorot's, and the hidden biases are uniform in
+        ±`spread`.
     """
 
     widths: tuple[int, ...]
@@ -80,6 +81,7 @@ class MLP(nn.Module):
     dtype: Any = jnp.float32
     gain: float = 1.0
     spread: float = 0.0
+    end: float = 1.0
 
     def setup(self):
         """Name the layers."""
@@ -88,7 +90,7 @@ class MLP(nn.Module):
             Layer(width, self.dtype, gain, self.spread)
             for width, gain in zip(self.widths, gains, strict=True)
         ]
-        self.output = Layer(1, self.dtype)
+        self.output = Layer(1, self.dtype, self.end)
 
     def embed(self, x):
         """Features of the point: none."""
@@ -177,9 +179,10 @@ class TwoScale(nn.Module):
     rate at which boundary layers of a medium with period ε decay. With the factor ε/2π the gradient of the second term is as
     large as that of the first at the start, whatever ε.
 
-    Two numbers of the start differ from the other networks': the first kernels are `GAIN` times Glorot's, and hidden biases are
-    uniform in ±`SPREAD`. With Glorot's kernels and zero biases tanh is nearly linear on the unit interval, the hidden units
-    are nearly copies of each other, and least-squares methods lose their first hundred steps to telling them apart.
+    The start differs from the other networks': the first kernels are `GAIN` times Glorot's, and hidden biases are uniform in
+    ±`SPREAD`. With Glorot's kernels and zero biases tanh is nearly linear on the unit interval, the hidden units are nearly
+    copies of each other, and least-squares methods lose their first hundred steps to telling them apart. The output layers
+    start from zero: the first Gauss-Newton step is then the linear least-squares problem of the features.
 
     Attributes
     ----------
@@ -201,8 +204,8 @@ class TwoScale(nn.Module):
 
     def setup(self):
         """Name the two perceptrons."""
-        self.slow = MLP(self.widths, self.activation, self.dtype, GAIN, SPREAD)
-        self.fast = MLP(self.widths, self.activation, self.dtype, GAIN, SPREAD)
+        self.slow = MLP(self.widths, self.activation, self.dtype, GAIN, SPREAD, 0.0)
+        self.fast = MLP(self.widths, self.activation, self.dtype, GAIN, SPREAD, 0.0)
 
     def embed(self, x):
         """ψ(x/ε) as one list entry: 2d features, 4d with boundary layers."""
@@ -229,16 +232,22 @@ def _scalar(x: Jet | Array) -> Jet | Array:
 
 
 class Embedding(NamedTuple):
-    """The part of a trial field at one point that does not depend on θ: the point, its features, and the factor l."""
+    """The part of a trial field at one point that does not depend on θ: the point, its features, the factor l and the base B."""
 
     point: Array
     features: list[Jet]
     factor: Jet | None
+    base: Jet | None = None
+
+    def each(self, change: Callable[[Jet], Jet]) -> Embedding:
+        """The same embedding with `change` applied to every jet in it."""
+        one = lambda jet: None if jet is None else change(jet)  # noqa: E731
+        return Embedding(self.point, [one(f) for f in self.features], one(self.factor), one(self.base))
 
 
 @dataclass(frozen=True)
 class Ansatz:
-    """A trial field u_θ(x) = l(x)·net_θ(x): a network and, for hard boundary conditions, a factor l that vanishes on ∂Ω.
+    """A trial field u_θ(x) = B(x) + l(x)·net_θ(x): a network and, for hard boundary conditions, a factor l that vanishes on ∂Ω.
 
     Attributes
     ----------
@@ -248,6 +257,8 @@ class Ansatz:
         d.
     factor : callable (d,) -> (), or None
         Vanishing factor l (paper: 4x(1−x) in one dimension); None leaves the boundary to a penalty (soft conditions).
+    base : callable (d,) -> (), or None
+        B, a given approximation that the network corrects; zero on ∂Ω. None stands for 0.
 
     Examples
     --------
@@ -261,6 +272,7 @@ class Ansatz:
     network: nn.Module
     dimension: int
     factor: Callable[[Array], Array] | None = None
+    base: Callable[[Array], Array] | None = None
 
     def init(self, key: Array) -> tuple[Tree, Tree]:
         """Draw (θ, fixed): trainable parameters and the fixed frequencies ({} where there are none)."""
@@ -272,7 +284,8 @@ class Ansatz:
     def value(self, theta: Tree, fixed: Tree, x: Array) -> Array:
         """u_θ(x) for one point `x` of shape (d,); returns shape ()."""
         net = self.network.apply({"params": theta, "fixed": fixed}, x)
-        return net if self.factor is None else self.factor(x) * net
+        field = net if self.factor is None else self.factor(x) * net
+        return field if self.base is None else self.base(x) + field
 
     def jet(self, theta: Tree, fixed: Tree, x: Array, metric: Array | None = None) -> Jet:
         """(u, ∇u, tr(A∇²u)) of u_θ at one point `x` (d,) for the metric A (None: the Laplacian)."""
@@ -281,18 +294,20 @@ class Ansatz:
     def embed(self, fixed: Tree, x: Array, metric: Array | None = None) -> Embedding:
         """All of :meth:`jet` that does not depend on θ; computed once where the points stay."""
         features = self.network.apply({"fixed": fixed}, jets.seed(x, metric), method="embed")
-        factor = None if self.factor is None else jets.from_function(self.factor, x, metric)
-        strip = lambda jet: None if jet is None else jet._replace(metric=None)  # noqa: E731
-        return Embedding(x, [strip(jet) for jet in features], strip(factor))
+        given = [
+            None if function is None else jets.from_function(function, x, metric)
+            for function in (self.factor, self.base)
+        ]
+        return Embedding(x, features, *given).each(lambda jet: jet._replace(metric=None))
 
     def jet_of(self, theta: Tree, embedding: Embedding, metric: Array | None = None) -> Jet:
         """(u, ∇u, tr(A∇²u)) from what :meth:`embed` returned for the same metric."""
-        features = [jet._replace(metric=metric) for jet in embedding.features]
+        given = embedding.each(lambda jet: jet._replace(metric=metric))
         point = jets.seed(embedding.point, metric)
-        net = self.network.apply({"params": theta}, point, features, method="head")
-        return (
-            net if embedding.factor is None else jets.product(embedding.factor._replace(metric=metric), net)
-        )
+        field = self.network.apply({"params": theta}, point, given.features, method="head")
+        if given.factor is not None:
+            field = jets.product(given.factor, field)
+        return field if given.base is None else jets.add(given.base, field)
 
     def gradient_of(self, theta: Tree, embedding: Embedding) -> Array:
         """∇u_θ (d,) from what :meth:`embed` returned; the second-order parts are not read and cost nothing under jit."""
