@@ -35,7 +35,7 @@ def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 
     steps : int
         Most steps; see :func:`hybrid_lib.training.ritz.ritz_finish` for when it stops.
     order, judge_order : int
-        Orders of the rule that makes the steps and of the one that judges them, on cells of length ε/2.
+        Orders of the rule that makes the steps and of the one that judges them, on cells of side ε/2; ε/6 in one dimension.
 
     Returns
     -------
@@ -55,7 +55,8 @@ def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 
         )  # fmt: skip
     theta = result.parameters(seed_index, "last")
     fixed = training.member(setup.data["fixed"], seed_index)
-    cells = int(np.ceil(2 / setup.config.eps))
+    a_period = {1: 6, 2: 2}[setup.problem.domain.dimension]
+    cells = int(np.ceil(a_period / setup.config.eps))
     rules = [_energy(setup, fixed, cells, n) for n in (order, judge_order)]
     ritz = ritz_finish(theta, *rules, steps=steps)
     errors = evaluator(setup.ansatz, result.reference)

@@ -25,7 +25,7 @@ For E alone: by (1) and (2), E² ≤ ‖K^{−1/2}p‖² + 2a‖g‖E ≤ ‖K^{
 
 No constant knows ε: in the norm N the problem has condition number at most (1 + s)/(1 − s) < 3.74 whatever the medium. The
 strong residual has |v|_{H¹} ≤ (C_P/α)‖Av‖ too, but nothing of the kind from above: ‖Av‖ sees ∇K ~ 1/ε. A smaller weight
-makes s larger, a larger one makes N differ from E; 2a² is the smallest that (4) allows. :func:`stability_range` computes
+makes s larger, a larger one makes N differ from E; 2a² is what (4) asks for. :func:`stability_range` computes
 the best constants of (3) on a given trial space.
 
 The integrals of J are sums over the collocation points, and (4) holds for a run as far as the sums are the integrals:
@@ -202,7 +202,7 @@ def poincare_constant(domain: Domain) -> float:
 
 
 def divergence_weight(medium: Medium, domain: Domain) -> float:
-    """w_div = 2C_P²/α, the smallest weight with E² ≤ 2J in (4); known before training.
+    """w_div = 2C_P²/α, with which (4) gives E² ≤ 2J; known before training.
 
     Examples
     --------
