@@ -21,6 +21,15 @@ import numpy as np
 from hybrid_lib import experiments, training
 
 
+def kept(result: experiments.RunResult) -> dict:
+    """What a record keeps of a run with one seed."""
+    row = result.summary["seeds"][0]
+    return {key: row[key] for key in ("seed", "last_rel_l2", "last_rel_h1", "seconds", "status")} | {
+        "steps": result.summary["steps"],
+        "compile_seconds": round(result.fit.compile_seconds, 1),
+    }
+
+
 def rows(name: str, seeds: list[int], time_limit: float, corrector: bool) -> list[dict]:
     """One row a seed."""
     out = []
@@ -29,12 +38,9 @@ def rows(name: str, seeds: list[int], time_limit: float, corrector: bool) -> lis
         changes = {"coarse.coupling": "defect", "network.corrector": str(corrector).lower()}
         config = experiments.with_settings(config, changes)
         result = experiments.run(config, (seed,), time_limit=time_limit)
-        row = result.summary["seeds"][0]
-        keep = {key: row[key] for key in ("seed", "last_rel_l2", "last_rel_h1", "seconds", "status")}
-        keep["cores"] = len(os.sched_getaffinity(0))
         second = result.quadrature_error(which="last")
+        keep = kept(result) | {"cores": len(os.sched_getaffinity(0))}
         keep |= {"defect": float(second.defect), "quadrature_error": float(second.error)}
-        keep |= {"steps": result.summary["steps"], "compile_seconds": round(result.fit.compile_seconds, 1)}
         out.append(keep)
         print(name, keep, flush=True)
     return out

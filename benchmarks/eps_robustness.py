@@ -21,6 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import numpy as np
+from defect_seeds import kept
 
 from hybrid_lib import experiments, fem, training
 from hybrid_lib.experiments.assemble import coupling_weight
@@ -53,10 +54,7 @@ def train(eps: float, method: str, seed: int, steps: int, time_limit: float) -> 
     """One run."""
     config = configuration(eps, method, steps)
     problem = experiments.heat1d_problem(eps, config.experiment)
-    result = experiments.train(problem, config, (seed,), time_limit=time_limit)
-    row = result.summary["seeds"][0]
-    keep = {key: row[key] for key in ("seed", "last_rel_l2", "last_rel_h1", "seconds", "status")}
-    return keep | {"steps": result.summary["steps"], "compile_seconds": round(result.fit.compile_seconds, 1)}
+    return kept(experiments.train(problem, config, (seed,), time_limit=time_limit))
 
 
 def elements(eps: float) -> dict:

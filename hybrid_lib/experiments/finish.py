@@ -71,10 +71,9 @@ def _energy(setup: Any, fixed: Any, cells: int, order: int) -> Energy:
     problem, ansatz = setup.problem, setup.ansatz
     dtype = ansatz.network.dtype
     mesh = problem.domain.mesh(cells)
-    barycentric, weights = fem.composite_rule(mesh.dimension, 1, order)
-    points = np.einsum("qi,mia->mqa", barycentric, mesh.points[mesh.cells]).reshape(-1, mesh.dimension)
-    x = jnp.asarray(points, dtype)
-    w = jnp.asarray((mesh.volumes[:, None] * weights).reshape(-1), dtype)
+    points, weights = fem.quadrature_points(mesh, order)
+    x = jnp.asarray(points.reshape(-1, mesh.dimension), dtype)
+    w = jnp.asarray(weights.reshape(-1), dtype)
 
     def evaluate(theta, embedding):
         jet = ansatz.jet_of(theta, embedding)  # the second-order parts are not read and cost nothing under jit

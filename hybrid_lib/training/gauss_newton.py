@@ -81,7 +81,6 @@ def gauss_newton(
         Of the Nyström preconditioner of conjugate gradients; 0 for none.
     iterations, tolerance
         Of conjugate gradients: most iterations, and the relative residual at which they stop.
-
     acceleration : float
         Largest ‖δ₂‖/‖δ‖ for which the second-order term δ₂/2 is added to a trial; where it is larger, the expansion is not to be
         trusted and δ alone is tried. 0 for no acceleration. With a coarse problem r″ is taken at the coarse data of θ, as J is;
