@@ -1,12 +1,17 @@
 """One strict setting for every test: float64, no silent dtype or rank promotion."""
 
 import os
+import tempfile
 
 import jax
 import pytest
 
 # Tests compile far more than they run.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+# The same programs come again and again, in a resumed run for instance: each worker keeps its own on disk until it ends.
+PROGRAMS = tempfile.TemporaryDirectory(prefix="hybrid-lib-tests-")
+jax.config.update("jax_compilation_cache_dir", PROGRAMS.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -16,3 +21,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def key():
     """A fixed random key."""
     return jax.random.key(20260101)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_of_one_module():
+    """Give the compiled programs of a finished module back: kept, they add up to gigabytes in each worker."""
+    yield
+    jax.clear_caches()
