@@ -110,6 +110,7 @@ def _list(options) -> int:
         "methods": list(experiments.METHODS),
         "networks": list(experiments.NETWORKS),
         "couplings": list(CHOICES["coarse.coupling"]),
+        "formulations": list(CHOICES["formulation"]),
         "optimisers": list(CHOICES["training.optimiser"]),
         "scales": list(experiments.SCALES),
     }
@@ -259,6 +260,9 @@ def _print_summary(summary: dict, config) -> None:
         numbers = [row[k] if row[k] is not None else float("nan") for k in ("rel_l2", "rel_h1", "residual")]
         errors = " ".join(f"{number:>10.2e}" for number in numbers)
         print(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
+    before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row]
+    if before:
+        print(f"errors are those after the Ritz finish; the relative L2 errors before it: {', '.join(before)}")
     if dataclasses.asdict(config)["training"]["steps"] > summary["steps"]:
         print(f"stopped at step {summary['steps']} of {config.training.steps}")
 

@@ -27,7 +27,7 @@ def test_list(capsys):
     text = capsys.readouterr().out
     assert all(
         name in text
-        for name in ("heat1d-eps15", "heat1d-eps100", "heat2d", "hybrid", "averaged-both", "adam")
+        for name in ("heat1d-eps15", "heat1d-eps100", "heat2d", "hybrid", "averaged-both", "first-order", "adam")
     )
     assert main(["list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scales"] == ["quick", "laptop", "paper"]

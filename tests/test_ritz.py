@@ -7,6 +7,7 @@ import pytest
 
 from hybrid_lib import experiments, fem
 from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.config import finish_steps
 from hybrid_lib.experiments.finish import finish
 from hybrid_lib.training.ritz import energy, ritz_finish
 
@@ -103,6 +104,41 @@ def test_finish_lowers_the_error_of_a_run_and_says_by_how_much():
     assert np.all(np.diff(done.ritz.energies) < 0)
 
 
+def small(name, **settings):
+    changes = {"coarse.coupling": "defect", "training.steps": "4", "network.widths": "6", "training.report_every": "4"}
+    config = experiments.configuration(name, optimiser="gauss-newton")
+    return experiments.with_settings(config, changes | {key.replace("__", "."): v for key, v in settings.items()})
+
+
+def test_a_run_ends_with_its_finish_and_leaves_the_training_alone(tmp_path):
+    options = {"coarse__cells": "20", "coarse__pieces": "3"}
+    plain = experiments.run(small("heat1d-eps15", **options), (0, 1))
+    assert plain.finished == () and "finish_steps" not in plain.summary["seeds"][0]
+    done = experiments.run(small("heat1d-eps15", training__finish="2", **options), (0, 1), out=tmp_path / "run")
+    assert len(done.finished) == 2
+    for one, other in zip(plain.summary["seeds"], done.summary["seeds"], strict=True):
+        assert one["last_rel_l2"] == other["last_rel_l2"]
+        assert other["rel_h1"] < one["rel_h1"]
+        assert other["finish_steps"] == 2 and np.all(np.diff(other["finish_energies"]) < 0)
+    assert done.parameters(1) is done.finished[1].params
+    again = experiments.run(small("heat1d-eps15", training__finish="2", **options), (0, 1), out=tmp_path / "run", resume=True)
+    assert again.summary["seeds"][1]["rel_l2"] == done.summary["seeds"][1]["rel_l2"]
+    with pytest.raises(InputError, match="which: expected best or last for a run without a finish"):
+        plain.parameters(0, "finished")
+
+
+def test_what_no_number_of_steps_stands_for():
+    plane, line = (experiments.configuration(name, optimiser="gauss-newton") for name in ("heat2d", "heat1d-eps15"))
+    assert (finish_steps(plane, 2), finish_steps(line, 1)) == (2, 0)
+    assert finish_steps(experiments.configuration("heat2d"), 2) == 0
+    first = experiments.with_settings(plane, {"method": "pinn", "formulation": "first-order"})
+    assert finish_steps(first, 2) == 0
+    with pytest.raises(InputError, match=r"training\.finish: expected 0 but for .* received 1 with formulation=first-order"):
+        experiments.with_settings(first, {"training.finish": "1"})
+    with pytest.raises(InputError, match=r"training\.finish: expected an integer >= 0, or none; received -1"):
+        experiments.with_settings(plane, {"training.finish": "-1"})
+
+
 def test_errors():
     form = wave_energy(4, 3)
     with pytest.raises(InputError, match="steps: expected an integer >= 1"):
@@ -114,7 +150,7 @@ def test_errors():
         {"training.steps": "1", "network.widths": "2", "network.frequencies": "1", "sampling.points": "256",
          "coarse.cells": "4", "coarse.delta": "0.5"},
     )  # fmt: skip
-    with pytest.raises(InputError, match="hard boundary conditions"):
+    with pytest.raises(InputError, match="boundary=soft"):
         finish(experiments.run(soft))
 
 

@@ -1,4 +1,4 @@
-r"""Configurations: frozen data, changed by typed paths, identified by a fingerprint (decision 6 of the design)."""
+r"""Configurations: frozen data, changed by typed paths, identified by a fingerprint."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class TrainingConfig:
     `balance_every` None stands for 100, the paper's, and for no balancing with the defect coupling, the first-order
     system or Gauss-Newton.
     `select` names the iterate whose errors are reported: the one with the smallest PDE term (the paper's) or the last.
+    `finish`: most Galerkin steps on the energy after the last step, see :func:`finish_steps` for None.
     """
 
     optimiser: str = "adam"
@@ -83,6 +84,7 @@ class TrainingConfig:
     record_every: int = 100
     report_every: int = 1000
     select: str = "smallest-residual"
+    finish: int | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,8 @@ def validated(config: Config) -> Config:
     for path, value in paths(config).items():
         if path in CHOICES and value not in CHOICES[path]:
             raise InputError(path, "one of " + ", ".join(CHOICES[path]), repr(value), "choose one of these")
+        if path == "training.finish" and value is not None and value < 0:
+            raise InputError(path, "an integer >= 0, or none", value, "set training.finish=0 for no finish")
         if path in POSITIVE and value is not None and not value > 0:
             raise InputError(path, "a number > 0", value, f"set {path} to a positive value")
     if config.boundary == "soft" and config.sampling.boundary_points < 1:
@@ -222,6 +226,12 @@ def validated(config: Config) -> Config:
             f"method {config.method}, boundary={config.boundary}",
             "choose these, or formulation=strong",
         )
+    if config.training.finish and not has_energy(config):
+        raise InputError(
+            "training.finish", "0 but for formulation=strong, boundary=hard and dtype=float64",
+            f"{config.training.finish} with formulation={config.formulation}, boundary={config.boundary}, dtype={config.dtype}",
+            "set training.finish=0, or these",
+        )  # fmt: skip
     if not config.network.widths or min(config.network.widths) < 1:
         raise InputError("network.widths", "positive integers", config.network.widths, "for example 128,128")
     return config
@@ -245,6 +255,22 @@ def balance_every(config: Config) -> int:
     return 0 if fixed else 100
 
 
+def finish_steps(config: Config, dimension: int) -> int:
+    """Most steps of the Ritz finish, see :mod:`hybrid_lib.training.ritz`; the setting, or what None stands for.
+
+    That is 2 after Gauss-Newton in two dimensions, where training leaves an error in L² that the energy still sees, and 0
+    otherwise: in one dimension the runs end where the energy is down to rounding.
+    """
+    if config.training.finish is not None:
+        return config.training.finish
+    return 2 if dimension == 2 and config.training.optimiser == "gauss-newton" and has_energy(config) else 0
+
+
+def has_energy(config: Config) -> bool:
+    """Whether the energy of the trial field is that of the problem, in a precision that can tell two fields apart."""
+    return (config.formulation, config.boundary, config.dtype) == ("strong", "hard", "float64")
+
+
 def as_dict(config: Config) -> dict[str, Any]:
     """Nested dict for JSON."""
     return dataclasses.asdict(config)
@@ -256,7 +282,7 @@ def fingerprint(config: Config, seeds: tuple[int, ...]) -> str:
     Only settings that differ from the defaults of their dataclass count, so that a setting added later, at a default that
     changes nothing, does not part a run from its checkpoint.
     """
-    left_out = ("training.steps", "training.report_every", "training.select")
+    left_out = ("training.steps", "training.report_every", "training.select", "training.finish")
     defaults = paths(Config(config.experiment, config.eps))
     content = {path: v for path, v in paths(config).items() if path not in left_out and v != defaults.get(path)}
     identity = {"experiment": config.experiment, "eps": config.eps, "config": content, "seeds": list(seeds)}

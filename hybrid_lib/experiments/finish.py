@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,15 @@ import numpy as np
 
 from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.assemble import evaluator
-from hybrid_lib.experiments.config import is_first_order
-from hybrid_lib.experiments.runner import RunResult
+from hybrid_lib.experiments.assemble import Setup, evaluator
+from hybrid_lib.experiments.config import finish_steps, has_energy
 from hybrid_lib.training.ritz import Energy, RitzResult, energy, ritz_finish
+
+if TYPE_CHECKING:
+    from hybrid_lib.experiments.runner import RunResult
+
+ORDER, JUDGE_ORDER = 9, 11
+"""Orders of the rules that make the steps and judge them."""
 
 
 class Finish(NamedTuple):
@@ -24,7 +29,7 @@ class Finish(NamedTuple):
     after: dict[str, float]
 
 
-def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 9, judge_order: int = 11) -> Finish:
+def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = ORDER, judge_order: int = JUDGE_ORDER) -> Finish:
     """Galerkin steps on the last iterate of one seed.
 
     Parameters
@@ -48,22 +53,39 @@ def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 
         For soft boundary conditions, whose energy is another, and for the first-order system.
     """
     setup = result.setup
-    if setup.config.boundary != "hard" or is_first_order(setup.config):
+    if not has_energy(setup.config):
         raise InputError(
-            "finish", "hard boundary conditions and formulation=strong",
-            f"boundary={setup.config.boundary}, formulation={setup.config.formulation}", "set these",
+            "finish", "formulation=strong, boundary=hard and dtype=float64",
+            f"formulation={setup.config.formulation}, boundary={setup.config.boundary}, dtype={setup.config.dtype}", "set these",
         )  # fmt: skip
     theta = result.parameters(seed_index, "last")
-    fixed = training.member(setup.data["fixed"], seed_index)
-    a_period = {1: 6, 2: 2}[setup.problem.domain.dimension]
-    cells = int(np.ceil(a_period / setup.config.eps))
-    rules = [_energy(setup, fixed, cells, n) for n in (order, judge_order)]
-    ritz = ritz_finish(theta, *rules, steps=steps)
+    ritz = _finish(setup, theta, seed_index, steps, order, judge_order)
     errors = evaluator(setup.ansatz, result.reference)
+    fixed = training.member(setup.data["fixed"], seed_index)
     alone = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)  # noqa: E731
     values = [errors(alone(t), alone({"fixed": fixed})) for t in (theta, ritz.params)]
     before, after = ({k: float(v[0]) for k, v in row.items()} for row in values)
     return Finish(ritz, before, after)
+
+
+def finish_all(setup: Setup, result: training.FitResult) -> tuple[RitzResult, ...]:
+    """The finish that the configuration asks for, of all seeds; none if the run was interrupted or a seed diverged."""
+    steps = finish_steps(setup.config, setup.problem.domain.dimension)
+    members = result.state.members
+    healthy = all(training.STATUS[int(code)] != "diverged" for code in np.asarray(members.status))
+    if not (steps and result.finished and healthy):
+        return ()
+    each = range(len(setup.seeds))
+    return tuple(_finish(setup, training.member(members.params, k), k, steps, ORDER, JUDGE_ORDER) for k in each)
+
+
+def _finish(setup: Setup, theta: Any, seed_index: int, steps: int, order: int, judge_order: int) -> RitzResult:
+    """Steps with one rule on cells of a part of the period, judged by another."""
+    fixed = training.member(setup.data["fixed"], seed_index)
+    a_period = {1: 6, 2: 2}[setup.problem.domain.dimension]
+    cells = int(np.ceil(a_period / setup.config.eps))
+    rules = [_energy(setup, fixed, cells, n) for n in (order, judge_order)]
+    return ritz_finish(theta, *rules, steps=steps)
 
 
 def _energy(setup: Any, fixed: Any, cells: int, order: int) -> Energy:

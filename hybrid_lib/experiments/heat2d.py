@@ -49,7 +49,7 @@ def newton(name: str, method: str, network: str) -> Config:
     """Quick sizes for Gauss-Newton in float64, with hard boundary values.
 
     8,750 Gauss points inside the coarse cells serve the strong residual and the defect alike; the second network of the two-scale
-    ansatz knows the boundary layers' rate of decay.
+    ansatz knows the boundary layers' rate of decay. At the end come two steps of the Ritz finish.
     """
     net = NetworkConfig(network, (32,) * 3 if network == "mlp" else (20, 20), frequencies=8, boundary_layers=True)
     return Config(
@@ -63,7 +63,7 @@ def newton(name: str, method: str, network: str) -> Config:
         sampling=SamplingConfig(sampler="gauss"),
         coarse=CoarseConfig(cells=25, pieces=1, order=5),
         training=TrainingConfig(
-            optimiser="gauss-newton", steps=120, record_every=10, report_every=20, select="last"
+            optimiser="gauss-newton", steps=110, record_every=10, report_every=10, select="last"
         ),
     )
 

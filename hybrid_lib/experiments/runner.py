@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import platform
 import time
 from collections.abc import Callable
@@ -28,14 +27,17 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
 from hybrid_lib.experiments.config import Config, as_dict, fingerprint, has_defect
 from hybrid_lib.experiments.data import defect_of
+from hybrid_lib.experiments.finish import finish_all
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference, reference
 from hybrid_lib.experiments.registry import problem_of
+from hybrid_lib.experiments.summary import summary
 from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale.coarse import state as coarse_state
 from hybrid_lib.multiscale.compression import average
 from hybrid_lib.multiscale.coupling import FineValues
 from hybrid_lib.multiscale.defect import QuadratureError, coarse_residual, quadrature_error
+from hybrid_lib.training.ritz import RitzResult
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -52,16 +54,27 @@ class RunResult:
     reference : Reference
     summary : dict
         The object that ``run --json`` prints.
+    finished : tuple of RitzResult
+        The finish of each seed; empty for a run without one, or one that was interrupted or failed.
     """
 
     setup: Setup
     fit: training.FitResult
     reference: Reference
     summary: dict[str, Any]
+    finished: tuple[RitzResult, ...] = ()
 
     def parameters(self, seed_index: int = 0, which: str | None = None) -> Any:
-        """θ of one seed: at the smallest PDE term (``best``), ``last``, or as ``training.select`` says (None)."""
+        """θ of one seed: at the smallest PDE term (``best``), ``last`` or ``finished``.
+
+        None stands for the finished one, if there is one, else for what ``training.select`` says.
+        """
         members = self.fit.state.members
+        which = which or ("finished" if self.finished else None)
+        if which == "finished":
+            if not self.finished:
+                raise InputError("which", "best or last for a run without a finish", which, "set training.finish")
+            return self.finished[seed_index].params
         which = which or ("last" if self.setup.config.training.select == "last" else "best")
         return training.member(members.best.params if which == "best" else members.params, seed_index)
 
@@ -122,7 +135,7 @@ def run(config: Config, seeds: tuple[int, ...] = (0,), **options: Any) -> RunRes
     Parameters
     ----------
     config : Config
-        From :func:`hybrid_lib.experiments.configuration`.
+        From :func:`hybrid_lib.experiments.registry.configuration`.
     seeds : tuple of int
         Trained together as one vmapped program.
 
@@ -164,7 +177,7 @@ def train(
     initial : (params, fixed) with leading seed axis, optional
         Start from another run's parameters.
     setup : Setup, optional
-        What :func:`assemble` made of the same problem, configuration and seeds, if it is at hand.
+        What :func:`hybrid_lib.experiments.assemble.assemble` made of the same problem, configuration and seeds, if it is at hand.
     checkpoint_every : float
         Least number of seconds between two checkpoints; 0 saves at every report.
 
@@ -210,7 +223,8 @@ def train(
         resample_every=config.sampling.resample_every,
         previous=previous,
     )
-    done = RunResult(setup, result, exact, _summary(setup, result, evaluate, out))
+    finished = finish_all(setup, result)
+    done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished), finished)
     if checkpoint is not None:
         training.save(checkpoint, result, identity)
         buffer = io.BytesIO()
@@ -288,63 +302,3 @@ def _saver(path: Path, identity: str, every: float) -> Callable[[training.FitRes
             last = time.perf_counter()
 
     return save
-
-
-def _summary(setup: Setup, result: training.FitResult, evaluate, out) -> dict[str, Any]:
-    """The object ``run --json`` prints; the plain error keys belong to the iterate that ``training.select`` names."""
-    config, members = setup.config, result.state.members
-    errors = {
-        "best": {k: np.asarray(v) for k, v in evaluate(members.best.params, setup.data).items()},
-        "last": {k: np.asarray(v) for k, v in evaluate(members.params, setup.data).items()},
-    }
-    step = int(result.state.step)
-    at = {"best": np.asarray(members.best.step), "last": np.full(len(setup.seeds), step)}
-    pde = {"best": np.asarray(members.best.value, float), "last": _last_selected(setup, result)}
-    chosen = "last" if config.training.select == "last" else "best"
-    blocks = [*setup.objective.blocks, "gradient"]
-    rows = []
-    for index, seed in enumerate(setup.seeds):
-        status = training.STATUS[int(members.status[index])]
-        if status == "running":
-            status = "completed" if result.finished else "time limit"
-        elif status == "diverged":
-            status = f"diverged: not finite in {blocks[int(members.cause[index])]}"
-        row = {
-            "seed": seed,
-            "rel_l2": _number(errors[chosen]["rel_l2"][index]),
-            "rel_h1": _number(errors[chosen]["rel_h1"][index]),
-            "residual": _number(np.sqrt(pde[chosen][index])),
-            "iterations": int(at[chosen][index]),
-            "seconds": round(result.seconds, 3),
-            "status": status,
-        }
-        for which in ("best", "last"):
-            row |= {f"{which}_{name}": _number(values[index]) for name, values in errors[which].items()}
-        rows.append(row)
-    return {
-        "experiment": config.experiment,
-        "method": config.method,
-        "network": config.network.kind,
-        "optimiser": config.training.optimiser,
-        "scale": config.scale,
-        "dtype": config.dtype,
-        "device": jax.devices()[0].device_kind,
-        "run_dir": None if out is None else str(out),
-        "select": config.training.select,
-        "steps": step,
-        "seeds": rows,
-    }
-
-
-def _last_selected(setup: Setup, result: training.FitResult) -> np.ndarray:
-    """The number that selects the iterate, in the last recorded row (the PDE term, or J); nan if there is none."""
-    rows = {name: result.history.get(f"loss/{name}") for name in setup.objective.blocks}
-    if any(column is None or not len(column) for column in rows.values()):
-        return np.full(len(setup.seeds), np.nan)
-    return np.asarray(setup.objective.selected({name: column[-1] for name, column in rows.items()}), float)
-
-
-def _number(value) -> float | None:
-    """A float for JSON; None where it is not finite."""
-    value = float(value)
-    return value if math.isfinite(value) else None

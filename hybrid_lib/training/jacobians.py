@@ -4,7 +4,7 @@ The stacked residual is r(θ) = (√w_1 r_1, …, √w_K r_K) with N entries, J 
 fields F (the network at the points), so J = (∂r/∂F)(∂F/∂θ), and the two factors have different shapes:
 
 * ∂F/∂θ is local: one reverse pass through the network for each field component of each point, for a chunk of points at a time.
-* ∂r/∂F is cheap: no network. A :class:`PointwiseBlock` has a row that touches one point, and a single pull-back of ones
+* ∂r/∂F is cheap: no network. A :class:`.PointwiseBlock` has a row that touches one point, and a single pull-back of ones
   gives all its rows; its rows of J then cost *one* reverse pass a point. Another block (a coupling, with C entries) is
   pulled back row by row, and its rows of J are the matrix product (C × components)(components × P), summed over the chunks.
   The sensitivity of the coarse state through K̂[u_θ] is part of ∂r/∂F, by the coarse problem's own derivative.
@@ -26,8 +26,8 @@ from hybrid_lib.training.objectives import Objective, PointFields, PointwiseBloc
 
 Tree = Any
 CHUNK_BYTES = 2**22
-"""Default size of one block's rows of one chunk: small enough for the cache, large enough for matrix products."""
-TILE = 512
+"""Default size of one block's rows of one chunk, small enough for the cache, large enough for matrix products."""
+TILE = 256
 """Side of a tile of JᵀJ."""
 
 
@@ -88,7 +88,7 @@ def normal_equations(
     Parameters
     ----------
     objective : Objective
-        With :class:`PointFields`; for other fields J is formed row by row, all of it.
+        With :class:`.PointFields`; for other fields J is formed row by row, all of it.
     theta : tree
         P numbers.
     weights : dict of str to ()
@@ -134,7 +134,7 @@ def jacobian(
 ) -> tuple[Array, Array]:
     """J (N, P) and r (N,), the pointwise blocks' rows first; the arguments are those of :func:`normal_equations`.
 
-    For fields that are not :class:`PointFields`, J by one reverse pass of everything for each of the N rows.
+    For fields that are not :class:`.PointFields`, J by one reverse pass of everything for each of the N rows.
     """
     if not isinstance(objective.fields, PointFields):
         r, pull = jax.vjp(lambda t: weighted_residual(objective, t, weights, data, coarse), theta)

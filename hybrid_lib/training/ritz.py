@@ -1,7 +1,8 @@
 r"""Galerkin (Ritz) finish: a few Gauss-Newton steps on the energy, judged by the energy on a second quadrature rule.
 
-    E(θ) = ½ ∫ (∇u_θ + e)·K(∇u_θ + e) − ∫ q u_θ,
-    δ = −(A + λI)⁻¹ ∂E,    A = ∫ ∇(∂_θ u)·K ∇(∂_θ u),    θ ← θ + δ.
+.. math:: E(\theta) &= \tfrac12 \int (\nabla u_\theta + e)\cdot K(\nabla u_\theta + e) - \int q\,u_\theta, \\
+          \delta &= -(A + \lambda I)^{-1}\,\partial E, \qquad A = \int \nabla(\partial_\theta u)\cdot K\nabla(\partial_\theta u),
+          \qquad \theta \leftarrow \theta + \delta.
 
 For λ → 0 the function u_θ + ∂_θu δ is the Galerkin solution in the tangent space of the network at θ, shifted by u_θ: the best
 approximation there in the energy norm. Training by residuals has no such property; it leaves errors that no residual hears well.
@@ -9,11 +10,12 @@ What Galerkin can do wrong is to exploit the quadrature: with N points, a combin
 but not between costs nothing. Hence two rules: one makes the step, the other judges it, and a step that does not lower the second
 energy for any λ is not taken. Both are computed from the data of the problem alone.
 
-E(θ) − E(u) = ½ |u_θ − u|²_K, so that the decrease of E is the decrease of the squared error in the energy norm.
+`E(θ) − E(u) = ½ |u_θ − u|²_K`, so that the decrease of E is the decrease of the squared error in the energy norm.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -58,8 +60,12 @@ class Energy:
 
     def __call__(self, theta: Tree) -> Array:
         """E(θ)."""
-        fields = self.objective.fields(theta, self.data)["rule"]
-        return sum(jnp.vdot(c, c) for c in fields.flux) / 2 - jnp.vdot(self.load, fields.value)
+        return self.at(theta, self.data, self.load)
+
+    def at(self, theta: Tree, data: Tree, load: Array) -> Array:
+        """E(θ) with the rule's arrays as arguments, so that a compiled program need not hold them as constants."""
+        fields = self.objective.fields(theta, data)["rule"]
+        return sum(jnp.vdot(c, c) for c in fields.flux) / 2 - jnp.vdot(load, fields.value)
 
 
 class RitzResult(NamedTuple):
@@ -75,12 +81,16 @@ class RitzResult(NamedTuple):
         λ of each step, as a part of the mean of the diagonal of A.
     reason : str
         Why it ended: ``steps``, ``no decrease`` or ``converged``.
+    seconds, compile_seconds : float
+        Time of the steps, and of compilation.
     """
 
     params: Tree
     energies: np.ndarray
     dampings: np.ndarray
     reason: str
+    seconds: float
+    compile_seconds: float
 
 
 def energy(
@@ -157,7 +167,7 @@ def ritz_finish(
     trials : int
         λ grows by 100 until the second energy falls, this many times at most.
     tolerance : float
-        Ends when a step lowers E by less than this part of |E| at the start.
+        Ends when a step lowers E by less than this part of `|E|` at the start.
 
     Returns
     -------
@@ -190,13 +200,20 @@ def ritz_finish(
         factor = jnp.linalg.cholesky(A + shift * jnp.eye(len(g), dtype=g.dtype))
         return -cho_solve((factor, True), g)
 
-    value = jax.jit(judge.__call__)
-    energies, used, reason = [float(value(theta))], [], "steps"
+    began = time.perf_counter()
+    vector = jax.ShapeDtypeStruct((ravel(theta).size,), jnp.float64)
+    square = jax.ShapeDtypeStruct(vector.shape * 2, jnp.float64)
+    judged = (judge.data, judge.load)
+    value = jax.jit(lambda t, data, load: judge.at(t, data, load)).lower(theta, *judged).compile()
+    model = model.lower(theta, step.data, step.load).compile()
+    solve = solve.lower(square, vector, 0.0).compile()
+    ready = time.perf_counter()
+    energies, used, reason = [float(value(theta, *judged))], [], "steps"
     for _ in range(steps):
         A, g = model(theta, step.data, step.load)
         for part in damping * 100.0 ** np.arange(trials):
             trial = unravel(ravel(theta) + solve(A, g, part))
-            new = float(value(trial))  # nan, from a factor that failed, is no decrease either
+            new = float(value(trial, *judged))  # nan, from a factor that failed, is no decrease either
             if new < energies[-1]:
                 break
         else:
@@ -208,4 +225,5 @@ def ritz_finish(
         if energies[-2] - new < tolerance * abs(energies[0]):
             reason = "converged"
             break
-    return RitzResult(theta, np.asarray(energies), np.asarray(used), reason)
+    seconds = time.perf_counter() - ready
+    return RitzResult(theta, np.asarray(energies), np.asarray(used), reason, seconds, ready - began)
