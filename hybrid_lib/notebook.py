@@ -57,8 +57,8 @@ def glue(name: str, value: Any, fmt: str = "") -> None:
 def expectations(chapter: str, folder: str | Path = "expected") -> Callable[[str, Any], None]:
     """The function ``check(key, value)`` of a chapter: it compares results with ``expected/<chapter>.json``.
 
-    The file maps a key to ``{"value": v, "rtol": r, "atol": a, "why": reason}``. A result x passes if |x
-    − v| ≤ a + r |v| in every entry; NaN never passes. A pass prints one line, which holds the expected
+    The file maps a key to ``{"value": v, "rtol": r, "atol": a, "why": reason}``. A result x passes if
+    `|x − v| ≤ a + r |v|` in every entry; NaN never passes. A pass prints one line, which holds the expected
     value and the tolerance but not x, so that it is the same on every machine.
 
     Parameters

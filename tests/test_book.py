@@ -16,7 +16,7 @@ yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
-PAGES = sorted(BOOK.glob("*.md"))
+PAGES = sorted([*BOOK.glob("*.md"), *BOOK.glob("api/*.md")])
 CHAPTERS = [page for page in PAGES if "kernelspec:" in page.read_text(encoding="utf-8")]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 
@@ -127,5 +127,7 @@ def test_expected_values_belong_to_a_chapter_and_state_a_reason(file):
 
 def test_table_of_contents_names_every_page_with_its_extension():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
-    assert sorted(files) == [f"book/{page.name}" for page in PAGES]
+    entries = [entry for part in toc["parts"] for entry in part["chapters"]]
+    below = [section for entry in entries for section in entry.get("sections", ())]
+    files = [toc["root"], *(entry["file"] for entry in [*entries, *below])]
+    assert sorted(files) == sorted(page.relative_to(ROOT).as_posix() for page in PAGES)

@@ -17,8 +17,10 @@ from hybrid_lib.training.ritz import Energy, RitzResult, energy, ritz_finish
 if TYPE_CHECKING:
     from hybrid_lib.experiments.runner import RunResult
 
-ORDER, JUDGE_ORDER = 9, 11
-"""Orders of the rules that make the steps and judge them."""
+ORDER = 9
+"""Order of the rule that makes the steps."""
+JUDGE_ORDER = 11
+"""Order of the rule that judges them."""
 
 
 class Finish(NamedTuple):

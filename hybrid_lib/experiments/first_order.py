@@ -3,28 +3,32 @@ r"""First-order system least squares: the solution and its flux as two unknowns,
 With w = u + e·x and σ* = K∇w the equation −∇·(K∇w) = q, u = 0 on ∂Ω, is a system of first order. A trial field u_θ that
 vanishes on ∂Ω and a trial flux σ_θ, on which there is no boundary condition, minimise
 
-    J = ‖K^{−1/2} p‖² + w_div‖g‖²,    p = σ_θ − K(∇u_θ + e),    g = ∇·σ_θ + q.
+.. math:: J = \|K^{-1/2} p\|^2 + w_{\mathrm{div}} \|g\|^2, \qquad p = \sigma_\theta - K(\nabla u_\theta + e), \qquad
+          g = \nabla\cdot\sigma_\theta + q.
 
 Stability
 ---------
 Let v = u_θ − u, τ = σ_θ − σ*. Then p = τ − K∇v, g = ∇·τ, and the square expands to
 
-    J = N² − 2∫τ·∇v,    N² := E² + w_div‖∇·τ‖²,    E² := ‖K^{1/2}∇v‖² + ‖K^{−1/2}τ‖².                              (1)
+.. math:: J = N^2 - 2\int\tau\cdot\nabla v, \quad N^2 := E^2 + w_{\mathrm{div}} \|\nabla\cdot\tau\|^2, \tag{1}
+
+.. math:: E^2 := \|K^{1/2}\nabla v\|^2 + \|K^{-1/2}\tau\|^2.
 
 As v = 0 on ∂Ω, ∫τ·∇v = −∫gv. Poincaré, ‖v‖ ≤ C_P‖∇v‖, and Cauchy-Schwarz bound it in two ways, with a = C_P/√α:
 
-    |∫τ·∇v| ≤ ‖K^{1/2}∇v‖ min(a‖g‖, ‖K^{−1/2}τ‖).                                                                (2)
+.. math:: \Bigl|\int\tau\cdot\nabla v\Bigr| \le \|K^{1/2}\nabla v\| \min\bigl(a\|g\|, \|K^{-1/2}\tau\|\bigr). \tag{2}
 
-The square of the minimum is at most (‖K^{−1/2}τ‖² + w_div‖g‖²)/(1 + w_div/a²), so that 2|∫τ·∇v| ≤ sN²:
+The square of the minimum is at most (‖K^{−1/2}τ‖² + w_div‖g‖²)/(1 + w_div/a²), so that `2|∫τ·∇v| ≤ sN²`:
 
-    (1 − s)N² ≤ J ≤ (1 + s)N²,    s = (1 + w_div/a²)^{−1/2}.                                                     (3)
+.. math:: (1 - s)N^2 \le J \le (1 + s)N^2, \qquad s = (1 + w_{\mathrm{div}}/a^2)^{-1/2}. \tag{3}
 
 For E alone: by (1) and (2), E² ≤ ‖K^{−1/2}p‖² + 2a‖g‖E ≤ ‖K^{−1/2}p‖² + 2a²‖g‖² + E²/2. With the rule w_div = 2a² = 2C_P²/α
 
-    E² ≤ 2J,    hence    |v|²_{H¹} ≤ 2J/α,    ‖τ‖² ≤ 2βJ,    and in (3)    s = 1/√3.                                (4)
+.. math:: E^2 \le 2J, \quad\text{hence}\quad |v|^2_{H^1} \le 2J/\alpha, \quad \|\tau\|^2 \le 2\beta J,
+          \quad\text{and in (3)}\quad s = 1/\sqrt 3. \tag{4}
 
 No constant knows ε: in the norm N the problem has condition number at most (1 + s)/(1 − s) < 3.74 whatever the medium. The
-strong residual has |v|_{H¹} ≤ (C_P/α)‖Av‖ too, but nothing of the kind from above: ‖Av‖ sees ∇K ~ 1/ε. A smaller weight
+strong residual has `|v|_{H¹} ≤ (C_P/α)‖Av‖` too, but nothing of the kind from above: ‖Av‖ sees ∇K ~ 1/ε. A smaller weight
 makes s larger, a larger one makes N differ from E; 2a² is what (4) asks for. :func:`stability_range` computes
 the best constants of (3) on a given trial space.
 
@@ -260,7 +264,7 @@ def objective_value(
         Of one seed.
     points : (M, d) array
     weights : (M,) array
-        Quadrature weights, with sum |Ω|.
+        Quadrature weights, with sum `|Ω|`.
     """
     dtype = jax.tree.leaves(theta)[0].dtype
     x, weights = jnp.asarray(points, dtype), np.asarray(weights, float)

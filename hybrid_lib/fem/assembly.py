@@ -1,7 +1,7 @@
 """Assembly of P1 matrices and vectors: sparsity once, entries by whole-array operations, sums by counting.
 
 The bilinear form is b(u, v) = ∫ K ∇u·∇v, the mass form ∫ u v. Gradients of P1 functions are constant on a
-cell, so the stiffness needs only the mean of K there: (B_h)_ij = Σ_T |T| ∇φ_i · K_T ∇φ_j, equation (3.23) of
+cell, so the stiffness needs only the mean of K there: `(B_h)_ij = Σ_T |T| ∇φ_i · K_T ∇φ_j`, equation (3.23) of
 the paper.
 """
 
@@ -100,7 +100,7 @@ def assemble(pattern: Pattern, element_matrices: np.ndarray) -> csr_array:
 
 
 def element_stiffness(basis_gradients: Any, volumes: Any, K_cells: Any) -> Any:
-    """Stiffness matrix of each cell, |T| ∇φ_i · K_T ∇φ_j.
+    """Stiffness matrix of each cell, `|T| ∇φ_i · K_T ∇φ_j`.
 
     Pure array code for NumPy and JAX alike: usable under jit and vmap, differentiable in K_cells (in which it
     is linear).
@@ -143,7 +143,7 @@ def stiffness(mesh: Mesh, K: Any, order: int = 2, pattern: Pattern | None = None
     Parameters
     ----------
     mesh : Mesh
-    K : see :func:`cell_coefficient`
+    K : see :func:`.cell_coefficient`
     order : int
         Quadrature order for a callable K.
     pattern : Pattern, optional
@@ -157,7 +157,7 @@ def stiffness(mesh: Mesh, K: Any, order: int = 2, pattern: Pattern | None = None
     Raises
     ------
     InputError
-        As :func:`cell_coefficient`.
+        As :func:`.cell_coefficient`.
 
     Notes
     -----
@@ -214,7 +214,7 @@ def flux_load(mesh: Mesh, K: Any, direction: np.ndarray, order: int = 2) -> np.n
     Parameters
     ----------
     mesh : Mesh
-    K : see :func:`cell_coefficient`
+    K : see :func:`.cell_coefficient`
     direction : (d,) array
     order : int
         Quadrature order for a callable K.
@@ -227,7 +227,7 @@ def flux_load(mesh: Mesh, K: Any, direction: np.ndarray, order: int = 2) -> np.n
     Raises
     ------
     InputError
-        As :func:`cell_coefficient`, or if the direction has another shape.
+        As :func:`.cell_coefficient`, or if the direction has another shape.
 
     Notes
     -----

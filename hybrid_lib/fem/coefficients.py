@@ -12,7 +12,7 @@ from hybrid_lib.fem.quadrature import evaluate, quadrature_points, rule
 
 
 def cell_coefficient(mesh: Mesh, K: Any, order: int = 2) -> np.ndarray:
-    """Mean of a conductivity over each cell, K_T = 1/|T| ∫_T K, checked to be elliptic.
+    """Mean of a conductivity over each cell, `K_T = 1/|T| ∫_T K`, checked to be elliptic.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class Mesh:
 
     @cached_property
     def basis_gradients(self) -> np.ndarray:
-        """Gradients of the hat functions, (m, d+1, d): row i of a cell is the gradient of its i-th hat."""
+        """Gradients of the hat functions, (m, d+1, d); row i of a cell is the gradient of its i-th hat."""
         edges = edge_vectors(self.points, self.cells)  # (m, d, d)
         gradients = np.empty((len(self.cells), self.dimension + 1, self.dimension))
         if self.dimension == 1:

@@ -20,7 +20,7 @@ from hybrid_lib.fem.quadrature import field_values, rule
 
 
 def l2_norm(mesh: Mesh, nodal: np.ndarray, order: int = 2) -> float:
-    """Norm ‖u_h‖ = (∫ u_h²)^½ of u_h = Σ_i nodal_i φ_i, exact from order 2 on.
+    """Norm `‖u_h‖ = (∫ u_h²)^½` of u_h = Σ_i nodal_i φ_i, exact from order 2 on.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def l2_norm(mesh: Mesh, nodal: np.ndarray, order: int = 2) -> float:
 
 
 def h1_seminorm(mesh: Mesh, nodal: np.ndarray) -> float:
-    """Seminorm |u_h| = (∫ |∇u_h|²)^½, exact as the gradient is constant on each cell.
+    """Seminorm `|u_h| = (∫ |∇u_h|²)^½`, exact as the gradient is constant on each cell.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def h1_seminorm(mesh: Mesh, nodal: np.ndarray) -> float:
 
 
 def flux_norm(mesh: Mesh, K: Any, nodal: np.ndarray, order: int = 2) -> float:
-    """Norm (∫ |K∇u_h|²)^½ of the flux, with K at quadrature points.
+    """Norm `(∫ |K∇u_h|²)^½` of the flux, with K at quadrature points.
 
     Parameters
     ----------
@@ -106,13 +106,13 @@ def flux_norm(mesh: Mesh, K: Any, nodal: np.ndarray, order: int = 2) -> float:
 
 
 def l2_error(mesh: Mesh, nodal: np.ndarray, exact: float | np.ndarray | Callable, order: int = 4) -> float:
-    """Error (∫ (u_h - u)²)^½ by integration, not by nodal values (which are smaller).
+    """Error `(∫ (u_h - u)²)^½` by integration, not by nodal values (which are smaller).
 
     Parameters
     ----------
     mesh : Mesh
     nodal : (n,) array
-    exact : callable x (d,) -> scalar, or array (m, q) at the points of :func:`quadrature_points`
+    exact : callable x (d,) -> scalar, or array (m, q) at the points of :func:`.quadrature_points`
         The array serves references that are not functions of one point, for instance
         ``interpolate(fine, reference, points.reshape(-1, d))``.
     order : int
@@ -138,7 +138,7 @@ def l2_error(mesh: Mesh, nodal: np.ndarray, exact: float | np.ndarray | Callable
 
 
 def h1_error(mesh: Mesh, nodal: np.ndarray, exact_gradient: np.ndarray | Callable, order: int = 4) -> float:
-    """Error (∫ |∇u_h - ∇u|²)^½ in the H1 seminorm.
+    """Error `(∫ |∇u_h - ∇u|²)^½` in the H1 seminorm.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def h1_error(mesh: Mesh, nodal: np.ndarray, exact_gradient: np.ndarray | Callabl
 def flux_error(
     mesh: Mesh, K: Any, nodal: np.ndarray, exact_flux: np.ndarray | Callable, order: int = 4
 ) -> float:
-    """Error (∫ |K∇u_h - σ|²)^½ of the flux against σ = exact_flux (= K∇u, without a minus sign).
+    """Error `(∫ |K∇u_h - σ|²)^½` of the flux against σ = exact_flux (= K∇u, without a minus sign).
 
     Parameters
     ----------

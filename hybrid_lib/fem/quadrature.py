@@ -1,6 +1,6 @@
 """Quadrature on simplices, and the evaluation of fields of one point at many points.
 
-Rules are barycentric, so one rule serves every cell: ∫_T f ≈ |T| Σ_q w_q f(x_q), with positive weights that
+Rules are barycentric, so one rule serves every cell: `∫_T f ≈ |T| Σ_q w_q f(x_q)`, with positive weights that
 sum to one.
 """
 

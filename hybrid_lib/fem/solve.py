@@ -116,7 +116,7 @@ def solve_diffusion(
     Parameters
     ----------
     mesh : Mesh
-    K : see :func:`hybrid_lib.fem.assembly.cell_coefficient`
+    K : see :func:`hybrid_lib.fem.coefficients.cell_coefficient`
     f : see :func:`hybrid_lib.fem.assembly.load`
     boundary : float, (b,) array at mesh.boundary_nodes, or callable x (d,) -> scalar
     order : int

@@ -1,4 +1,4 @@
-r"""What is read from artefacts to judge a claim. Every function maps artefacts to a :class:`Measurement`.
+r"""What is read from artefacts to judge a claim. Every function maps artefacts to a :class:`.Measurement`.
 
 An error is relative and integrated over the domain, ``rel_l2`` or ``rel_h1``; the paper does not name its norm. *Selected* is the
 iterate with the smallest residual, Table 1's criterion.

@@ -37,7 +37,7 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     rows : iterable of dict
-        From :func:`hybrid_lib.ledger.read`.
+        From :func:`hybrid_lib.ledger.table.read`.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 r"""Coupling of the fine and the coarse field: residual vectors with :math:`R_\delta = \sum_i r_i^2`, (3.25).
 
 A :class:`Coupling` is a pair of functions: ``prepare`` runs once on the host and returns a pytree,
-``residual`` runs in the training step. A new coupling is a new pair in :data:`COUPLINGS`; the loop does not
+``residual`` runs in the training step. A new coupling is a new pair in ``COUPLINGS``; the loop does not
 change.
 """
 

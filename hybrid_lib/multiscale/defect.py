@@ -34,7 +34,7 @@ from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale._coarse_problem import CoarseProblem, hat_integrals
 
 ORDER = {1: 7, 2: 5}
-"""Default order of the rule on a part of a coarse cell, by dimension: 4 points in 1-D, 7 in 2-D."""
+"""Default order of the rule on a part of a coarse cell, by dimension; 4 points in 1-D, 7 in 2-D."""
 PARTS_A_PERIOD = 4
 """Parts of coarse cells are at most a period divided by this long."""
 
@@ -66,7 +66,7 @@ class Defect(NamedTuple):
 def parts_of_an_edge(mesh: Mesh, period: float | None) -> int:
     """Into how many pieces the edges of the coarse cells are cut so that the parts resolve a period.
 
-    The side s of a cell is that of a cell of the same volume with right angles, (d! |T|)^(1/d), the largest of the
+    The side s of a cell is that of a cell of the same volume with right angles, `(d! |T|)^(1/d)`, the largest of the
     mesh. With pieces of s/n ≤ period/4 the rules of order 7 (d = 1) and 5 (d = 2) integrate a wave of that period
     to about 1e-8 and 1e-5 of its amplitude, its second harmonic to 1e-5 and 1e-3.
 
@@ -82,7 +82,7 @@ def parts_of_an_edge(mesh: Mesh, period: float | None) -> int:
 
 
 def cell_side(mesh: Mesh) -> float:
-    """Side of the right-angled cell that has the volume of the mesh's largest one, (d! |T|)^(1/d).
+    """Side of the right-angled cell that has the volume of the mesh's largest one, `(d! |T|)^(1/d)`.
 
     Examples
     --------

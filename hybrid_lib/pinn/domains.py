@@ -53,12 +53,12 @@ class Domain:
 
     @property
     def measure(self) -> float:
-        """|Ω|: length in 1-D, area in 2-D."""
+        """`|Ω|`, the length in 1-D, area in 2-D."""
         return float(len(self.corners))
 
     @property
     def boundary_measure(self) -> float:
-        """|∂Ω|: number of end points in 1-D, arc length in 2-D."""
+        """`|∂Ω|`, the number of end points in 1-D, arc length in 2-D."""
         return math.fsum(measure for _, _, measure in self.faces)
 
     @property
@@ -200,7 +200,7 @@ class Domain:
 
 
 def interval() -> Domain:
-    """The interval Ω = (0, 1): |Ω| = 1, |∂Ω| = 2 points, l(x) = 4x(1 − x) as in section 4.4.
+    """The interval Ω = (0, 1): `|Ω| = 1`, `|∂Ω| = 2` points, l(x) = 4x(1 − x) as in section 4.4.
 
     Examples
     --------
@@ -211,7 +211,7 @@ def interval() -> Domain:
 
 
 def unit_square() -> Domain:
-    """The unit square Ω = (0, 1)²: |Ω| = 1, |∂Ω| = 4.
+    """The unit square Ω = (0, 1)²: `|Ω| = 1`, `|∂Ω| = 4`.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def unit_square() -> Domain:
 
 
 def lshape() -> Domain:
-    """The L-shape Ω = (−1, 1)² without [0, 1) × (−1, 0]: |Ω| = 3, |∂Ω| = 8, an inward corner at the origin.
+    """The L-shape Ω = (−1, 1)² without [0, 1) × (−1, 0]: `|Ω| = 3`, `|∂Ω| = 8`, an inward corner at the origin.
 
     Examples
     --------

@@ -1,9 +1,10 @@
-r"""Jets: a field's value, gradient and second-order term, carried together through a network (decision 2 of the design).
+r"""Jets: a field's value, gradient and second-order term, carried together through a network.
 
 The strong residual of a diffusion equation needs u, ∇u and tr(A∇²u), never the whole Hessian. A :class:`Jet` holds these
 three for one point; each elementary operation maps jets to jets by the chain rule
 
-    ∇σ(z) = σ'(z) ∇z,        tr(A∇²σ(z)) = σ'(z) tr(A∇²z) + σ''(z) ∇z·A∇z,
+.. math:: \nabla\sigma(z) = \sigma'(z)\,\nabla z, \qquad
+          \operatorname{tr}(A\nabla^2\sigma(z)) = \sigma'(z)\operatorname{tr}(A\nabla^2 z) + \sigma''(z)\,\nabla z\cdot A\nabla z,
 
 so one forward pass of the network gives all of them, and reverse-mode AD through that pass gives the gradient in the
 parameters. The arrays are kept apart on purpose: stacking them into one was measured to be more than twice as slow.

@@ -4,8 +4,9 @@ A network is a pair of methods: ``embed`` makes features of a point and has noth
 points stay; ``head`` maps the point and its features to a number. Two networks are the paper's: a plain multilayer perceptron
 and the multiscale Fourier feature network ("Ms")
 
-    γ_k(x) = (cos 2πB_k x, sin 2πB_k x),   (B_k)_ij ~ N(0, σ_k²) fixed,   k = 1, …, n,
-    u(x)   = (H(γ_1(x)), …, H(γ_n(x))) w + b,
+.. math:: \gamma_k(x) &= (\cos 2\pi B_k x, \sin 2\pi B_k x), \quad (B_k)_{ij} \sim N(0, \sigma_k^2) \text{ fixed}, \quad
+          k = 1, \dots, n, \\
+          u(x) &= \bigl(H(\gamma_1(x)), \dots, H(\gamma_n(x))\bigr)\, w + b,
 
 where H is the same stack of hidden layers for every k. The frequencies live in the flax collection ``"fixed"``, apart from
 ``"params"``, so that no optimiser can touch them. The third, :class:`TwoScale`, knows the period and draws nothing. Weights

@@ -2,7 +2,9 @@ r"""Residuals of the lifted diffusion problem at one point: strong form (paper (
 
 With w = u + e·x and w = e·x on ∂Ω, the equation −∇·(K∇w) = q becomes, for u = 0 on ∂Ω,
 
-    −∇·(K∇u) = f,   f = q + ∇·(K e),   −∇·(K∇u) = −tr(K∇²u) − (∇·K)·∇u,   (∇·K)_j = Σ_i ∂_i K_ij,
+.. math:: -\nabla\cdot(K\nabla u) = f, \qquad f = q + \nabla\cdot(Ke), \\
+          -\nabla\cdot(K\nabla u) = -\operatorname{tr}(K\nabla^2 u) - (\nabla\cdot K)\cdot\nabla u, \qquad
+          (\nabla\cdot K)_j = \sum_i \partial_i K_{ij},
 
 or, with the flux σ as an unknown of its own and no derivative of K, σ = K∇w and ∇·σ + q = 0.
 """

@@ -3,7 +3,7 @@
 All samplers share one signature, (key, domain, n, dtype) -> (n, d), run inside `jax.jit` with n, domain and
 dtype static, and depend on nothing else: `jax.random.fold_in(key, step)` gives the batch of a step, and
 points drawn as float32 are the same whether or not x64 is on. Interior points are strictly inside Ω, boundary
-points exactly on ∂Ω, and |Ω|/n Σ f(x_i), |∂Ω|/n Σ f(x_i) estimate the integrals of f without bias.
+points exactly on ∂Ω, and `|Ω|/n Σ f(x_i)`, `|∂Ω|/n Σ f(x_i)` estimate the integrals of f without bias.
 
 Paper: the residual and boundary points of (2.8); uniform is its choice.
 """

@@ -1,6 +1,7 @@
 r"""Gradient-norm loss balancing (paper section 4.4; Wang, Sankaran, Wang, Perdikaris, Algorithm 1(c)).
 
-    λ̂_k = Σ_j ‖∇_θ L_j‖ / ‖∇_θ L_k‖,      λ_k ← a λ_k + (1 − a) λ̂_k,
+.. math:: \hat\lambda_k = \frac{\sum_j \|\nabla_\theta L_j\|}{\|\nabla_\theta L_k\|}, \qquad
+          \lambda_k \leftarrow a\lambda_k + (1 - a)\hat\lambda_k,
 
 with L_k the *unweighted* terms and a = 0.9: each weighted term then pulls with a gradient of the same size.
 """

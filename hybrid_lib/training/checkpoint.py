@@ -93,7 +93,7 @@ def restore(path: Path, like: TrainState, fingerprint: str) -> FitResult:
         header = json.loads(str(content.pop("header")))
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            "checkpoint", "a file written by this library", path, f"choose another --out ({error})"
+            "checkpoint", "a file written by this library", path, "it is damaged or something else: choose another --out"
         ) from error
     if header.get("format") != FORMAT:
         raise InputError(

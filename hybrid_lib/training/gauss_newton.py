@@ -1,11 +1,11 @@
 r"""Gauss-Newton with Levenberg-Marquardt damping for any objective of residual blocks.
 
-    δ = −(JᵀJ + λI)⁻¹ Jᵀr,      r, J: the stacked weighted residual and its Jacobian at θ.
+.. math:: \delta = -(J^TJ + \lambda I)^{-1} J^Tr, \qquad r, J: \text{the stacked weighted residual and its Jacobian at } \theta.
 
 The gain ratio compares the decrease of 𝔍 = ‖r‖² with that of its model ‖r + Jδ‖²; it decides whether θ + δ is taken, and moves λ
 (Nielsen 1999). The step is bent by *geodesic acceleration* (Transtrum & Sethna 2012): along the curve θ + tδ + t²δ₂/2 with
 
-    δ₂ = −(JᵀJ + λI)⁻¹ Jᵀ r″[δ, δ]
+.. math:: \delta_2 = -(J^TJ + \lambda I)^{-1} J^T r''[\delta, \delta]
 
 the residual r(θ) + t Jδ keeps its direction to second order, so that the model holds farther out in the curved valleys in which
 networks train. It costs one second directional derivative of r and one more solve with the factor at hand.

@@ -38,7 +38,7 @@ class LoopOptions:
     gate_every : int
         T_K: steps between two tests of the gate.
     gate_tolerance : float
-        The coarse data are refreshed when |K̂ − K̂_stored| exceeds this.
+        The coarse data are refreshed when `|K̂ − K̂_stored|` exceeds this.
     balance_every : int
         Steps between two updates of the weights; 0 keeps them.
     balance_momentum : float

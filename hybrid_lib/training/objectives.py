@@ -1,6 +1,8 @@
-r"""Objectives as lists of residual blocks (decision 3 of the design; paper (2.8), (3.1), (3.24), (3.25)).
+r"""Objectives as lists of residual blocks, the paper's (2.8), (3.1), (3.24), (3.25).
 
-    𝔍(θ) = Σ_k w_k ‖r_k(θ)‖²,      r_k already scaled by the square root of its quadrature weights.
+.. math:: \mathfrak J(\theta) = \sum_k w_k \|r_k(\theta)\|^2,
+
+r_k already scaled by the square root of its quadrature weights.
 
 Every optimiser sees the same blocks: Adam their sum, least-squares methods the vectors. Loss balancing changes w alone.
 The network is evaluated once a step, on named sets of points, and the blocks share the result. Two marks tell
@@ -216,7 +218,7 @@ def embed_points(ansatz: Ansatz, data: Tree, tensor: bool = False) -> Embedding:
 
 
 def pde_block(measure: float) -> PointwiseBlock:
-    r"""Block √(|Ω|/M) (A u_θ − f)(x_i) of (3.24), from ``data["conductivity"]``, ``["divergence"]`` and ``["source"]``."""
+    r"""Block `√(|Ω|/M) (A u_θ − f)(x_i)` of (3.24), from ``data["conductivity"]``, ``["divergence"]`` and ``["source"]``."""
 
     def block(fields: Fields, data: Tree, coarse: Tree) -> Array:
         jet = fields["collocation"]
@@ -227,7 +229,7 @@ def pde_block(measure: float) -> PointwiseBlock:
 
 
 def boundary_block(boundary_measure: float) -> PointwiseBlock:
-    r"""Block √(|∂Ω|/M_∂Ω) u_θ(x_i) on the boundary points: soft boundary conditions of (3.24)."""
+    r"""Block `√(|∂Ω|/M_∂Ω) u_θ(x_i)` on the boundary points: soft boundary conditions of (3.24)."""
 
     def block(fields: Fields, data: Tree, coarse: Tree) -> Array:
         u = fields["boundary"]  # (M_∂Ω,)

@@ -1,6 +1,6 @@
 r"""Optimisers from optax: first-order ones with the paper's learning-rate schedule.
 
-    lr(t) = lr₀ · decay_rate^(t / decay_every)
+.. math:: \mathrm{lr}(t) = \mathrm{lr}_0 \cdot \mathrm{decay\_rate}^{\,t / \mathrm{decay\_every}}
 
 The paper prints a decay of 0.75 every 1,000 iterations. Read literally, the rate is 1e-10 of its start after 80,000 of the
 150,000 iterations whose errors still fall; `decay_every` is therefore an option everywhere.
@@ -22,7 +22,7 @@ Tree = Any
 
 
 def first_order(transformation: optax.GradientTransformation) -> Optimiser:
-    """Any optax gradient transformation as an :class:`Optimiser`: one evaluation of loss and gradient a step."""
+    """Any optax gradient transformation as an :class:`.Optimiser`: one evaluation of loss and gradient a step."""
 
     def step(objective: Objective, member: Member, data: Tree) -> tuple[Tree, Tree, Array, Terms]:
         (total, terms), gradient = jax.value_and_grad(

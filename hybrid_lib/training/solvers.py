@@ -1,9 +1,12 @@
 r"""Three ways to solve (JᵀJ + λI)δ = −Jᵀr for several λ at one θ.
 
-    dense:     Cholesky of JᵀJ + λI, which is P × P;
-    woodbury:  δ = −Jᵀ(JJᵀ + λI)⁻¹r, Cholesky of an N × N matrix, for fewer residuals than parameters;
-    cg:        conjugate gradients with products Jv and Jᵀv, preconditioned by a randomised Nyström approximation
-               JᵀJ ≈ UΛUᵀ (Frangella, Tropp, Udell 2023).
+dense
+    Cholesky of JᵀJ + λI, which is P × P;
+woodbury
+    δ = −Jᵀ(JJᵀ + λI)⁻¹r, Cholesky of an N × N matrix, for fewer residuals than parameters;
+cg
+    conjugate gradients with products Jv and Jᵀv, preconditioned by a randomised Nyström approximation JᵀJ ≈ UΛUᵀ
+    (Frangella, Tropp, Udell 2023).
 
 All work up to rounding with the same numbers; what differs is time and memory. What does not depend on λ is done once.
 """

@@ -2,8 +2,10 @@ r"""What a sum of squares hears: spectra of its linearisation at given parameter
 
 Near θ the weighted residual is r(θ + δ) ≈ r + Jδ, and the singular values σ_k of J say everything about its descent:
 
-    JᵀJ  (P × P)  Gauss-Newton matrix: curvature of ‖r‖² in the parameters,
-    JJᵀ  (N × N)  neural tangent kernel of the residuals; its nonzero eigenvalues are the same, μ_k = σ_k².
+JᵀJ (P × P)
+    Gauss-Newton matrix: curvature of ‖r‖² in the parameters,
+JJᵀ (N × N)
+    neural tangent kernel of the residuals; its nonzero eigenvalues are the same, μ_k = σ_k².
 
 Under the gradient flow θ' = −∇‖r‖² the part of r along the k-th left singular vector decays as exp(−2μ_k t), as long as J stays
 what it is. Both matrices are made of the rows of the blocks: JᵀJ = Σ_k w_k J_kᵀJ_k, so a new block lifts eigenvalues and lowers

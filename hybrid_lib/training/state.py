@@ -1,4 +1,4 @@
-r"""The state of a training run: all that is needed to continue it (decision 5 of the design)."""
+r"""The state of a training run: all that is needed to continue it."""
 
 from __future__ import annotations
 
