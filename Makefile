@@ -33,7 +33,7 @@ book: setup    ## build the book; warnings are errors
 test: setup    ## the ledger, unit tests, doctests, checks of the book, every chapter's numbers
 	$(BIN)/python -m hybrid_lib ledger --check
 	$(BIN)/python -m pytest -q -m "not gpu" -n auto --dist loadfile
-	$(CACHE) $(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(CHAPTERS)
+	$(CACHE) $(BIN)/python -m pytest -q -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(CHAPTERS)
 
 notebooks: setup    ## update the .ipynb from the .md, run what changed (ALL=1: run all)
 	$(CACHE) $(BIN)/python book/_tools/notebooks.py $(if $(ALL),--all)
