@@ -1,0 +1,170 @@
+"""The classical rivals at their smallest size: known facts, independent oracles, and a record that is up to date."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybrid_lib import experiments, fem
+from hybrid_lib.multiscale.homogenisation import homogenised_tensor
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORD = ROOT / "book" / "results" / "beyond" / "classical-rivals.json"
+ERRORS = {"rel_l2", "rel_h1", "rel_flux", "rel_l2_whole"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def benchmarks_on_the_path():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    import classical_rivals
+
+    path = tmp_path_factory.mktemp("rivals") / "record.json"
+    classical_rivals.main(["--smoke", "--out", str(path)])
+    return json.loads(path.read_text())
+
+
+def rows_of(record, problem, method):
+    return [row for row in record["problems"][problem]["rows"] if row["method"] == method]
+
+
+def test_smoke_run_writes_every_part(smoke):
+    assert set(smoke) == {"problems", "eps", "networks", "environment"}
+    assert set(smoke["problems"]) == {"heat1d-eps15", "heat2d"}
+    for problem in smoke["problems"].values():
+        assert {"eps", "dimension", "reference", "rows"} == set(problem)
+        methods = {row["method"] for row in problem["rows"]}
+        assert methods == {
+            "P1",
+            "P2",
+            "coarse P1",
+            "homogenised",
+            "corrected",
+            "corrected, cut off",
+            "FE-HMM",
+        }
+        for row in problem["rows"]:
+            assert set(row) >= ERRORS | {"cells", "unknowns", "bytes", "seconds", "cpu_seconds"}
+            assert all(np.isfinite(row[key]) and row[key] > 0 for key in (*ERRORS, "seconds", "bytes"))
+    for part in ("interval", "square"):
+        assert {"power", "factor", "fitted_rows"} == set(smoke["eps"][part]["fit"])
+    assert all(smoke["environment"][part]["dtype"] == "float64" for part in ("problems", "eps"))
+
+
+def test_linear_elements_have_slope_two_in_the_mean_square_and_one_in_the_gradient(smoke):
+    coarse, fine = rows_of(smoke, "heat2d", "P1")
+    assert fine["cells"] == 2 * coarse["cells"]
+    assert np.log2(coarse["rel_l2"] / fine["rel_l2"]) == pytest.approx(2, abs=0.1)
+    assert np.log2(coarse["rel_h1"] / fine["rel_h1"]) == pytest.approx(1, abs=0.1)
+
+
+def test_homogenised_solution_of_the_plane_problem_is_half_wrong_and_its_temperature_is_not(smoke):
+    (row,) = rows_of(smoke, "heat2d", "homogenised")
+    assert row["rel_l2"] == pytest.approx(0.49, abs=0.01)
+    assert row["rel_l2_whole"] < 0.01  # relative to w = u + x_1
+    assert row["tensor"][0][0] == pytest.approx(2.82229, rel=5e-3)
+
+
+def test_quadratic_elements_agree_with_scikit_fem():
+    skfem = pytest.importorskip("skfem")
+    from classical_methods import elements, solve
+    from skfem.helpers import dot, grad
+
+    def K(x):
+        return 2 + np.sin(5 * x[..., 0]) * np.cos(3 * x[..., 1])
+
+    def q(x):
+        return x[..., 0] ** 2
+
+    direction = np.array([1.0, -2.0])
+    system = elements(fem.unit_square(4), 2, K, q, direction, order=4)
+    V = system.space
+    basis = skfem.Basis(
+        skfem.MeshTri(V.mesh.points.T.copy(), V.mesh.cells.T.copy()),
+        skfem.ElementTriP2(),
+        quadrature=(fem.rule(2, 4)[0][:, 1:].T.copy(), fem.rule(2, 4)[1] / 2),
+    )
+
+    @skfem.BilinearForm
+    def a(u, v, w):
+        return K(np.moveaxis(w.x, 0, -1)) * dot(grad(u), grad(v))
+
+    @skfem.LinearForm
+    def right(v, w):
+        x = np.moveaxis(w.x, 0, -1)
+        slope = grad(v)
+        return q(x) * v - K(x) * (direction[0] * slope[0] + direction[1] * slope[1])
+
+    theirs = skfem.solve(*skfem.condense(a.assemble(basis), right.assemble(basis), D=basis.get_dofs()))
+    order = np.lexsort(np.round(V.points.T, 9)), np.lexsort(np.round(basis.doflocs, 9))
+    np.testing.assert_allclose(solve(system)[order[0]], theirs[order[1]], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_evaluation_reproduces_a_quadratic_with_all_its_derivatives(dimension):
+    from classical_methods import at, grid, space
+
+    V = space(grid(dimension, 3), 2)
+    A = np.array([[2.0, 0.5], [0.5, -1.0]])[:dimension, :dimension]
+    u = np.einsum("ki,ij,kj->k", V.points, A, V.points) / 2 + V.points[:, 0]
+    x = np.random.default_rng(0).uniform(size=(50, dimension))
+    value, slope, bend = at(V, u, x, hessian=True)
+    np.testing.assert_allclose(value, np.einsum("ki,ij,kj->k", x, A, x) / 2 + x[:, 0], atol=1e-13)
+    np.testing.assert_allclose(slope, x @ A + np.eye(dimension)[0], atol=1e-12)
+    np.testing.assert_allclose(bend, np.broadcast_to(A, bend.shape), atol=1e-11)
+
+
+def test_local_tensors_of_a_periodic_medium_are_all_the_homogenised_one():
+    from classical_methods import local_tensors, vectorised
+
+    medium = experiments.heat2d_problem(0.25).medium
+    centres = np.array([[0.1, 0.7], [0.33, 0.5]])
+    found = local_tensors(vectorised(medium.conductivity), centres, 0.25, 24)
+    exact = homogenised_tensor(medium.conductivity, 2, 32, period=0.25)
+    np.testing.assert_allclose(found, np.broadcast_to(exact, found.shape), atol=0.02)
+
+
+def test_problems_have_the_tensors_and_the_contrast_they_claim():
+    from classical_methods import vectorised
+    from classical_problems import inclusions_problem, layers_problem
+
+    layers = homogenised_tensor(layers_problem().medium.conductivity, 2, 16, period=1 / 16)
+    np.testing.assert_allclose(layers, np.diag([20 / 11, 5.5]), atol=1e-9)
+    x = (np.arange(1024) + 0.5) / 1024
+    values = vectorised(inclusions_problem().medium.conductivity)(np.stack(np.meshgrid(x, x), axis=-1))
+    assert sorted(np.unique(values)) == [1.0, 1000.0]
+    assert np.mean(values == 1000.0) == 0.25
+
+
+def test_the_gradient_of_the_expansion_is_its_derivative():
+    from classical_methods import expand, homogenised, vectorised
+
+    problem = experiments.heat2d_problem(0.2)
+    q = vectorised(problem.source)
+    found = homogenised(problem.medium.conductivity, q, problem.direction, 0.2, 8, 16)
+    x, h = np.random.default_rng(1).uniform(0.1, 0.9, size=(40, 2)), 1e-6
+    for corrector in ("none", "plain", "cut"):
+        slope = expand(found, x, corrector)[1]
+        for i, step in enumerate(h * np.eye(2)):
+            difference = (expand(found, x + step, corrector)[0] - expand(found, x - step, corrector)[0]) / (
+                2 * h
+            )
+            assert np.median(np.abs(difference - slope[:, i])) < 1e-8  # a kink of the elements may be between
+
+
+def test_record_holds_the_networks_as_they_are_recorded_now():
+    from classical_rivals import network_record
+
+    text = RECORD.read_text()
+    assert len(text) < 200_000
+    kept, now = json.loads(text)["networks"], json.loads(json.dumps(network_record()))
+    assert kept == now, (
+        f"run: python benchmarks/classical_rivals.py --parts networks --out {RECORD.relative_to(ROOT)}"
+    )
