@@ -20,7 +20,15 @@ from hybrid_lib.experiments.first_order import (
     poincare_constant,
     stability_range,
 )
-from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem
+from hybrid_lib.experiments.own import (
+    Elements,
+    ErrorEstimate,
+    element_cost,
+    error_estimate,
+    field_energy,
+    own_configuration,
+)
+from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem, own_problem
 from hybrid_lib.experiments.references import Reference, fine_solution, reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, METHODS, NETWORKS, SCALES, configuration, problem_of
 from hybrid_lib.experiments.runner import RunResult, environment, run, train
@@ -32,6 +40,8 @@ __all__ = [
     "SCALES",
     "CoarseConfig",
     "Config",
+    "Elements",
+    "ErrorEstimate",
     "FirstOrderAnsatz",
     "NetworkConfig",
     "Problem",
@@ -44,15 +54,20 @@ __all__ = [
     "assemble",
     "configuration",
     "divergence_weight",
+    "element_cost",
     "environment",
     "error_bounds",
+    "error_estimate",
     "evaluator",
+    "field_energy",
     "fine_solution",
     "first_order_ansatz",
     "first_order_objective",
     "heat1d_problem",
     "heat2d_problem",
     "objective_value",
+    "own_configuration",
+    "own_problem",
     "paths",
     "poincare_constant",
     "problem_of",

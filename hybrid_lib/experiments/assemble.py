@@ -192,7 +192,7 @@ def _optimiser(config: Config) -> training.Optimiser:
 def evaluator(ansatz: Ansatz, reference: Reference) -> Callable[[Tree, Tree], dict[str, Array]]:
     """Jitted (params, data) -> relative errors of every member, in the integral norms.
 
-    ``rel_l2`` = ‖u_θ − u‖_{L²}/‖u‖_{L²}, ``rel_h1`` = |u_θ − u|_{H¹}/|u|_{H¹} (gradient seminorm).
+    ``rel_l2`` = `‖u_θ − u‖_{L²}/‖u‖_{L²}`, ``rel_h1`` = `|u_θ − u|_{H¹}/|u|_{H¹}` (gradient seminorm).
     """
     dtype = ansatz.network.dtype
     as_type = lambda a: jnp.asarray(a, dtype)  # noqa: E731

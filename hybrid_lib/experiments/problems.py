@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hybrid_lib import media
+from hybrid_lib.errors import InputError
 from hybrid_lib.media import Medium
 from hybrid_lib.pinn import domains
 from hybrid_lib.pinn.domains import Domain
@@ -49,3 +52,69 @@ def heat2d_problem(eps: float, name: str = "heat2d") -> Problem:
         return 10 * jnp.exp(-100 * ((x[0] - 0.5) ** 2 + (x[1] - 0.5) ** 2))
 
     return Problem(name, domains.unit_square(), media.paper_2d(eps), source, (1.0, 0.0))
+
+
+def own_problem(
+    medium: Medium,
+    source: Callable[[Array], Array] | float = 0.0,
+    direction: tuple[float, ...] | None = None,
+    name: str = "own",
+) -> Problem:
+    """−∇·(K∇w) = q on (0, 1)^d with w = e·x on the boundary, for a medium of one's own; the unknown is u = w − e·x.
+
+    Parameters
+    ----------
+    medium : Medium
+        K; its dimension is that of the domain.
+    source : float or callable x (d,) -> ()
+        q, written with jax.numpy.
+    direction : d floats, optional
+        e, not zero; the first axis by default. Boundary values that are not linear have to be lifted by hand: with w = u + g
+        for a smooth g the source becomes q + ∇·(K∇g) − ∇·(Ke).
+    name : str
+        For reports.
+
+    Raises
+    ------
+    InputError
+        If the medium is none, the source is no scalar function of one point, or the direction is zero or of another length.
+
+    Examples
+    --------
+    >>> own_problem(media.paper_2d(0.2), 1.0).domain.name
+    'unit_square'
+    """
+    if not isinstance(medium, Medium):
+        raise InputError(
+            "medium", "a Medium", type(medium).__name__, "wrap it with media.from_function or media.raster"
+        )
+    d = medium.dimension
+    e = np.eye(d)[0] if direction is None else np.asarray(direction, float)
+    if e.shape != (d,) or not np.all(np.isfinite(e)) or not np.any(e):
+        raise InputError(
+            "direction", f"{d} numbers, not all zero", direction, "pass the direction of the temperature drop"
+        )
+    if not callable(source):
+        if np.ndim(source) or not np.isfinite(source):
+            raise InputError(
+                "source", "a finite number or a function of one point", source, "pass one of these"
+            )
+        q = float(source)
+        return Problem(name, _cube(d), medium, lambda x: jnp.asarray(q, x.dtype), tuple(e.tolist()))
+    try:
+        shape = jax.eval_shape(
+            lambda x: jnp.asarray(source(x)), jax.ShapeDtypeStruct((d,), jnp.float32)
+        ).shape
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise InputError(
+            "source", "a function that JAX can trace", type(error).__name__, "use jax.numpy"
+        ) from None
+    if shape != ():
+        raise InputError(
+            "source", "a number at one point x", f"shape {shape}", "index the point: x[0] instead of x"
+        )
+    return Problem(name, _cube(d), medium, lambda x: jnp.asarray(source(x), x.dtype), tuple(e.tolist()))
+
+
+def _cube(d: int) -> Domain:
+    return domains.interval() if d == 1 else domains.unit_square()

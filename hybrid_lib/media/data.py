@@ -36,7 +36,7 @@ def random_smooth(
 ) -> Medium:
     """A smooth random medium from M random Fourier modes.
 
-    z(x) = √(2/M) Σ_k cos(ω_k·x + φ_k), approximately Gaussian with covariance exp(−|r|²/(2·length²)). Then
+    z(x) = √(2/M) Σ_k cos(ω_k·x + φ_k), approximately Gaussian with covariance `exp(−|r|²/(2·length²))`. Then
     K = exp(sigma·z), log-normal, or with ``bounds`` = (a, b) K = a + (b − a)Φ(sigma·z), Φ the normal
     distribution function. With ``period`` the ω_k are drawn from the lattice (2π/period)ℤ^d without 0, with
     the same spectrum.
@@ -52,8 +52,8 @@ def random_smooth(
     sigma : float
         Standard deviation > 0 of log K (log-normal), or contrast of the bounded map.
     bounds : (float, float), optional
-        0 < a < b; then they are exact. Otherwise α, β = exp(∓sigma·1.25·max|z|), the maximum over `SAMPLES`
-        points of (−1, 1)^d or of one period, never beyond the proven |z| ≤ √(2M): an estimate.
+        0 < a < b; then they are exact. Otherwise α, β = `exp(∓sigma·1.25·max|z|)`, the maximum over `SAMPLES`
+        points of (−1, 1)^d or of one period, never beyond the proven `|z| ≤ √(2M)`: an estimate.
     period : float, optional
         Makes the medium periodic.
     modes : int

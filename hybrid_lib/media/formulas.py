@@ -16,6 +16,7 @@ from hybrid_lib.media.medium import (
     SAFETY,
     Medium,
     check_dimension,
+    check_period,
     check_shape,
     check_values,
     evaluate,
@@ -294,7 +295,7 @@ def from_function(
         x (d,) -> (d,), ∇K of a scalar or the row divergence Σ_i ∂_i K_ij of a tensor. None: automatic
         differentiation.
     period : float, optional
-        Known period, taken on trust.
+        Known period; checked at the sample points.
     box : (float, float)
         Where the samples lie; (−1, 1) for the L-shape.
 
@@ -306,8 +307,8 @@ def from_function(
     Raises
     ------
     InputError
-        If JAX cannot trace the function, a shape is wrong, or a sample is not finite, not symmetric, not
-        positive definite or outside the given bounds.
+        If JAX cannot trace the function, a shape is wrong, a sample is not finite, not symmetric, not
+        positive definite or outside the given bounds, or the function does not have the given period.
 
     Examples
     --------
@@ -323,7 +324,10 @@ def from_function(
     if period is not None:
         period = positive("period", period, "pass None when there is none")
     points = sample_points(d, *box)
-    low, high = check_values(evaluate(conductivity, points), points)
+    values = evaluate(conductivity, points)
+    low, high = check_values(values, points)
+    if period is not None:
+        check_period(conductivity, period, points, values)
     tolerance = 1e-5 * high  # rounding, float32 included
     exact = alpha is not None and beta is not None
     alpha = low / SAFETY if alpha is None else positive("alpha", alpha, "the medium is elliptic")

@@ -20,7 +20,7 @@ Field = Callable[[jax.Array], jax.Array]
 SAMPLES = 4096
 """Points at which bounds are estimated when they are not known."""
 SAFETY = 1.1
-"""Factor by which estimated bounds are widened: α = min/SAFETY, β = SAFETY·max."""
+"""Factor by which estimated bounds are widened, α = min/SAFETY, β = SAFETY·max."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,22 @@ def check_values(K, points) -> tuple[float, float]:
         "the equation is elliptic only for K > 0",
     )
     return float(low.min()), float(high.max())
+
+
+def check_period(conductivity, period, points, values) -> None:
+    """Refuse a period that the values at the sample points contradict, along any axis."""
+    scale = np.max(np.abs(values))
+    for axis, step in enumerate(period * np.eye(points.shape[1])):
+        change = np.abs(evaluate(conductivity, points + step) - values)
+        off = np.max(change.reshape(len(points), -1), axis=1) / scale
+        if not np.all(off < 1e-3):  # not a number is a contradiction, too; the rest is for float32
+            worst = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+            raise InputError(
+                f"period along axis {axis}",
+                f"K(x) = K(x + {period:g})",
+                f"values that differ by {off[worst]:.0%} of the largest at x = {points[worst].round(4).tolist()}",
+                "correct it, or pass None for a medium without period",
+            )
 
 
 def check_shape(what, function, d, allowed) -> tuple:

@@ -1,4 +1,4 @@
-r"""Gradient-norm loss balancing (paper section 4.4; Wang, Teng, Perdikaris 2021; Wang, Sankaran, Wang, Perdikaris, Algorithm 1(c)).
+r"""Gradient-norm loss balancing (paper section 4.4; Wang, Teng, Perdikaris 2021, as Algorithm 1(c) of Wang et al. 2023).
 
 .. math:: \hat\lambda_k = \frac{\sum_j \|\nabla_\theta L_j\|}{\|\nabla_\theta L_k\|}, \qquad
           \lambda_k \leftarrow a\lambda_k + (1 - a)\hat\lambda_k,
