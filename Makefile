@@ -6,8 +6,8 @@ COLAB_PYTHON ?= $(PYTHON)
 BIN := .venv/bin
 CHAPTERS := $(wildcard book/*.ipynb)
 
-# Compiled programs are kept between runs of the chapters.
-CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+# Compiled programs are kept between runs of the chapters. One thread each: book/troubleshooting.md, "A run stands still".
+CACHE := NPROC=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book test notebooks lint test-colab clean

@@ -6,6 +6,9 @@ import tempfile
 import jax
 import pytest
 
+# One thread a worker. jaxlib's batched factorisations run on the pool of threads and wait there for the parts they hand to it:
+# two at once wait for each other for ever when the pool has two threads. A pool of one does the parts itself.
+os.environ.setdefault("NPROC", "1")
 # Tests compile far more than they run.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 # The same programs come again and again, in a resumed run for instance: each worker keeps its own on disk until it ends.

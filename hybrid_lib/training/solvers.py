@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_batching import sequential_vmap
 from jax.scipy.linalg import cho_solve
 from jax.scipy.sparse.linalg import cg
 
@@ -176,7 +177,12 @@ def nystrom(product: Callable[[Array], Array], like: Array, rank: int) -> tuple[
     return U, jnp.maximum(s**2 - shift, 0.0)
 
 
+@sequential_vmap
 def _solve(matrix: Array, damping: Array, rhs: Array) -> Array:
-    """(matrix + damping I)⁻¹ rhs by Cholesky; not finite where that fails."""
+    """(matrix + damping I)⁻¹ rhs by Cholesky; not finite where that fails.
+
+    The members of an ensemble one after the other: jaxlib's batched factorisations hand their parts to the pool of threads they
+    run on and wait there, and two of them at once can wait for each other for ever on two cores.
+    """
     shifted = matrix + damping * jnp.eye(len(rhs), dtype=rhs.dtype)
     return cho_solve((lax.linalg.cholesky(shifted, symmetrize_input=False), True), rhs)
