@@ -284,7 +284,7 @@ def error_estimate(
     ----------
     result : RunResult
     seed_index, which
-        As in :meth:`RunResult.parameters`.
+        As in ``RunResult.parameters``.
     pieces : int
         The second rule has this many times the pieces of each edge.
 
