@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -316,6 +317,21 @@ def test_auto_chooses_by_the_smaller_side():
     assert [solvers.choose(n, p) for n, p in ((10, 20), (20, 10), (10**5, 10**4), (7000, 10**4))] == [
         "woodbury", "dense", "cg", "cg",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("solver", ["dense", "woodbury"])
+def test_an_ensemble_factors_one_member_at_a_time(solver):
+    """Two batched factorisations at once can wait for each other for ever: the program of three seeds must hold none."""
+    objective, theta, weights, data, coarse = case("1-D")
+
+    def step(theta):
+        model = solvers.SOLVERS[solver](objective, theta, weights, data, coarse, solvers.SolverOptions())
+        return model.solve(jnp.asarray(1e-3))
+
+    three = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), theta)
+    text = jax.jit(jax.vmap(step)).lower(three).as_text()
+    factored = re.findall(r"lapack_dpotrf.*?: \(tensor<([0-9x]+)xf64>", text)
+    assert factored and all(len(shape.split("x")) == 2 for shape in factored)
 
 
 @pytest.mark.parametrize(
