@@ -1,5 +1,7 @@
 """Solvers: patch test, lifting, direct against multigrid, and the derivatives of the dense solve."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -310,6 +312,15 @@ def test_several_right_hand_sides_and_single_precision():
     single = linear_solve(A.astype(jnp.float32), b.astype(jnp.float32))
     assert single.dtype == jnp.float32
     np.testing.assert_allclose(single, linear_solve(A, b), rtol=1e-4)
+
+
+def test_a_batch_is_factored_one_by_one():
+    """Two batched factorisations at once can wait for each other for ever on two cores."""
+    matrices = jnp.stack([jnp.eye(3) * k for k in (1.0, 4.0, 9.0)])  # (3, 3, 3)
+    assert np.allclose(jax.vmap(factor)(matrices).lower, np.sqrt(matrices))
+    text = jax.jit(jax.vmap(lambda A: linear_solve(A, jnp.ones(3)))).lower(matrices).as_text()
+    shapes = re.findall(r"lapack_dpotrf.*?: \(tensor<([0-9x]+)xf64>", text)
+    assert shapes and all(shape.count("x") == 1 for shape in shapes)
 
 
 def test_a_factor_is_a_pytree_and_an_indefinite_matrix_gives_nan():

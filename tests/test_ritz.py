@@ -1,5 +1,7 @@
 """The Ritz finish: Galerkin in the tangent space, judged by a second rule."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 from hybrid_lib import experiments, fem
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.config import finish_steps
-from hybrid_lib.experiments.finish import finish
+from hybrid_lib.experiments.finish import finish, finish_all
 from hybrid_lib.training.ritz import energy, ritz_finish
+from hybrid_lib.training.state import DIVERGED
 
 WAVES = jnp.arange(1.0, 9.0)
 
@@ -121,9 +124,15 @@ def test_a_run_ends_with_its_finish_and_leaves_the_training_alone(tmp_path):
         assert other["rel_h1"] < one["rel_h1"]
         assert other["finish_steps"] == 2 and np.all(np.diff(other["finish_energies"]) < 0)
     assert done.parameters(1) is done.finished[1].params
+    state = done.fit.state
+    codes = jnp.asarray([DIVERGED, state.members.status[1]], jnp.int32)
+    half = done.fit._replace(state=state._replace(members=state.members._replace(status=codes)))
+    lost, kept = finish_all(done.setup, half)
+    assert lost is None and np.array_equal(kept.energies, done.finished[1].energies)
+    assert dataclasses.replace(done, finished=(lost, kept)).parameters(0) is not None
     again = experiments.run(small("heat1d-eps15", training__finish="2", **options), (0, 1), out=tmp_path / "run", resume=True)
     assert again.summary["seeds"][1]["rel_l2"] == done.summary["seeds"][1]["rel_l2"]
-    with pytest.raises(InputError, match="which: expected best or last for a run without a finish"):
+    with pytest.raises(InputError, match="which: expected best or last for a seed without a finish"):
         plain.parameters(0, "finished")
 
 

@@ -143,6 +143,9 @@ def test_errors():
         InputError, match=r"mean gradients of part 0: expected a condition number up to 1e\+06"
     ):
         upscale(K, np.ones((2, 4, 2)))
+    vanishing = np.stack([1.0 + 1e-9 * np.ones(8), -np.ones(8)]).reshape(1, 16, 1)  # mean 5e-10, size 1
+    with pytest.raises(InputError, match="condition number"):
+        upscale(np.ones(16), vanishing)
     with pytest.raises(InputError, match="condition number"):
         upscale(K, np.zeros((2, 4, 2)))
     with pytest.raises(InputError, match=r"gradients: expected shape \(d, M, d\)"):

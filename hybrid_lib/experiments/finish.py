@@ -70,15 +70,18 @@ def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 
     return Finish(ritz, before, after)
 
 
-def finish_all(setup: Setup, result: training.FitResult) -> tuple[RitzResult, ...]:
-    """The finish that the configuration asks for, of all seeds; none if the run was interrupted or a seed diverged."""
+def finish_all(setup: Setup, result: training.FitResult) -> tuple[RitzResult | None, ...]:
+    """The finish that the configuration asks for: an entry a seed, None for one that diverged; empty if the run was interrupted."""
     steps = finish_steps(setup.config, setup.problem.domain.dimension)
-    members = result.state.members
-    healthy = all(training.STATUS[int(code)] != "diverged" for code in np.asarray(members.status))
-    if not (steps and result.finished and healthy):
+    if not (steps and result.finished):
         return ()
-    each = range(len(setup.seeds))
-    return tuple(_finish(setup, training.member(members.params, k), k, steps, ORDER, JUDGE_ORDER) for k in each)
+    members = result.state.members
+    return tuple(
+        None
+        if training.STATUS[int(code)] == "diverged"
+        else _finish(setup, training.member(members.params, k), k, steps, ORDER, JUDGE_ORDER)
+        for k, code in enumerate(np.asarray(members.status))
+    )
 
 
 def _finish(setup: Setup, theta: Any, seed_index: int, steps: int, order: int, judge_order: int) -> RitzResult:

@@ -54,15 +54,15 @@ class RunResult:
     reference : Reference
     summary : dict
         The object that ``run --json`` prints.
-    finished : tuple of RitzResult
-        The finish of each seed; empty for a run without one, or one that was interrupted or failed.
+    finished : tuple of RitzResult or None
+        The finish of each seed, None for one that diverged; empty for a run without a finish and for one that was interrupted.
     """
 
     setup: Setup
     fit: training.FitResult
     reference: Reference
     summary: dict[str, Any]
-    finished: tuple[RitzResult, ...] = ()
+    finished: tuple[RitzResult | None, ...] = ()
 
     def parameters(self, seed_index: int = 0, which: str | None = None) -> Any:
         """θ of one seed: at the smallest PDE term (``best``), ``last`` or ``finished``.
@@ -70,11 +70,12 @@ class RunResult:
         None stands for the finished one, if there is one, else for what ``training.select`` says.
         """
         members = self.fit.state.members
-        which = which or ("finished" if self.finished else None)
+        ritz = self.finished[seed_index] if self.finished else None
+        which = which or ("finished" if ritz is not None else None)
         if which == "finished":
-            if not self.finished:
-                raise InputError("which", "best or last for a run without a finish", which, "set training.finish")
-            return self.finished[seed_index].params
+            if ritz is None:
+                raise InputError("which", "best or last for a seed without a finish", which, "set training.finish")
+            return ritz.params
         which = which or ("last" if self.setup.config.training.select == "last" else "best")
         return training.member(members.best.params if which == "best" else members.params, seed_index)
 

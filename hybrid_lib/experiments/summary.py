@@ -19,7 +19,7 @@ Evaluate = Callable[[Any, Any], dict[str, Any]]
 
 
 def summary(
-    setup: Setup, result: training.FitResult, evaluate: Evaluate, out: Path | str | None, finished: tuple[RitzResult, ...] = ()
+    setup: Setup, result: training.FitResult, evaluate: Evaluate, out: Path | str | None, finished: tuple[RitzResult | None, ...] = ()
 ) -> dict[str, Any]:
     """The object ``run --json`` prints.
 
@@ -53,7 +53,7 @@ def summary(
         }
         for which in ("best", "last"):
             row |= {f"{which}_{name}": _number(values[index]) for name, values in errors[which].items()}
-        if finished:
+        if finished and finished[index] is not None:
             row |= _finished(setup, finished[index], evaluate, index)
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
         rows.append(row)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_batching import sequential_vmap
 from jax.scipy.linalg import cho_solve
 from scipy.sparse import csc_array, csr_array
 from scipy.sparse.linalg import splu
@@ -178,7 +179,13 @@ def factor(matrix: jax.Array) -> SymmetricFactor:
     >>> factor(jnp.array([[4.0]])).lower.tolist()
     [[2.0]]
     """
-    return SymmetricFactor(jnp.linalg.cholesky(matrix))
+    return SymmetricFactor(_cholesky(matrix))
+
+
+@sequential_vmap
+def _cholesky(matrix: jax.Array) -> jax.Array:
+    """L of one matrix; under vmap one after the other, for two of jaxlib's batched factorisations can wait for each other."""
+    return jnp.linalg.cholesky(matrix)
 
 
 def factor_solve(factor: SymmetricFactor, b: jax.Array) -> jax.Array:

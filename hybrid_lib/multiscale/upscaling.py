@@ -127,7 +127,8 @@ def upscale(
     conductivity, gradients, weights, parts, n_parts
         As in :func:`upscaled_tensor`.
     largest_condition : float
-        Accepted condition number of the matrix of mean gradients of a part.
+        Accepted condition number of the matrix T of mean gradients of a part: the largest root mean square of a field's gradient
+        on the part, or ‖T‖ if that is larger, over the smallest singular value of T. It bounds how much K̂ magnifies errors.
 
     Returns
     -------
@@ -192,7 +193,11 @@ def upscale(
 
     parts = jnp.asarray(parts, jnp.int32)
     T, _ = mean_gradients_and_fluxes(conductivity, gradients, weights, parts, n_parts)
-    conditions = np.linalg.cond(np.asarray(T, float))  # (P,)
+    squares = _part_means(jnp.sum(gradients**2, axis=2).T, weights, jnp.asarray(parts), n_parts)  # (P, d)
+    singular = np.linalg.svd(np.asarray(T, float), compute_uv=False)  # (P, d), falling
+    size = np.maximum(np.sqrt(np.asarray(squares, float).max(axis=1)), singular[:, 0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        conditions = size / singular[:, -1]  # (P,)
     worst = int(np.argmax(np.where(np.isnan(conditions), np.inf, conditions)))
     if not conditions[worst] <= largest_condition:
         raise InputError(

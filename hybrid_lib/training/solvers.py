@@ -171,7 +171,7 @@ def nystrom(product: Callable[[Array], Array], like: Array, rank: int) -> tuple[
     shift = jnp.finfo(like.dtype).eps * jnp.linalg.norm(image)
     image = image + shift * sketch
     gram = sketch.T @ image
-    L = jnp.linalg.cholesky((gram + gram.T) / 2)
+    L = sequential_vmap(jnp.linalg.cholesky)((gram + gram.T) / 2)
     B = lax.linalg.triangular_solve(L, image, left_side=False, lower=True, transpose_a=True)  # (P, rank)
     U, s, _ = jnp.linalg.svd(B, full_matrices=False)
     return U, jnp.maximum(s**2 - shift, 0.0)
