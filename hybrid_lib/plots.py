@@ -1,8 +1,10 @@
 """One look for every figure: opaque white, colour-blind safe, one colour and line style for each role.
 
-The colours are those of Okabe and Ito; a role (exact, coarse, pinn, hybrid, …) keeps its colour in every
-chapter and, because line styles differ too, stays recognisable without colour. Importing this module
-changes nothing: a chapter calls :func:`use_style`, or draws inside :func:`style`.
+The colours are those of Okabe and Ito, orange and vermilion darkened: each stands out from white with a
+contrast of at least 3, and dark orange from dark red for every kind of colour vision. A role (exact, coarse, pinn,
+hybrid, …) keeps its colour in every chapter and, because line styles differ too, stays recognisable
+without colour. Importing this module changes nothing: a chapter calls :func:`use_style`, or draws inside
+:func:`style`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from hybrid_lib.errors import InputError
 COLOURS = MappingProxyType(
     {
         "exact": "#000000",
-        "coarse": "#E69F00",
+        "coarse": "#C68900",
         "pinn": "#0072B2",
-        "hybrid": "#D55E00",
+        "hybrid": "#A8281A",
         "homogenised": "#009E73",
         "medium": "#7F7F7F",
     }
@@ -119,7 +121,7 @@ def line(role: str) -> dict[str, object]:
     Examples
     --------
     >>> line("hybrid")["color"]
-    '#D55E00'
+    '#A8281A'
     """
     if role not in COLOURS:
         known = ", ".join(COLOURS)

@@ -1,4 +1,4 @@
-"""The classical rivals at their smallest size: known facts, independent oracles, and a record that is up to date."""
+"""Benchmarks at their smallest size: known facts, independent oracles, and records that are complete."""
 
 import json
 import sys
@@ -168,3 +168,78 @@ def test_record_holds_the_networks_as_they_are_recorded_now():
     assert kept == now, (
         f"run: python benchmarks/classical_rivals.py --parts networks --out {RECORD.relative_to(ROOT)}"
     )
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory):
+    import run
+
+    path = tmp_path_factory.mktemp("bench") / "record.json"
+    run.main(["--smoke", "--out", str(path)])
+    return json.loads(path.read_text())
+
+
+@pytest.mark.slow
+def test_smoke_run_of_make_bench_writes_every_part_and_says_it_is_one(timed):
+    import run
+
+    assert list(timed) == [name for name in run.PARTS if name not in run.ONCE]
+    for part in timed.values():
+        assert part["environment"]["smoke"] and part["environment"]["cores"] == 1
+        assert part["environment"]["share_of_cores"] > 0 and part["took"] >= 0
+
+
+@pytest.mark.slow
+def test_competitors_of_the_residual_step_compute_the_same_loss(timed):
+    part = timed["residual-ms"]
+    assert set(part["steps"]) | set(part["skipped"]) == {
+        "regression",
+        "regression, features given",
+        "jets",
+        "hessian",
+        "jacfwd of grad",
+        "grad of grad",
+        "jax.experimental.jet",
+        "folx",
+    }
+    assert part["largest_difference"] < 1e-5  # float32
+    assert part["steps"]["regression"]["ratio"] == 1.0
+
+
+@pytest.mark.slow
+def test_rivals_of_assembly_solution_and_steps_agree(timed):
+    assert all(row["difference"] < 1e-14 for row in timed["assembly"]["sizes"])
+    assert all(row["largest_difference"] < 1e-8 for row in timed["solution"]["sizes"])
+    assert all(row["step_difference"] < 1e-6 for row in timed["gauss-newton"]["sizes"][0]["solvers"].values())
+    assert timed["ensembles"]["cases"]["1-D, Adam"]["largest_difference"] < 1e-12
+    assert timed["poisson"]["largest_value"] == pytest.approx(0.07367, rel=2e-3)  # of -Laplace(u) = 1
+
+
+def test_ratios_are_taken_within_a_round():
+    import timing
+
+    slow = [1.0, 10.0, 2.0]  # the machine
+    both = {name: [{"wall": f * s, "cpu": f * s} for s in slow] for name, f in (("a", 1.0), ("b", 3.0))}
+    row = timing.rows(both, "a")["b"]
+    assert row["ratio"] == 3.0 and row["ratio_range"] == [3.0, 3.0]
+    assert row["seconds"] == 6.0 and row["spread"] == 27.0
+    assert timing.exponent([10, 100, 1000], [2e-3, 2e-2, 2e-1]) == pytest.approx(1.0)
+
+
+def test_smoke_figures_cannot_replace_the_record(capsys):
+    import run
+
+    with pytest.raises(SystemExit):
+        run.main(["--smoke"])
+    assert "--out of its own" in capsys.readouterr().err
+
+
+def test_record_of_make_bench_holds_every_part_at_full_size():
+    import run
+
+    text = run.RECORD.read_text()
+    record = json.loads(text)
+    assert len(text) < 200_000
+    assert list(record) == list(run.PARTS), "run: make bench"
+    assert not any(part["environment"]["smoke"] for part in record.values())
+    assert sum(part["took"] * part["environment"]["share_of_cores"] for part in record.values()) < 20 * 60

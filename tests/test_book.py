@@ -93,6 +93,33 @@ def test_every_figure_has_alt_text_a_caption_and_a_name(chapter):
             assert figure.get("name", "").startswith("fig-"), f"name fig-... missing:\n{cell.source}"
 
 
+@each_chapter
+def test_every_slider_is_described_small_and_complete(chapter):
+    for cell in code_cells(chapter):
+        for output in cell.outputs:
+            text = output.get("data", {}).get("text/html", "")
+            if 'type="range"' not in text:
+                continue
+            # html is no image, so the descriptions stand in it; caption and name are the figure's
+            alts, labels = (re.findall(rf'<img [^>]*{name}="([^"]*)"', text) for name in ("alt", "data-value"))
+            assert len(alts) == len(labels) >= 2 and all(len(alt) >= 30 for alt in alts), cell.source
+            assert text.count("display:block;max-width") == 1, "one frame is shown before the slider moves"
+            assert re.search(r"<label[^>]*><span[^>]*>[^<]+</span><input ", text), "the control has a visible name"
+            start = int(re.search(r' value="(\d+)"', text).group(1))
+            assert f'aria-valuetext="{labels[start]}"' in text
+            assert not re.search(r"""(?:src|href)=["'](?!data:)""", text), "nothing is loaded from elsewhere"
+            assert len(text) < 600_000 and "image/png" in output["data"], "a picture for where html is not shown"
+
+
+@each_chapter
+def test_chapter_says_what_it_teaches_what_it_costs_and_what_to_remember(chapter):
+    first, *_, last = re.split(r"^##? ", chapter.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert re.search(r"^\*\*Objectives\.\*\* .*\n\n- ", first, flags=re.MULTILINE), "objectives"
+    cost = re.search(r"^\*Runs in [^*]+\*$", first, flags=re.MULTILINE)
+    assert cost and "GPU" in cost.group(), "what it costs to run, and what a GPU saves"
+    assert last.startswith("What to remember\n") and "\n|---|" in last, "a table at the end"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_every_included_picture_has_alt_text(page):
     text = page.read_text(encoding="utf-8")

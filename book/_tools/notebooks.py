@@ -1,21 +1,26 @@
 """Bring the chapters' notebooks up to date with their MyST sources, and run those whose code changed.
 
-    python book/_tools/notebooks.py [--all] [CHAPTER ...]
+    python book/_tools/notebooks.py [--all] [--jobs N] [CHAPTER ...]
 
 The .md is always the source, whichever file is newer; it is rewritten only in the layout of its cell
 headers, so that ``jupytext --sync`` has nothing to change. Outputs are kept where the code of a cell is
 unchanged; a chapter with a cell that has not been run is run again as a whole. ``--all`` runs every
-chapter: use it after a change of the library.
+chapter: use it after a change of the library. Chapters run as many at a time as there are cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
+import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import jupytext
 import nbformat
+from execute import SECONDS, cores
 from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 
@@ -59,24 +64,38 @@ def run(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata["language_info"] = {"name": "python"}
 
 
+def bring(source: Path, all_of_it: bool) -> str:
+    """Update a chapter's files, running it where that is needed; what was done."""
+    notebook, stale = update(source)
+    start = time.perf_counter()
+    if stale or all_of_it:
+        run(notebook)
+    nbformat.write(notebook, source.with_suffix(".ipynb"))
+    source.write_text(jupytext.writes(notebook, fmt=MYST), encoding="utf-8")
+    return f"ran in {time.perf_counter() - start:.0f} s" if stale or all_of_it else "code unchanged"
+
+
 def main() -> None:
     """Update the chapters named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="run every chapter, changed or not")
+    parser.add_argument("--jobs", type=int, default=cores(), help="chapters at a time; default: the number of cores")
     parser.add_argument("chapters", nargs="*", help="stems such as 01_multiscale_problem; default: all")
     arguments = parser.parse_args()
     known = {path.stem: path for path in sources()}
     if unknown := set(arguments.chapters) - set(known):
         parser.error(f"no chapter {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    for stem in arguments.chapters or known:
-        notebook, stale = update(known[stem])
-        start = time.perf_counter()
-        stale = stale or arguments.all
-        if stale:
-            run(notebook)
-        nbformat.write(notebook, known[stem].with_suffix(".ipynb"))
-        known[stem].write_text(jupytext.writes(notebook, fmt=MYST), encoding="utf-8")
-        print(f"{stem}: {f'ran in {time.perf_counter() - start:.0f} s' if stale else 'code unchanged'}")
+    seconds = json.loads(SECONDS.read_text(encoding="utf-8"))
+    order = sorted(arguments.chapters or known, key=lambda stem: -seconds.get(stem, 0))  # the longest first
+    failed = []
+    with ProcessPoolExecutor(max(1, arguments.jobs), mp_context=multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(bring, known[stem], arguments.all): stem for stem in order}
+        for future in as_completed(running):
+            stem, error = running[future], future.exception()
+            print(f"{stem}: {future.result()}" if error is None else f"{stem}: failed: {error}", flush=True)
+            failed += [] if error is None else [stem]
+    if failed:
+        sys.exit(f"failed: {', '.join(sorted(failed))}")
 
 
 if __name__ == "__main__":

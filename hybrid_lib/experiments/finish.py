@@ -71,7 +71,7 @@ def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 
 
 
 def finish_all(setup: Setup, result: training.FitResult) -> tuple[RitzResult | None, ...]:
-    """The finish that the configuration asks for: an entry a seed, None for one that diverged; empty if the run was interrupted."""
+    """The finish that the configuration asks for: an entry a seed, None for one that diverged; empty after an interruption."""
     steps = finish_steps(setup.config, setup.problem.domain.dimension)
     if not (steps and result.finished):
         return ()

@@ -19,7 +19,11 @@ Evaluate = Callable[[Any, Any], dict[str, Any]]
 
 
 def summary(
-    setup: Setup, result: training.FitResult, evaluate: Evaluate, out: Path | str | None, finished: tuple[RitzResult | None, ...] = ()
+    setup: Setup,
+    result: training.FitResult,
+    evaluate: Evaluate,
+    out: Path | str | None,
+    finished: tuple[RitzResult | None, ...] = (),
 ) -> dict[str, Any]:
     """The object ``run --json`` prints.
 

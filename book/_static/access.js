@@ -1,0 +1,27 @@
+// For readers with a keyboard or a screen reader: what the theme leaves undone.
+document.addEventListener("DOMContentLoaded", () => {
+  // A name that says something else than the text in sight is worse than none; a button without text needs one.
+  document.querySelectorAll("summary[aria-label], .search-button-field").forEach((e) => e.removeAttribute("aria-label"));
+  document.querySelectorAll(".theme-switch").forEach((e) => {
+    e.removeAttribute("title");
+    e.setAttribute("aria-hidden", "true");
+  });
+  document.querySelectorAll("summary:has(> .toctree-toggle)").forEach((e) => {
+    e.setAttribute("aria-label", `Pages of ${e.closest("li").querySelector("a").textContent}`);
+  });
+  // Entries of the bibliography carry a role that is out of use, in a list that may not hold it.
+  document.querySelectorAll(".citation-list, .citation").forEach((e) => e.removeAttribute("role"));
+
+  // What scrolls sideways can be reached with Tab, so that the arrow keys move it.
+  const article = document.querySelector(".bd-article");
+  if (!article) return;
+  const reach = () => {
+    for (const box of article.querySelectorAll("pre, div, figure")) {
+      const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
+      if (scrolls && box.tabIndex < 0) box.setAttribute("tabindex", "0"); // the theme's own look came before an unfolding
+      else if (!scrolls && box.dataset.reach) box.removeAttribute("tabindex");
+      if (scrolls) box.dataset.reach = "yes";
+    }
+  };
+  new ResizeObserver(reach).observe(article); // also after mathematics is set, a cell is unfolded, a phone is turned
+});
