@@ -2,15 +2,16 @@
 # Both make the environment .venv first, if it is not there. Another Python: make setup PYTHON=python3.12
 
 PYTHON ?= python3
-COLAB_PYTHON ?= $(PYTHON)
+COLAB_PYTHON ?= $(or $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null),$(PYTHON))
 BIN := .venv/bin
 CHAPTERS := $(wildcard book/*.ipynb)
+AUDIT := axe-core@4.14.1 playwright-core@1.65.1 mathjax@3.2.2
 
 # Compiled programs are kept between runs of the chapters. One thread each: book/troubleshooting.md, "A run stands still".
 CACHE := NPROC=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test notebooks lint test-colab clean
+.PHONY: help setup book test notebooks lint test-colab colab audit bench clean
 
 help:          ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +28,7 @@ setup: .venv/installed      ## make the environment .venv with the tested versio
 
 book: setup    ## build the book; warnings are errors
 	$(BIN)/python book/_tools/fresh.py
+	$(CACHE) $(BIN)/python book/_tools/execute.py
 	$(CACHE) $(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 
@@ -43,13 +45,25 @@ lint: setup    ## style and import order
 	$(BIN)/lint-imports
 
 test-colab: .venv-colab/installed    ## unit tests with the versions that Google Colab provides
-	.venv-colab/bin/python -m pytest -q -m "not gpu" -n auto --dist loadfile --ignore=tests/test_book.py
+	PYTHONPATH=$(CURDIR) .venv-colab/bin/python -m pytest -q -m "not gpu" -n auto --dist loadfile --ignore=tests/test_book.py
 
-.venv-colab/installed: requirements-colab.txt pyproject.toml
+colab: .venv-colab/installed    ## each chapter alone in an empty folder, as on Google Colab (network)
+	.venv-colab/bin/python book/_tools/colab.py --as-new
+
+.venv-colab/installed: requirements-colab.txt
 	$(COLAB_PYTHON) -m venv .venv-colab
 	.venv-colab/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-colab.txt
-	.venv-colab/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
+
+audit: _build/audit/installed    ## the built pages in headless Chromium: accessibility, contrast, phone, size
+	node book/_tools/audit.mjs
+
+_build/audit/installed:
+	npm install --prefix _build/audit --silent --no-audit --no-fund --no-package-lock $(AUDIT)
+	@touch $@
+
+bench: setup   ## measure every figure of book/performance.md again, on one core (20 minutes; PARTS="start residual-ms": only these)
+	$(BIN)/python benchmarks/run.py $(if $(PARTS),--parts $(PARTS))
 
 clean:         ## remove what builds and tests leave behind (not .venv)
 	rm -rf _build .jupyter_cache .jax_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

@@ -11,6 +11,7 @@ A chapter that fails is not kept, its traceback is printed and the exit status i
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import json
 import multiprocessing
@@ -91,16 +92,17 @@ def longest_first(found: list[Chapter], cache: JupyterCacheAbstract) -> list[Cha
     return sorted(found, key=lambda chapter: -seconds.get(chapter.path.stem, float("inf")))
 
 
-def run(chapter: Chapter, timeout: int) -> Outcome:
+def run(chapter: Chapter, timeout: int, tries: int = 2) -> Outcome:
     """Run a chapter in its folder; called in a process of its own, and raises nothing."""
     start = time.perf_counter()
+    notebook = copy.deepcopy(chapter.notebook)
     try:
-        result = single_nb_execution(chapter.notebook, cwd=str(chapter.path.parent), timeout=timeout, allow_errors=False)
-    except Exception:  # the kernel did not start or died
+        result = single_nb_execution(notebook, cwd=str(chapter.path.parent), timeout=timeout, allow_errors=False)
+    except Exception:  # the kernel did not start, as when another takes its port, or died
+        if tries > 1:
+            return run(chapter, timeout, tries - 1)
         return Outcome(None, time.perf_counter() - start, traceback.format_exc())
-    if result.err is not None:
-        return Outcome(None, result.time, str(result.err))
-    return Outcome(result.nb, result.time, "")
+    return Outcome(None if result.err else result.nb, result.time, str(result.err or ""))
 
 
 def execute(root: Path, jobs: int) -> list[str]:

@@ -1,0 +1,88 @@
+"""The paper's 2-D problem with jinns.
+
+The residual is a ``PDEStatio`` and takes ``laplacian_rev``, jinns' operator for perceptrons, with its default method;
+``--variant loop`` takes the other documented one. ``jinns.solve`` runs its iterations in one compiled loop; it compiles
+anew at every call, and its documentation says to wrap it in ``jax.jit`` with ``ahead_of_time=False`` where it is called inside
+other code: so every slice is one call of the same compiled program. Layers start from equinox' default.
+"""
+
+import common
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jinns
+import optax
+from jinns.loss import PDEStatio, laplacian_rev
+
+options = common.arguments(("default", "loop"))
+key_net, key_points = jax.random.split(jax.random.key(options.seed))
+inputs = 6 if options.features else 2
+method = "loop" if options.variant == "loop" else "trace_hessian_x"
+
+# problem
+wave = 2 * jnp.pi / common.EPS
+
+
+class Heat(PDEStatio):
+    """-div(K grad u) - q - dK/dx1."""
+
+    def equation(self, x, u, params):
+        """Residual at one point."""
+        K, K_grad = 3 + jnp.sum(jnp.sin(wave * x)), wave * jnp.cos(wave * x)
+        q = 10 * jnp.exp(-100 * jnp.sum((x - 0.5) ** 2))
+        u_grad = jax.grad(lambda z: u(z, params)[0])(x)
+        lap = laplacian_rev(x, u, params, method=method)
+        return jnp.atleast_1d(-K * lap - K_grad @ u_grad - q - K_grad[0])
+
+
+def vanish(x, y, params):
+    """Hard boundary condition."""
+    return jnp.prod(4 * x * (1 - x)) * y
+
+
+# features
+def expand(x, params):
+    """Inputs of the network."""
+    return jnp.concatenate([x, jnp.cos(wave * x), jnp.sin(wave * x)])
+
+
+# end of features
+layers = (
+    (eqx.nn.Linear, inputs, common.WIDTH), (jnp.tanh,), (eqx.nn.Linear, common.WIDTH, common.WIDTH), (jnp.tanh,),
+    (eqx.nn.Linear, common.WIDTH, 1),
+)  # fmt: skip
+u, start = jinns.nn.PINN_MLP.create(
+    key=key_net, eqx_list=layers, eq_type="PDEStatio", output_transform=vanish,
+    input_transform=expand if options.features else None,
+)  # fmt: skip
+params = jinns.parameters.Params(nn_params=start, eq_params={})
+data = jinns.data.CubicMeshPDEStatio(
+    key=key_points, n=options.points, dim=2, min_pts=(0.0, 0.0), max_pts=(1.0, 1.0), method="uniform"
+)
+weights = jinns.loss.LossWeightsPDEStatio(dyn_loss=1.0)
+loss = jinns.loss.LossPDEStatio(u=u, dynamic_loss=Heat(), loss_weights=weights, params=params)
+adam = optax.adam(optax.exponential_decay(common.RATE, common.DECAY_EVERY, common.DECAY))
+# end of problem
+
+
+@jax.jit
+def advance(params, state):
+    """One slice of jinns.solve."""
+    out = jinns.solve(
+        n_iter=meter.slice, init_params=params, data=data, loss=loss, optimizer=adam, opt_state=state,
+        print_loss_every=10**9, verbose=False, ahead_of_time=False,
+    )  # fmt: skip
+    return out[0], out[5]
+
+
+@jax.jit
+def evaluated(params, points):
+    """Values and gradients."""
+    return jax.vmap(jax.value_and_grad(lambda z: u(z, params)[0]))(points)
+
+
+state = adam.init(params)
+meter = common.Meter(options, lambda points: evaluated(params, jnp.asarray(points)))
+while meter.go():
+    params, state = jax.block_until_ready(advance(params, state))
+    meter.done()
