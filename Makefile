@@ -11,7 +11,7 @@ AUDIT := axe-core@4.14.1 playwright-core@1.65.1 mathjax@3.2.2
 CACHE := NPROC=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test notebooks lint test-colab colab audit bench clean
+.PHONY: help setup book pdf test notebooks lint test-colab colab audit bench clean
 
 help:          ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,12 @@ book: setup    ## build the book; warnings are errors
 	$(CACHE) $(BIN)/python book/_tools/execute.py
 	$(CACHE) $(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
+
+pdf: setup     ## the book on paper: one PDF (needs TeX, see CONTRIBUTING.md)
+	@$(BIN)/python book/_tools/pdf.py --check
+	$(BIN)/python book/_tools/fresh.py
+	$(CACHE) $(BIN)/python book/_tools/execute.py
+	$(CACHE) $(BIN)/python book/_tools/pdf.py
 
 test: setup    ## the ledger, unit tests, doctests, checks of the book, every chapter's numbers
 	$(BIN)/python -m hybrid_lib ledger --check

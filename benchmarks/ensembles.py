@@ -61,21 +61,20 @@ def compare(
     steps, settings = steps or usual, settings or {}
     end = jnp.asarray(steps, jnp.int32)
     together, setup, compile_one, total = made(name, optimiser, seeds, settings, method)
-    single, *_, compile_single, _ = made(name, optimiser, seeds[:1], settings, method)
-    starts = [setup_of(name, optimiser, (seed,), settings, method) for seed in seeds]
+    alone = [made(name, optimiser, (seed,), settings, method) for seed in seeds]  # the library compiles each run
     after: dict[str, list] = {}
 
     def one():
         after["together"] = jax.block_until_ready(together(setup.state, setup.data, end))[0].members.params
 
     def five():
-        ends = [single(start.state, start.data, end) for start in starts]
+        ends = [program(start.state, start.data, end) for program, start, *_ in alone]
         after["apart"] = [state.members.params for state, _ in jax.block_until_ready(ends)]
 
     table = interleave({"one program": one, "five runs": five}, "one program", rounds)
     for row in table.values():
         row["seconds_an_iteration"] = digits(row["seconds"] / steps)
-    compile_five = len(seeds) * compile_single  # the library compiles each run
+    compile_five = sum(seconds for _, _, seconds, _ in alone)
     whole = [compile_one + total * table["one program"]["seconds_an_iteration"]]
     whole.append(compile_five + total * table["five runs"]["seconds_an_iteration"])
     leaves = [jax.tree.leaves(part) for part in after["apart"]]

@@ -110,7 +110,7 @@ def words(path):
         for match in re.finditer(r"(?<![\w.\\^/@-])([A-Za-zÀ-ÿ]+(?:['’][a-z]+)?)(?![\w(=/^@])(?!\.\w)", text):
             word = match[1].replace("’", "'")
             plain = word.removesuffix("'s")
-            if len(plain) > 2 and not plain.isupper() and not re.search(r"[a-zà-ÿ][A-Z]", plain):
+            if len(plain) > 2 and not plain.removesuffix("s").isupper() and not re.search(r"[a-zà-ÿ][A-Z]", plain):
                 found.append((start + text.count("\n", 0, match.start()), plain))
     return found
 
