@@ -5,7 +5,7 @@ PYTHON ?= python3
 COLAB_PYTHON ?= $(or $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null),$(PYTHON))
 BIN := .venv/bin
 CHAPTERS := $(wildcard book/*.ipynb)
-AUDIT := axe-core@4.14.1 playwright-core@1.65.1 mathjax@3.2.2
+AUDIT := axe-core@4.14.1 playwright-core@1.65.1
 
 # Compiled programs are kept between runs of the chapters. One thread each: book/troubleshooting.md, "A run stands still".
 CACHE := NPROC=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2

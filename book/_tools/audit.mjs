@@ -1,13 +1,13 @@
 // Audit of the built pages in headless Chromium:  node book/_tools/audit.mjs [--shots FOLDER] [PAGE ...]
 //
-// Run by `make audit`, which installs axe-core, playwright-core and MathJax below _build/audit. Each page is loaded on a
+// Run by `make audit`, which installs axe-core and playwright-core below _build/audit. Each page is loaded on a
 // screen of 1280 px, light and dark, and on a phone of 390 px. It fails
 //   * on a serious or critical finding of axe-core: all rules in light, colours in dark, what depends on the width on a phone;
 //   * on text of tables, outputs and admonitions below a contrast of 4.5 (3 if large), computed from the colours on screen;
 //   * if a phone would have to scroll sideways;
 //   * if page and pictures together exceed 2 MB, or headings do not begin with one h1 or leave out a level;
 //   * if the Tab key does not reach every link of the navigation and every button, or shows no sign where it stands.
-// Folded cells and solutions are opened first. MathJax comes from the installed package, as the pages ask for a network.
+// Folded cells and solutions are opened first. Nothing is loaded from outside: what a page needs lies beside it.
 
 import { createServer } from "node:http";
 import { readFile, readdir, mkdir, access } from "node:fs/promises";
@@ -20,7 +20,6 @@ const html = process.env.AUDIT_HTML ?? path.join(root, "_build/html");
 const require = createRequire(path.join(installed, "index.js"));
 const { chromium } = require("playwright-core");
 const axe = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");
-const mathjax = path.join(installed, "node_modules/mathjax");
 
 const LIMIT = 2e6; // bytes of a page with its pictures
 const PHONE = { width: 390, height: 844 };
@@ -48,7 +47,7 @@ async function pagesBelow(folder) {
   return found.sort();
 }
 
-// The pages over HTTP, and MathJax in place of its network address.
+// The pages over HTTP.
 const server = createServer(async (request, response) => {
   const name = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
   const file = path.join(html, name);
@@ -59,16 +58,9 @@ const server = createServer(async (request, response) => {
 await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
 const base = `http://127.0.0.1:${server.address().port}/`;
 
-async function outside(route) {
-  const address = route.request().url();
-  const inside = address.match(/\/mathjax@3[^/]*\/(.+?)(\?|$)/);
-  if (inside && (await exists(path.join(mathjax, inside[1])))) return route.fulfill({ path: path.join(mathjax, inside[1]) });
-  return route.abort();
-}
-
 async function open(browser, page, viewport, theme) {
   const context = await browser.newContext({ viewport, colorScheme: theme, reducedMotion: "reduce" });
-  await context.route((address) => !address.href.startsWith(base), outside);
+  await context.route((address) => !address.href.startsWith(base), (route) => route.abort());
   await context.addInitScript(`localStorage.setItem("mode", "${theme}"); localStorage.setItem("theme", "${theme}")`);
   const tab = await context.newPage();
   tab.setDefaultTimeout(180_000);
