@@ -96,4 +96,4 @@ def measure(smoke: bool) -> dict[str, Any]:
     """The part ``gauss-newton``."""
     if smoke:
         return {"sizes": [compare(600, 60, 4, 2, ("dense", "woodbury"))]}
-    return {"sizes": [compare(points, parameters, 10, 5) for points, parameters in SIZES]}
+    return {"sizes": [compare(points, parameters, 10, 3) for points, parameters in SIZES]}

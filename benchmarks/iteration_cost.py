@@ -17,22 +17,25 @@ from hybrid_lib import experiments
 METHODS = ("pinn", "hybrid")
 
 
-def program(method: str, network: str, smoke: bool, points: int):
-    """Compiled slice, and what it starts from: the paper's plane problem at its sizes, or a small one on the interval."""
+def program(method: str, network: str, smoke: bool, points: int, experiment: str = "heat2d"):
+    """Compiled slice, and what it starts from: the experiment at the paper's sizes, or a small one on the interval."""
     if smoke:
         config = experiments.configuration("heat1d-eps15", method, network, "quick")
         config = experiments.with_settings(config, {"network.widths": "8", "sampling.points": "128"})
     else:
-        config = experiments.configuration("heat2d", method, network, "paper")
+        config = experiments.configuration(experiment, method, network, "paper")
+        points = min(points, config.sampling.points)
         config = experiments.with_settings(config, {"sampling.points": str(points)})
     setup = experiments.assemble(experiments.problem_of(config), config, (0,))
     end = jnp.asarray(0, jnp.int32)
     return setup.program.advance.lower(setup.state, setup.data, end).compile(), setup
 
 
-def compare(network: str, smoke: bool, points: int, rounds: int, ordinary: int) -> dict[str, Any]:
+def compare(
+    network: str, smoke: bool, points: int, rounds: int, ordinary: int, experiment: str = "heat2d"
+) -> dict[str, Any]:
     """Rows of the plain and of the hybrid iteration, ratio to the plain one."""
-    ready = {method: program(method, network, smoke, points) for method in METHODS}
+    ready = {method: program(method, network, smoke, points, experiment) for method in METHODS}
     samples: dict[str, list] = {method: [] for method in METHODS}
     parts: dict[str, list] = {
         f"{method}, {kind}": [] for method in METHODS for kind in ("ordinary", "periodic")
@@ -71,3 +74,8 @@ def compare(network: str, smoke: bool, points: int, rounds: int, ordinary: int) 
 def measure(network: str, smoke: bool, points: int) -> dict[str, Any]:
     """One of the parts ``iteration-…``."""
     return compare(network, smoke, points, *((2, 1) if smoke else (5, 2)))
+
+
+def measure_interval(smoke: bool, points: int) -> dict[str, Any]:
+    """The part ``iteration-interval``: ε = 1/15, the paper's 2,000 points."""
+    return compare("ms", smoke, points, *((2, 1) if smoke else (7, 20)), "heat1d-eps15")

@@ -30,6 +30,7 @@ PARTS = {  # module, function, what it takes beside `smoke`, and whether it runs
     "profile": ("residual_step", "measure_profile", (), False),
     "iteration-ms": ("iteration_cost", "measure", ("ms",), False),
     "iteration-mlp": ("iteration_cost", "measure", ("mlp",), False),
+    "iteration-interval": ("iteration_cost", "measure_interval", (), False),
     "gauss-newton": ("gauss_newton_step", "measure", (), True),
     "ensembles": ("ensembles", "measure", (), True),
     "devices": ("ensembles", "measure_devices", (), True),
@@ -37,7 +38,8 @@ PARTS = {  # module, function, what it takes beside `smoke`, and whether it runs
     "solution": ("element_cost", "measure_solution", (), True),
     "poisson": ("element_cost", "measure_poisson", (), True),
 }
-ONCE = ("residual-mlp-2x128", "residual-mlp-8x64", "iteration-mlp")  # the same path again: not in a smoke run
+# Not in a smoke run: another part goes the same way.
+ONCE = ("residual-mlp-2x128", "residual-mlp-8x64", "iteration-mlp", "iteration-interval")
 POINTWISE = ("residual_step", "iteration_cost")
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "book" / "results" / "beyond" / "benchmarks.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ import numpy as np
 
 from hybrid_lib.errors import InputError
 
+LINE = 80  # characters of a line of output that a page shows without scrolling
 _ENTRY_KEYS = {"value", "rtol", "atol", "why"}
 
 
@@ -58,8 +60,8 @@ def expectations(chapter: str, folder: str | Path = "expected") -> Callable[[str
     """The function ``check(key, value)`` of a chapter: it compares results with ``expected/<chapter>.json``.
 
     The file maps a key to ``{"value": v, "rtol": r, "atol": a, "why": reason}``. A result x passes if
-    `|x − v| ≤ a + r |v|` in every entry; NaN never passes. A pass prints one line, which holds the expected
-    value and the tolerance but not x, so that it is the same on every machine.
+    `|x − v| ≤ a + r |v|` in every entry; NaN never passes. A pass prints the expected value, the tolerance and its
+    reason but not x, so that the text is the same on every machine; a reason without room goes to a line of its own.
 
     Parameters
     ----------
@@ -111,17 +113,21 @@ def expectations(chapter: str, folder: str | Path = "expected") -> Callable[[str
         if computed.shape != expected.shape:
             shapes = f"shape {expected.shape}", f"shape {computed.shape}"
             raise InputError(f"value for {key!r}", *shapes, f"pass the quantity that stands in {path}")
-        wanted = f"{_short(expected)} within {_tolerance_text(entry)}"
+        wanted, reason = f"{_short(expected)} within {_tolerance_text(entry)}", f"({entry['why']})"
         if not np.all(np.abs(computed - expected) <= entry["atol"] + entry["rtol"] * np.abs(expected)):
-            raise AssertionError(f"{chapter}, {key}: computed {_short(computed)}, expected {wanted}")
-        print(f"{key} ok: {wanted}")
+            raise AssertionError(f"{chapter}, {key}: computed {_short(computed)}, expected {wanted} {reason}")
+        passed = f"{key} ok: {wanted}"
+        if len(passed) + 1 + len(reason) <= LINE:
+            print(passed, reason)
+        else:
+            print(passed, textwrap.fill(reason, LINE, initial_indent="    ", subsequent_indent="     "), sep="\n")
 
     return check
 
 
 def _tolerance_text(entry: Mapping[str, Any]) -> str:
     parts = [f"{name} {entry[name]:.0e}" for name in ("rtol", "atol") if entry[name]]
-    return f"{' and '.join(parts) or 'no tolerance'} ({entry['why']})"
+    return " and ".join(parts) or "no tolerance"
 
 
 def _short(value: np.ndarray) -> str:

@@ -53,3 +53,9 @@ def test_import_has_no_side_effects(imports):
 def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, hybrid_lib; print(sorted({'jax', 'matplotlib', 'scipy', 'flax'} & set(sys.modules)))"
     assert run(sys.executable, "-c", code).stdout.strip() == "[]"
+
+
+def test_importing_the_experiments_leaves_the_slow_parts_of_scipy_until_they_are_used():
+    slow = {"scipy.interpolate", "scipy.optimize", "scipy.spatial", "scipy.stats"}
+    code = f"import sys, hybrid_lib.experiments; print(sorted({slow} & set(sys.modules)))"
+    assert run(sys.executable, "-c", code).stdout.strip() == "[]"

@@ -314,3 +314,18 @@ def test_checkpoints_appear_during_a_run(tmp_path):
     for a, b in zip(leaves(again.fit.state), leaves(whole.fit.state), strict=True):
         np.testing.assert_array_equal(a, b)
     assert training.STATUS[int(again.fit.state.members.status[0])] == "running"
+
+
+def test_gate_and_balancing_do_not_add_to_the_memory_of_a_step():
+    """What is due now and then runs before the step, not beside it: it may not hold its arrays at the same time."""
+
+    def temporary(balance_every: str) -> int:
+        settings = {
+            "network.widths": "32,32", "sampling.points": "4096", "training.balance_every": balance_every,
+        }  # fmt: skip
+        config = with_settings(configuration("heat1d-eps15", "hybrid", scale="quick"), settings)
+        setup = experiments.assemble(experiments.problem_of(config), config, (0,))
+        lowered = setup.program.advance.lower(setup.state, setup.data, jnp.asarray(0, jnp.int32))
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary("100") < 1.3 * temporary("0")

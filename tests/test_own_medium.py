@@ -54,6 +54,12 @@ def test_own_problem_is_the_library_s_problem_with_defaults():
         (lambda: own_configuration(own_problem(media.raster([1.0, 3.0]))), "length: expected the smallest length of a medium"),
         (lambda: own_configuration(own_problem(media.paper_1d(0.1)), 2.0), "length: expected a number > 0, at most the side 1"),
         (lambda: element_cost(own_problem(media.paper_1d(0.1)), 0.0), "tolerance: expected a number > 0; received 0.0"),
+        (lambda: element_cost(own_problem(media.paper_1d(0.1)), "a"), "tolerance: expected a number > 0; received a"),
+        (lambda: own_configuration(own_problem(media.paper_1d(0.1)), "a"), "length: expected a number > 0, at most the side 1"),
+        (lambda: own_problem(media.paper_1d(0.1), "one"), "source: expected a finite number or a function of one point"),
+        (lambda: media.from_function(3.0, 1), "function: expected a function of one point x; received 3.0; a number goes to"),
+        (lambda: experiments.train(own_problem(media.paper_1d(0.1)), None), "config: expected a Config; received NoneType"),
+        (lambda: error_estimate(own_problem(media.paper_1d(0.1))), "result: expected what experiments.train returns"),
         (lambda: element_cost(own_problem(media.raster([1.0, 3.0]))), "length: expected the smallest length"),
         (lambda: element_cost(own_problem(media.paper_2d(0.001))), "most_unknowns: expected at least 16008001"),
         (
@@ -148,6 +154,19 @@ def test_estimate_bounds_the_error_of_a_run(run):
     by_hand = math.sqrt(K_hat * coupling + (h / np.pi) ** 2 * pde) / run.setup.problem.medium.alpha / own
     if run.fit.history["step"][-1] == row["iterations"]:
         assert estimate.bound == pytest.approx(by_hand, rel=0.05)
+
+
+def test_estimate_bounds_the_error_in_the_plane():
+    problem = own_problem(media.paper_2d(1 / 2), 1.0)
+    run = experiments.train(problem, own_configuration(problem, widths=(6, 6), steps=6))
+    estimate, row = error_estimate(run), run.summary["seeds"][0]
+    own = np.sqrt(run.reference.weights @ np.sum(run.solution(run.reference.points)[1] ** 2, axis=1))
+    assert row["last_rel_h1"] * run.reference.norms()[1] / own <= estimate.second < math.inf
+
+
+def test_points_of_a_solution_are_rows(run):
+    with pytest.raises(InputError, match=r"points: expected shape \(k, 1\); received shape \(5,\); one row a point"):
+        run.solution(np.linspace(0, 1, 5))
 
 
 def test_estimate_needs_the_defect(run):

@@ -12,10 +12,33 @@ document.addEventListener("DOMContentLoaded", () => {
   // Entries of the bibliography carry a role that is out of use, in a list that may not hold it.
   document.querySelectorAll(".citation-list, .citation").forEach((e) => e.removeAttribute("role"));
 
+  // A formula and the full stop or comma after it stay on one line.
+  document.querySelectorAll(".bd-article span.math").forEach((e) => {
+    const stop = e.nextSibling?.nodeType === Node.TEXT_NODE && e.nextSibling.data.match(/^[.,;:!?)\]’]+/);
+    if (!stop) return;
+    const both = document.createElement("span");
+    both.className = "with-stop";
+    e.nextSibling.deleteData(0, stop[0].length);
+    e.replaceWith(both);
+    both.append(e, stop[0]);
+  });
+
   // What scrolls sideways can be reached with Tab, so that the arrow keys move it.
   const article = document.querySelector(".bd-article");
   if (!article) return;
   const reach = () => {
+    const inline = [...article.querySelectorAll('mjx-container:not([display="true"])')];
+    inline.forEach((box) => box.classList.remove("wide"));
+    const wide = inline.map((box) => { // in a line of text: only what the line cannot hold scrolls
+      const line = box.closest("p, li, dt, dd, td, th, figcaption, div").getBoundingClientRect();
+      const formula = box.firstElementChild?.getBoundingClientRect();
+      return formula && (formula.width > line.width + 1 || formula.right > line.right + 1);
+    });
+    inline.forEach((box, i) => {
+      box.classList.toggle("wide", wide[i]);
+      if (wide[i]) box.setAttribute("tabindex", "0");
+      else box.removeAttribute("tabindex");
+    });
     for (const box of article.querySelectorAll("pre, div, figure")) {
       const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
       if (scrolls && box.tabIndex < 0) box.setAttribute("tabindex", "0"); // the theme's own look came before an unfolding

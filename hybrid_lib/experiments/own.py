@@ -33,10 +33,10 @@ from hybrid_lib.experiments.config import (
     validated,
 )
 from hybrid_lib.experiments.data import defect_of
-from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.experiments.problems import Problem, is_number
 from hybrid_lib.experiments.references import fine_solution
 from hybrid_lib.multiscale import dual_norm
-from hybrid_lib.multiscale.defect import Defect, cell_side, coarse_residual, upscaled
+from hybrid_lib.multiscale.defect import Defect, coarse_residual, projection_constant, upscaled
 from hybrid_lib.pinn.residuals import lifted_source, strong_residual
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def element_cost(
     >>> [row.cells for row in rows]
     [16, 32, 64]
     """
-    if not (math.isfinite(tolerance) and tolerance > 0):
+    if not (is_number(tolerance) and tolerance > 0):
         raise InputError("tolerance", "a number > 0", tolerance, "0.01 stands for one per cent")
     cells, d = math.ceil(4 / _small_length(problem, length) - 1e-9), problem.domain.dimension
     if (cells + 1) ** d > most_unknowns:
@@ -254,7 +254,7 @@ def field_energy(
 
 
 class ErrorEstimate(NamedTuple):
-    """Right side of the bound `|u_θ − u|²_{H¹} ≤ α⁻²(K̂D + h²/π² ‖r‖²)`, relative to `|u_θ|_{H¹}`.
+    """Right side of the bound `|u_θ − u|²_{H¹} ≤ α⁻²(K̂D + C_h² ‖r‖²)`, relative to `|u_θ|_{H¹}`.
 
     Attributes
     ----------
@@ -263,7 +263,7 @@ class ErrorEstimate(NamedTuple):
     second : float
         By a finer rule: the number to believe. Far above `bound` it says that the training fits its points.
     defect, residual : float
-        The two parts of `second`: root of K̂D and h/π ‖r‖.
+        The two parts of `second`: root of K̂D and C_h ‖r‖.
     """
 
     bound: float
@@ -277,8 +277,8 @@ def error_estimate(
 ) -> ErrorEstimate:
     """Error of a run with the defect coupling as the run itself can tell it, by two quadrature rules.
 
-    A bound in one dimension, up to quadrature, if α is one; in two dimensions the constants of the mesh are missing, and the
-    number is an indicator. Infinite where the upscaled coefficient of the network is not positive.
+    A bound, up to quadrature, if α is one and the domain an interval or convex; elsewhere an indicator. C_h is that of
+    :func:`hybrid_lib.multiscale.defect.projection_constant`. Infinite where K̂ of the network is not positive.
 
     Parameters
     ----------
@@ -293,6 +293,8 @@ def error_estimate(
     InputError
         For a run without the defect coupling or with soft boundary conditions.
     """
+    if not hasattr(result, "setup"):
+        raise InputError("result", "what experiments.train returns", type(result).__name__, "train first")
     setup, config = result.setup, result.setup.config
     if not has_defect(config) or config.boundary != "hard":
         raise InputError(
@@ -329,7 +331,10 @@ def _point_fields(setup: Any, block: int) -> Callable[..., tuple[np.ndarray, np.
 
 
 def _bound_parts(setup: Any, fields: Callable, rule: Defect) -> tuple[float, float]:
-    """√(K̂D) and h/π ‖r‖ by one rule, both over α |u_θ|; the first is inf where K̂ is not positive and D is no norm."""
+    """√(β̂D), with the largest eigenvalue β̂ of K̂, and C_h ‖r‖ by one rule, both over α |u_θ|.
+
+    The first is inf where K̂ is not positive and D is no norm.
+    """
     coarse, weights = setup.coarse_problem, np.asarray(rule.weights, float)  # (m, Q)
     gradient, r = fields(np.asarray(rule.points).reshape(-1, rule.points.shape[-1]))
     gradient, r = gradient.reshape(*weights.shape, -1), r.reshape(weights.shape)
@@ -340,7 +345,8 @@ def _bound_parts(setup: Any, fields: Callable, rule: Defect) -> tuple[float, flo
     @jax.jit
     def defect_energy(rule: Defect, flux: jax.Array, slopes: jax.Array) -> jax.Array:
         K_hat = upscaled(coarse, rule, flux, slopes)
-        return jnp.max(K_hat) * dual_norm.norm_squared(coarse, K_hat, coarse_residual(coarse, rule, flux))
+        largest = K_hat if K_hat.ndim == 0 else jnp.max(jnp.linalg.eigvalsh((K_hat + K_hat.mT) / 2))
+        return largest * dual_norm.norm_squared(coarse, K_hat, coarse_residual(coarse, rule, flux))
 
     product = float(
         defect_energy(rule._replace(points=None, weights=None, weighted_conductivity=None), *means)
@@ -348,7 +354,7 @@ def _bound_parts(setup: Any, fields: Callable, rule: Defect) -> tuple[float, flo
     scale = setup.problem.medium.alpha * max(
         math.sqrt(np.sum(weights * np.sum(gradient**2, axis=-1))), np.finfo(float).tiny
     )
-    residual = math.sqrt(np.sum(weights * r**2)) * cell_side(setup.coarse_mesh) / np.pi
+    residual = math.sqrt(np.sum(weights * r**2)) * projection_constant(setup.coarse_mesh)
     return (math.sqrt(product) if product >= 0 else math.inf) / scale, residual / scale
 
 
@@ -380,7 +386,7 @@ def _small_length(problem: Problem, length: float | None) -> float:
             "pass length=, for instance the size of a pixel",
         )
     length = problem.medium.period if length is None else length
-    if not (math.isfinite(length) and 0 < length <= 1):
+    if not (is_number(length) and 0 < length <= 1):
         raise InputError(
             "length",
             "a number > 0, at most the side 1 of the domain",

@@ -54,6 +54,12 @@ def heat2d_problem(eps: float, name: str = "heat2d") -> Problem:
     return Problem(name, domains.unit_square(), media.paper_2d(eps), source, (1.0, 0.0))
 
 
+def is_number(value: object) -> bool:
+    """Whether `value` is one finite real number, of Python, NumPy or JAX."""
+    array = np.asarray(value)
+    return array.ndim == 0 and array.dtype.kind in "iuf" and bool(np.isfinite(array))
+
+
 def own_problem(
     medium: Medium,
     source: Callable[[Array], Array] | float = 0.0,
@@ -95,7 +101,7 @@ def own_problem(
             "direction", f"{d} numbers, not all zero", direction, "pass the direction of the temperature drop"
         )
     if not callable(source):
-        if np.ndim(source) or not np.isfinite(source):
+        if not is_number(source):
             raise InputError(
                 "source", "a finite number or a function of one point", source, "pass one of these"
             )

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
@@ -159,6 +158,8 @@ def fine_solution(problem: Problem, cells: int, order: int = 4) -> np.ndarray:
 
 
 def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int) -> Reference:
+    from scipy.interpolate import RectBivariateSpline  # here, since it is slow to import
+
     nodal, error = _cached(problem, mesh_cells)
     axis = np.linspace(0, 1, mesh_cells + 1)
     spline = RectBivariateSpline(axis, axis, nodal, kx=5, ky=5)

@@ -83,6 +83,9 @@ class RunResult:
         """u_θ and ∇u_θ of one seed at `points` (k, d): arrays (k,) and (k, d)."""
         theta, ansatz = self.parameters(seed_index, which), self.setup.ansatz
         fixed = training.member(self.setup.data["fixed"], seed_index)
+        if np.ndim(points) != 2 or np.shape(points)[1] != ansatz.dimension:
+            expected, remedy = f"shape (k, {ansatz.dimension})", "one row a point, in one dimension x[:, None]"
+            raise InputError("points", expected, f"shape {np.shape(points)}", remedy)
         x = jnp.asarray(points, ansatz.network.dtype)
         jet = jax.jit(jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2]))(x)
         return np.asarray(jet[0]), np.stack([np.asarray(g) for g in jet[1]], axis=-1)
@@ -191,6 +194,9 @@ def train(
     InputError
         For bad settings, an existing `out` without `resume`, or a checkpoint of another configuration.
     """
+    if not isinstance(config, Config):
+        remedy = "make one with experiments.configuration or own_configuration"
+        raise InputError("config", "a Config", type(config).__name__, remedy)
     identity = fingerprint(config, tuple(seeds))
     checkpoint = None if out is None else Path(out) / "checkpoint" / "state.npz"
     if checkpoint is not None:

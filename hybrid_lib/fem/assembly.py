@@ -17,7 +17,7 @@ from scipy.sparse import csr_array, diags_array
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem.coefficients import cell_coefficient
 from hybrid_lib.fem.location import nodal_array
-from hybrid_lib.fem.mesh import Mesh
+from hybrid_lib.fem.mesh import BLOCK, Mesh
 from hybrid_lib.fem.quadrature import field_values, rule
 from hybrid_lib.fem.topology import LOCAL_EDGES, edges_of, unique_pairs
 
@@ -127,13 +127,32 @@ def element_stiffness(basis_gradients: Any, volumes: Any, K_cells: Any) -> Any:
     >>> element_stiffness(mesh.basis_gradients, mesh.volumes, np.full((2, 1, 1), 3.0))[0].tolist()
     [[6.0, -6.0], [-6.0, 6.0]]
     """
+    arrays = basis_gradients, volumes, K_cells
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        return _element_stiffness(*arrays, jnp)
+    out = np.empty((*basis_gradients.shape[:2], basis_gradients.shape[1]), np.result_type(*arrays))
+    for start in range(0, len(out), BLOCK):
+        part = slice(start, start + BLOCK)
+        out[part] = _element_stiffness(*(array[part] for array in arrays), np)
+    return out
+
+
+def _element_stiffness(basis_gradients: Any, volumes: Any, K_cells: Any, namespace: Any) -> Any:
+    """Entries of the hats 1..d; the hats sum to one, so those of hat 0 are minus the sums of the others."""
     width, d = basis_gradients.shape[1:]
+
     # Written out in columns (m,): full precision on every device, where a matmul may round to fewer bits.
-    hats = [[basis_gradients[:, i, a] for a in range(d)] for i in range(width)]
+    def dot(x: list, y: list) -> Any:
+        return sum((p * q for p, q in zip(x[1:], y[1:], strict=True)), start=x[0] * y[0])
+
+    hats = [[basis_gradients[:, i, a] for a in range(d)] for i in range(1, width)]
     scaled = [[K_cells[:, a, b] * volumes for b in range(d)] for a in range(d)]
-    flux = [[sum(scaled[a][b] * hat[b] for b in range(d)) for a in range(d)] for hat in hats]
-    entries = [sum(hat[a] * flow[a] for a in range(d)) for hat in hats for flow in flux]
-    namespace = np if all(isinstance(entry, np.ndarray) for entry in entries) else jnp
+    flux = [[dot(row, hat) for row in scaled] for hat in hats]
+    inner = [[dot(hat, flow) for flow in flux] for hat in hats]  # (d, d)
+    column = [-sum(row[1:], start=row[0]) for row in inner]  # entries (i, 0)
+    top = [-sum(part[1:], start=part[0]) for part in zip(*inner, strict=True)]  # entries (0, i)
+    corner = -sum(top[1:], start=top[0])
+    entries = [corner, *top, *(entry for i in range(d) for entry in (column[i], *inner[i]))]
     return namespace.stack(entries, axis=-1).reshape(-1, width, width)
 
 

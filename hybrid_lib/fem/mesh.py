@@ -31,6 +31,10 @@ from hybrid_lib.fem.topology import (
 CHILDREN = {1: ((0, 2), (2, 1)), 2: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))}
 
 
+BLOCK = 8192
+"""Cells at a time: the arrays of so many stay in cache from one operation to the next."""
+
+
 @dataclass(frozen=True, eq=False)
 class Mesh:
     """A conforming simplicial mesh; make one with a factory of this module, which checks it.
@@ -82,16 +86,10 @@ class Mesh:
     @cached_property
     def basis_gradients(self) -> np.ndarray:
         """Gradients of the hat functions, (m, d+1, d); row i of a cell is the gradient of its i-th hat."""
-        edges = edge_vectors(self.points, self.cells)  # (m, d, d)
         gradients = np.empty((len(self.cells), self.dimension + 1, self.dimension))
-        if self.dimension == 1:
-            gradients[:, 1, 0] = 1.0 / edges[:, 0, 0]
-        else:  # rows of the inverse transpose of the edge matrix, written out
-            (ax, ay), (bx, by) = edges[:, 0].T, edges[:, 1].T
-            determinant = ax * by - ay * bx  # (m,)
-            gradients[:, 1, 0], gradients[:, 1, 1] = by / determinant, -bx / determinant
-            gradients[:, 2, 0], gradients[:, 2, 1] = -ay / determinant, ax / determinant
-        gradients[:, 0] = -gradients[:, 1:].sum(axis=1)  # the hats sum to one
+        for start in range(0, len(self.cells), BLOCK):
+            part = slice(start, start + BLOCK)
+            _write_gradients(gradients[part], edge_vectors(self.points, self.cells[part]))
         return _frozen(gradients)
 
     @cached_property
@@ -111,6 +109,19 @@ class Mesh:
     def buckets(self) -> Buckets:
         """Background grid for point location, about one bucket a cell, O(m)."""
         return background_grid(self.points, self.cells)
+
+
+def _write_gradients(gradients: np.ndarray, edges: np.ndarray) -> None:
+    """Fill the gradients (k, d+1, d) of cells with these edge vectors (k, d, d)."""
+    if edges.shape[1] == 1:
+        gradients[:, 1, 0] = 1.0 / edges[:, 0, 0]
+        gradients[:, 0, 0] = -gradients[:, 1, 0]
+        return
+    ax, ay, bx, by = edges.reshape(-1, 4).T  # rows of the inverse transpose of the edge matrix, written out
+    factor = 1.0 / (ax * by - ay * bx)
+    x1, y1, x2, y2 = by * factor, -bx * factor, -ay * factor, ax * factor
+    gradients[:, 1, 0], gradients[:, 1, 1], gradients[:, 2, 0], gradients[:, 2, 1] = x1, y1, x2, y2
+    gradients[:, 0, 0], gradients[:, 0, 1] = -x1 - x2, -y1 - y2  # the hats sum to one
 
 
 def interval(n: int, a: float = 0.0, b: float = 1.0) -> Mesh:

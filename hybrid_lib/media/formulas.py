@@ -307,7 +307,7 @@ def from_function(
     Raises
     ------
     InputError
-        If JAX cannot trace the function, a shape is wrong, a sample is not finite, not symmetric, not
+        If the function is none or JAX cannot trace it, a shape is wrong, a sample is not finite, not symmetric, not
         positive definite or outside the given bounds, or the function does not have the given period.
 
     Examples
@@ -317,6 +317,8 @@ def from_function(
     1.0
     """
     d = check_dimension(dimension)
+    if not callable(function):
+        raise InputError("function", "a function of one point x", function, "a number goes to media.constant")
     conductivity = pointwise(function, d)
     shape = check_shape("function", conductivity, d, ((), (d, d)))
     if gradient is not None:

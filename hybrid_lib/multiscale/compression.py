@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
-from scipy.spatial import cKDTree
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem import Mesh, interpolation_matrix
@@ -103,6 +102,8 @@ def compression(
     >>> np.round(np.asarray(means, float), 6).tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
+    from scipy.spatial import cKDTree  # here, since it is slow to import
+
     nodes, points = _rows(nodes, "nodes"), _rows(points, "points")
     if points.shape[1] != nodes.shape[1]:
         raise InputError(

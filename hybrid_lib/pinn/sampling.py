@@ -15,7 +15,6 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import qmc
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn.domains import Domain
@@ -193,6 +192,8 @@ def _from_bits(bits, dtype) -> jax.Array:
 @lru_cache(maxsize=8)
 def _sobol_integers(n: int, d: int) -> np.ndarray:
     """First n points of the Sobol sequence as (n, d) 32-bit integers; read-only."""
+    from scipy.stats import qmc  # here, since it is slow to import and needed for Sobol points alone
+
     levels = max(n - 1, 0).bit_length()
     points = qmc.Sobol(d, scramble=False, bits=32).random_base2(levels)[:n]
     integers = (points * 2.0**32).astype(np.uint32)

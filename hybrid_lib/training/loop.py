@@ -9,6 +9,7 @@ is not compiled in.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,11 +64,30 @@ class Program(NamedTuple):
     capacity: int
 
 
-def iteration(
-    objective: Objective, optimiser: Optimiser, options: LoopOptions
-) -> Callable[[Array, Member, Tree], tuple[Member, dict[str, Array]]]:
-    """One iteration of Algorithm 3.1 for one seed: (step, member, data) -> (member, row of the history)."""
+class Iteration(NamedTuple):
+    """An iteration of Algorithm 3.1 for one seed, in its two halves.
+
+    Attributes
+    ----------
+    prepare : callable (step, member, data) -> member
+        Gate and weights, where they are due at this step.
+    advance : callable (step, member, data) -> (member, row of the history)
+        The step itself.
+    period : callable (step) -> step
+        The next step after this one at which something is due; the largest integer if nothing ever is.
+    """
+
+    prepare: Callable[[Array, Member, Tree], Member]
+    advance: Callable[[Array, Member, Tree], tuple[Member, dict[str, Array]]]
+    period: Callable[[Array], Array]
+
+
+def iteration(objective: Objective, optimiser: Optimiser, options: LoopOptions) -> Iteration:
+    """The iteration of this objective with this optimiser."""
     names = tuple(objective.blocks)
+    gated = objective.coarse is not None
+    balanced = options.balance_every > 0 and len(names) > 1
+    intervals = [options.gate_every] * gated + [options.balance_every] * balanced
 
     def gate(member: Member, data: Tree) -> Tree:
         model = objective.coarse
@@ -79,16 +99,22 @@ def iteration(
         norms = gradient_norms(objective, member.params, data, member.coarse)
         return balance(member.weights, norms, options.balance_momentum)
 
-    def step_member(step: Array, member: Member, data: Tree) -> tuple[Member, dict[str, Array]]:
-        if objective.coarse is not None:
+    def prepare(step: Array, member: Member, data: Tree) -> Member:
+        if gated:
             due = step % options.gate_every == 0
             coarse = lax.cond(due, lambda: gate(member, data), lambda: member.coarse)
             member = member._replace(coarse=coarse)
-        if options.balance_every and len(names) > 1:
+        if balanced:
             due = step % options.balance_every == 0
             weights = lax.cond(due, lambda: rebalance(member, data), lambda: member.weights)
             member = member._replace(weights=weights)
+        return member
 
+    def period(step: Array) -> Array:
+        following = [(step // every + 1) * every for every in intervals]
+        return functools.reduce(jnp.minimum, following, jnp.asarray(jnp.iinfo(step.dtype).max, step.dtype))
+
+    def advance(step: Array, member: Member, data: Tree) -> tuple[Member, dict[str, Array]]:
         params, opt_state, total, terms = optimiser.step(objective, member, data)
 
         values = jnp.stack([terms.parts[name] for name in names])
@@ -114,7 +140,7 @@ def iteration(
             row["upscaled"] = terms.upscaled
         return advanced, row
 
-    return step_member
+    return Iteration(prepare, advance, period)
 
 
 def program(
@@ -150,33 +176,33 @@ def program(
         if getattr(options, name) < 1:
             raise InputError(name, "an integer >= 1", getattr(options, name), "count in training steps")
     single = iteration(objective, optimiser, options)
-    if seeds == 1:  # without the batch axis the matrix products keep their fastest form
-
-        def mapped(step, members, data):
-            out = single(step, *jax.tree.map(lambda leaf: leaf[0], (members, data)))
-            return jax.tree.map(lambda leaf: leaf[None], out)
-    else:
-        mapped = jax.vmap(single, in_axes=(None, 0, 0))
+    prepare, step_members = (_over_seeds(part, seeds) for part in (single.prepare, single.advance))
 
     @jax.jit
     def advance(state: TrainState, data: Tree, end: Array) -> tuple[TrainState, dict[str, Array]]:
         rows = _empty_rows(objective, state.members, data, capacity)
         first = -(-state.step // options.record_every)  # index of the first row of this slice
 
-        def running(carry):
+        def running(carry, end=end):
             state, _ = carry
             return (state.step < end) & jnp.any(state.members.status == RUNNING)
 
-        def body(carry):
+        def step(carry):
             state, rows = carry
-            members, row = mapped(state.step, state.members, data)
+            members, row = step_members(state.step, state.members, data)
             index = state.step // options.record_every - first
             keep = state.step % options.record_every == 0
             slot = jnp.where(keep, index, capacity)  # a slot out of bounds is dropped
             rows = jax.tree.map(lambda all_, new: all_.at[slot].set(new, mode="drop"), rows, row)
             return TrainState(state.step + 1, state.key, members), rows
 
-        return lax.while_loop(running, body, (state, rows))
+        def period(carry):  # a loop in the loop: what is due and the step never hold their arrays at the same time
+            state, rows = carry
+            stop = jnp.minimum(end, single.period(state.step))
+            ready = state._replace(members=prepare(state.step, state.members, data))
+            return lax.while_loop(lambda carry: running(carry, stop), step, (ready, rows))
+
+        return lax.while_loop(running, period, (state, rows))
 
     return Program(advance, options, capacity)
 
@@ -320,6 +346,18 @@ class _Table:
             names = self._parts[0]
             self._parts = [{name: np.concatenate([p[name] for p in self._parts]) for name in names}]
         return dict(self._parts[0]) if self._parts else {}
+
+
+def _over_seeds(function: Callable, seeds: int) -> Callable:
+    """`function` (step, member, data) over the leading axes of members and data."""
+    if seeds > 1:
+        return jax.vmap(function, in_axes=(None, 0, 0))
+
+    def single(step: Array, members: Member, data: Tree) -> Any:  # without the batch axis matrix products keep their fastest form
+        out = function(step, *jax.tree.map(lambda leaf: leaf[0], (members, data)))
+        return jax.tree.map(lambda leaf: leaf[None], out)
+
+    return single
 
 
 def _empty_rows(objective: Objective, members: Member, data: Tree, capacity: int) -> dict[str, Array]:
