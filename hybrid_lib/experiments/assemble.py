@@ -70,10 +70,12 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
         )
     elif net.kind == "two-scale":
         box = problem.domain.box if net.boundary_layers else None
-        network = networks.two_scale(config.eps, net.widths, box, net.activation, dtype)
+        network = networks.two_scale(config.eps, net.widths, box, net.activation, dtype, net.layer_factor)
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
     factor = problem.domain.vanishing if config.boundary == "hard" else None
+    if net.layer_factor:
+        factor = (factor, lambda x: problem.domain.layer(x, config.eps))
     return Ansatz(network, problem.domain.dimension, factor, _base(problem) if net.corrector else None)
 
 

@@ -16,7 +16,8 @@ from hybrid_lib.errors import InputError
 @dataclass(frozen=True)
 class NetworkConfig:
     """`kind` ms, mlp or two-scale; hidden `widths`; `activation`; `frequencies` m of each of the scales 1 and 1/ε (ms only);
-    `boundary_layers`: features that decay from the boundary at the rate 2π/ε (two-scale only); `corrector`: the network corrects
+    `boundary_layers`: features that decay from the boundary at the rate 2π/ε (two-scale only); `layer_factor`: the fast part has a
+    factor of its own, which is one but for a layer of that width (two-scale, hard boundary); `corrector`: the network corrects
     the first-order expansion of homogenisation (hard boundary, periodic medium on the unit cube)."""
 
     kind: str = "ms"
@@ -24,6 +25,7 @@ class NetworkConfig:
     activation: str = "tanh"
     frequencies: int = 64
     boundary_layers: bool = False
+    layer_factor: bool = False
     corrector: bool = False
 
 
@@ -31,8 +33,8 @@ class NetworkConfig:
 class SamplingConfig:
     """Collocation: number of `points` and `boundary_points`, `sampler`, `resample_every` steps (0: never).
 
-    Sampler uniform or sobol; or gauss, the quadrature points of the defect in the coarse cells, with their weights, whose
-    number `points` does not tell.
+    Sampler uniform or sobol; graded, Sobol points with half of them (an axis) in the boundary layers, and their weights; or gauss, the
+    quadrature points of the defect in the coarse cells, with their weights, whose number `points` does not tell.
     """
 
     points: int = 2000
@@ -115,7 +117,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "formulation": ("strong", "first-order"),
     "network.kind": ("ms", "mlp", "two-scale"),
     "network.activation": ("swish", "tanh"),
-    "sampling.sampler": ("gauss", "sobol", "uniform"),
+    "sampling.sampler": ("gauss", "graded", "sobol", "uniform"),
     "coarse.coupling": ("averaged", "averaged-both", "defect"),
     "training.optimiser": ("adam", "gauss-newton"),
     "training.select": ("last", "smallest-residual"),
@@ -218,6 +220,11 @@ def validated(config: Config) -> Config:
     if config.network.corrector and config.boundary != "hard":
         raise InputError(
             "network.corrector", "boundary=hard", f"boundary={config.boundary}", "the expansion is zero there"
+        )
+    if config.network.layer_factor and (config.network.kind, config.boundary) != ("two-scale", "hard"):
+        received = f"network.kind={config.network.kind}, boundary={config.boundary}"
+        raise InputError(
+            "network.layer_factor", "network.kind=two-scale, boundary=hard", received, "set network.layer_factor=false"
         )
     if is_first_order(config) and (config.method, config.boundary) != ("pinn", "hard"):
         raise InputError(

@@ -23,6 +23,8 @@ from hybrid_lib.pinn.networks import Ansatz
 from hybrid_lib.pinn.residuals import lifted_source
 
 Tree = Any
+LAYERS = 2.0
+"""Width of the layers of the sampler ``graded``, in periods."""
 
 
 def coarse_problem_of(problem: Problem, config: Config, mesh) -> CoarseProblem:
@@ -72,6 +74,7 @@ def _data(problem: Problem, config: Config, seeds, fixed: list[Tree], mesh, step
     system = is_first_order(config)  # needs q itself and no derivative of K
     gauss = _gauss_points(config, domain) if sizes.sampler == "gauss" else None
     draw = {"uniform": sampling.uniform, "sobol": sampling.sobol}.get(sizes.sampler)
+    root = lambda w: jnp.asarray(np.sqrt(w / np.mean(w)), dtype)  # noqa: E731
 
     @jax.jit
     def coefficients(x: Array) -> dict[str, Array]:
@@ -85,11 +88,14 @@ def _data(problem: Problem, config: Config, seeds, fixed: list[Tree], mesh, step
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
         interior_key, boundary_key = jax.random.split(key)
         extra = {}
-        if gauss is None:
+        if draw is not None:
             x = draw(interior_key, domain, sizes.points, dtype)
         else:
-            x = jnp.asarray(gauss[0], dtype)
-            extra["scale"] = jnp.asarray(np.sqrt(gauss[1] / gauss[1].mean()), dtype)
+            if gauss is None:
+                x, w = sampling.graded(interior_key, domain, sizes.points, dtype, LAYERS * config.eps)
+            else:
+                x, w = jnp.asarray(gauss[0], dtype), gauss[1]
+            extra["scale"] = root(w)
         points = {"collocation": x}
         if config.boundary == "soft":
             points["boundary"] = sampling.boundary_uniform(boundary_key, domain, sizes.boundary_points, dtype)
@@ -110,6 +116,7 @@ def _with_coupling(problem: Problem, config: Config, mesh, data: list[Tree]) -> 
             problem.domain.distance,
             config.coarse.radius,
             dtype,
+            np.asarray(d["scale"], float) ** 2 if "scale" in d else None,
         )
         for d in data
     ]

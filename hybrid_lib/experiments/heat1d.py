@@ -2,6 +2,8 @@ r"""One-dimensional experiments of section 4.4: ε = 1/15 (Fig. 1) and ε = 0.01
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hybrid_lib.experiments.config import CoarseConfig, Config, NetworkConfig, SamplingConfig, TrainingConfig
 
 POINTS = {"heat1d-eps15": 2000, "heat1d-eps100": 5000}
@@ -42,15 +44,16 @@ def laptop(name: str, method: str, network: str) -> Config:
 
 
 def newton(name: str, method: str, network: str) -> Config:
-    """Quick sizes for Gauss-Newton in float64; the two-scale network has 674 parameters.
+    """Quick sizes for Gauss-Newton in float64; the two-scale network has 706 parameters.
 
-    About 2,000 Gauss points inside the coarse cells serve the strong residual and the defect alike; the cells are a third of a
-    period long, so that the coarse problem sees the oscillation. At ε = 0.01 their number, 233, has no common factor with the
-    100 periods: in step with the period the points would meet it in twenty phases only, and a network that is periodic in x/ε
-    would fit those.
+    2,048 points, half of them in the boundary layers, serve the strong residual, about 2,000 Gauss points inside the coarse cells
+    the defect; the cells are a third of a period long, so that the coarse problem sees the oscillation. At ε = 0.01 their number,
+    233, has no common factor with the 100 periods: in step with the period the points would meet it in twenty phases only.
     """
     fine = name == "heat1d-eps100"
     net = NetworkConfig(network, (32,) * 3 if network == "mlp" else (16, 16), frequencies=8)
+    if network == "two-scale":
+        net = replace(net, boundary_layers=True, layer_factor=True)
     return Config(
         experiment=name,
         eps=EPS[name],
@@ -58,10 +61,10 @@ def newton(name: str, method: str, network: str) -> Config:
         scale="quick",
         dtype="float64",
         network=net,
-        sampling=SamplingConfig(sampler="gauss"),
+        sampling=SamplingConfig(points=2048, sampler="graded"),
         coarse=CoarseConfig(cells=233 if fine else 50, pieces=2 if fine else 10),
         training=TrainingConfig(
-            optimiser="gauss-newton", steps=300, record_every=10, report_every=50, select="last"
+            optimiser="gauss-newton", steps=200, record_every=10, report_every=50, select="last"
         ),
     )
 

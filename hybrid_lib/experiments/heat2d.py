@@ -2,6 +2,8 @@ r"""Two-dimensional experiment of section 4.4 (Fig. 3, Table 1), ε = 0.1."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hybrid_lib.experiments.config import CoarseConfig, Config, NetworkConfig, SamplingConfig, TrainingConfig
 
 EPS = {"heat2d": 0.1}
@@ -49,9 +51,11 @@ def newton(name: str, method: str, network: str) -> Config:
     """Quick sizes for Gauss-Newton in float64, with hard boundary values.
 
     8,750 Gauss points inside the coarse cells serve the strong residual and the defect alike; the second network of the two-scale
-    ansatz knows the boundary layers' rate of decay. At the end come two steps of the Ritz finish.
+    ansatz knows the boundary layers' rate of decay and has a factor of its own there. At the end come two steps of the Ritz finish.
     """
-    net = NetworkConfig(network, (32,) * 3 if network == "mlp" else (20, 20), frequencies=8, boundary_layers=True)
+    net = NetworkConfig(network, (32,) * 3 if network == "mlp" else (20, 20), frequencies=8)
+    if network == "two-scale":
+        net = replace(net, boundary_layers=True, layer_factor=True)
     return Config(
         experiment=name,
         eps=EPS[name],

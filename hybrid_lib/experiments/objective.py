@@ -64,8 +64,9 @@ def _coarse_model(problem: Problem, config: Config, coarse: CoarseProblem) -> tr
         jet = fields["collocation"]
         gradient = jnp.stack(jet.gradient, axis=-1)  # (M, d)
         direction = jnp.asarray(problem.direction, gradient.dtype)
+        weights = data["scale"] ** 2 if "scale" in data else None
         K = upscaled_scalar(
-            data["conductivity"], gradient, direction, parts=data.get("parts"), n_parts=n_parts
+            data["conductivity"], gradient, direction, weights, data.get("parts"), n_parts
         )  # (P,)
         return K[0] if coarse.isotropic_constant else K[:, None, None] * jnp.eye(d, dtype=K.dtype)[None]
 
@@ -102,7 +103,7 @@ def _fields(ansatz: Ansatz, tensor: bool, config: Config) -> training.PointField
 
 def _pde_block(problem: Problem, config: Config) -> training.PointwiseBlock:
     block = training.pde_block(problem.domain.measure)
-    if config.sampling.sampler != "gauss":
+    if config.sampling.sampler not in ("gauss", "graded"):
         return block
     return training.PointwiseBlock(
         "collocation", lambda fields, data, coarse: block(fields, data, coarse) * data["scale"]

@@ -56,6 +56,7 @@ def compression(
     distance: Callable | np.ndarray,
     radius: float | None = None,
     dtype=None,
+    weights: np.ndarray | None = None,
 ) -> Compression:
     r"""Find the collocation points around every coarse node.
 
@@ -78,6 +79,8 @@ def compression(
         Radius r of the balls, default ``delta / 2`` as in (2.9).
     dtype : optional
         Of the weights; default JAX's current float.
+    weights : (M,), optional
+        Quadrature weights of the points, for weighted means; default equal.
 
     Returns
     -------
@@ -130,10 +133,17 @@ def compression(
         _raise_empty(tree, nodes, inner, counts, delta, radius)
 
     dtype = jnp.result_type(float) if dtype is None else dtype
+    if weights is None:
+        shares = 1.0 / counts[rows]
+    else:
+        w = np.asarray(weights, float)
+        if w.shape != points.shape[:1] or not np.all(w > 0):
+            raise InputError("weights", f"{len(points)} numbers > 0, one a point", f"shape {w.shape}", "leave them out")
+        shares = w[columns] / np.bincount(rows, w[columns], len(nodes))[rows]
     return Compression(
         rows=jnp.asarray(rows, jnp.int32),
         columns=jnp.asarray(columns, jnp.int32),
-        weights=jnp.asarray((1.0 / counts[rows]).astype(dtype)),
+        weights=jnp.asarray(shares.astype(dtype)),
         pointwise_nodes=jnp.asarray(np.flatnonzero(~averaged), jnp.int32),
         counts=jnp.asarray(counts, jnp.int32),
         coverage=jnp.asarray(np.bincount(columns, minlength=len(points)), jnp.int32),

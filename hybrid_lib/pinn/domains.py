@@ -127,6 +127,43 @@ class Domain:
         """
         return self.factor(self._point(x))
 
+    def layer(self, x: jax.Array, period: float) -> jax.Array:
+        r"""Factor η of hard boundary conditions that is 1 but for a boundary layer: 0 exactly on ∂Ω, positive in Ω.
+
+        .. math:: \eta(x) = \prod_i (1 - e^{-2\pi x_i/\varepsilon}) (1 - e^{-2\pi (1 - x_i)/\varepsilon})
+
+        on the interval and the square, so that 1 − η falls at the rate of the boundary layers of a medium with period ε; on the
+        L-shape 1 − exp(−2πl/ε) with the l of :meth:`vanishing`. A term of size ε that must not vanish inside, but has to
+        on ∂Ω, would grow like 1/l if l were its factor.
+
+        Parameters
+        ----------
+        x : (d,) array
+        period : float
+            ε > 0.
+
+        Returns
+        -------
+        () array of x's dtype.
+
+        Raises
+        ------
+        InputError
+            If ``x`` is not one floating point of d coordinates, or the period is not positive.
+
+        Examples
+        --------
+        >>> x = jnp.array([0.0, 0.5, 1.0])[:, None]
+        >>> [round(float(interval().layer(point, 0.1)), 6) for point in x]
+        [0.0, 1.0, 0.0]
+        """
+        if not (math.isfinite(period) and period > 0):
+            raise InputError("period", "a number > 0", period, "pass the period of the medium")
+        x, rate = self._point(x), 2 * math.pi / period
+        if len(self.corners) > 1:
+            return -jnp.expm1(-rate * self.factor(x))
+        return jnp.prod(jnp.expm1(-rate * x) * jnp.expm1(-rate * (1.0 - x)))
+
     def contains(self, x: jax.Array) -> jax.Array:
         """Whether one point lies in the open set Ω: shape (), bool.
 

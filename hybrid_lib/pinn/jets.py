@@ -176,6 +176,12 @@ def concatenate(parts: list) -> Jet | Array:
     )
 
 
+def stack(parts: list) -> Jet | Array:
+    """Join k arrays or jets of equal shape along a new last axis."""
+    as_column = lambda part: part[..., None]  # noqa: E731
+    return concatenate([linear(p, as_column) if isinstance(p, Jet) else as_column(p) for p in parts])
+
+
 def product(a: Jet | Array, b: Jet | Array) -> Jet | Array:
     """Product ab: ∇(ab) = a∇b + b∇a, tr(A∇²(ab)) = a tr(A∇²b) + b tr(A∇²a) + 2∇a·A∇b."""
     if not isinstance(a, Jet):

@@ -196,6 +196,8 @@ class TwoScale(nn.Module):
         Lower and upper corner of the domain, for boundary-layer features.
     activation, dtype
         As in :class:`MLP`.
+    split : bool
+        Return the two terms, shape (2,), and not their sum: :class:`Ansatz` then gives each a factor of its own.
     """
 
     widths: tuple[int, ...]
@@ -203,6 +205,7 @@ class TwoScale(nn.Module):
     box: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     activation: str = "tanh"
     dtype: Any = jnp.float32
+    split: bool = False
 
     def setup(self):
         """Name the two perceptrons."""
@@ -221,7 +224,8 @@ class TwoScale(nn.Module):
     def head(self, x, features):
         """The trainable part."""
         slow, fast = self.slow.head(x, []), self.fast.head(jets.concatenate([x, *features]), [])
-        return jets.add(slow, jets.affine(fast, self.period / (2 * math.pi)))
+        fast = jets.affine(fast, self.period / (2 * math.pi))
+        return jets.stack([slow, fast]) if self.split else jets.add(slow, fast)
 
     def __call__(self, x):
         """The network at one point, or its jet."""
@@ -234,7 +238,7 @@ def _scalar(x: Jet | Array) -> Jet | Array:
 
 
 class Embedding(NamedTuple):
-    """The part of a trial field at one point that does not depend on θ: the point, its features, the factor l and the base B."""
+    """The part of a trial field at one point that does not depend on θ: the point, its features, the factors and the base B."""
 
     point: Array
     features: list[Jet]
@@ -251,14 +255,17 @@ class Embedding(NamedTuple):
 class Ansatz:
     """A trial field u_θ(x) = B(x) + l(x)·net_θ(x): a network and, for hard boundary conditions, a factor l that vanishes on ∂Ω.
 
+    The value of a network with several outputs is their sum; each of them can have a factor of its own.
+
     Attributes
     ----------
     network : flax Module
-        Maps a point (d,) or its jet to a scalar.
+        Maps a point (d,) or its jet to a scalar or to k terms.
     dimension : int
         d.
-    factor : callable (d,) -> (), or None
-        Vanishing factor l (paper: 4x(1−x) in one dimension); None leaves the boundary to a penalty (soft conditions).
+    factor : callable (d,) -> (), a tuple of k of them, or None
+        Vanishing factor l (paper: 4x(1−x) in one dimension), or one for each term; None leaves the boundary to a penalty (soft
+        conditions).
     base : callable (d,) -> (), or None
         B, a given approximation that the network corrects; zero on ∂Ω. None stands for 0.
 
@@ -273,7 +280,7 @@ class Ansatz:
 
     network: nn.Module
     dimension: int
-    factor: Callable[[Array], Array] | None = None
+    factor: Callable[[Array], Array] | tuple[Callable[[Array], Array], ...] | None = None
     base: Callable[[Array], Array] | None = None
 
     def init(self, key: Array) -> tuple[Tree, Tree]:
@@ -286,7 +293,11 @@ class Ansatz:
     def value(self, theta: Tree, fixed: Tree, x: Array) -> Array:
         """u_θ(x) for one point `x` of shape (d,); returns shape ()."""
         net = self.network.apply({"params": theta, "fixed": fixed}, x)
-        field = net if self.factor is None else self.factor(x) * net
+        if isinstance(self.factor, tuple):
+            net = jnp.stack([factor(x) for factor in self.factor]) * net
+        elif self.factor is not None:
+            net = self.factor(x) * net
+        field = jnp.sum(net) if net.ndim else net
         return field if self.base is None else self.base(x) + field
 
     def jet(self, theta: Tree, fixed: Tree, x: Array, metric: Array | None = None) -> Jet:
@@ -296,11 +307,13 @@ class Ansatz:
     def embed(self, fixed: Tree, x: Array, metric: Array | None = None) -> Embedding:
         """All of :meth:`jet` that does not depend on θ; computed once where the points stay."""
         features = self.network.apply({"fixed": fixed}, jets.seed(x, metric), method="embed")
-        given = [
-            None if function is None else jets.from_function(function, x, metric)
-            for function in (self.factor, self.base)
-        ]
-        return Embedding(x, features, *given).each(lambda jet: jet._replace(metric=None))
+
+        def given(function):
+            if isinstance(function, tuple):
+                return jets.stack([given(one) for one in function])
+            return None if function is None else jets.from_function(function, x, metric)
+
+        return Embedding(x, features, given(self.factor), given(self.base)).each(lambda jet: jet._replace(metric=None))
 
     def jet_of(self, theta: Tree, embedding: Embedding, metric: Array | None = None) -> Jet:
         """(u, ∇u, tr(A∇²u)) from what :meth:`embed` returned for the same metric."""
@@ -309,6 +322,8 @@ class Ansatz:
         field = self.network.apply({"params": theta}, point, given.features, method="head")
         if given.factor is not None:
             field = jets.product(given.factor, field)
+        if field.value.ndim:
+            field = jets.linear(field, jnp.sum)
         return field if given.base is None else jets.add(given.base, field)
 
     def gradient_of(self, theta: Tree, embedding: Embedding) -> Array:
@@ -343,6 +358,7 @@ def two_scale(
     box: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
     activation: str = "tanh",
     dtype=jnp.float32,
+    split: bool = False,
 ) -> TwoScale:
     """Validated :class:`TwoScale`; `box` is ``domain.box`` for boundary-layer features.
 
@@ -360,7 +376,7 @@ def two_scale(
     """
     if not (period > 0 and math.isfinite(period)):
         raise InputError("period", "a number > 0", period, "pass the period of the medium")
-    return TwoScale(_widths(widths), float(period), box, _activation(activation), dtype)
+    return TwoScale(_widths(widths), float(period), box, _activation(activation), dtype, split)
 
 
 def _widths(widths) -> tuple[int, ...]:

@@ -3,13 +3,15 @@
 All samplers share one signature, (key, domain, n, dtype) -> (n, d), run inside `jax.jit` with n, domain and
 dtype static, and depend on nothing else: `jax.random.fold_in(key, step)` gives the batch of a step, and
 points drawn as float32 are the same whether or not x64 is on. Interior points are strictly inside Ω, boundary
-points exactly on ∂Ω, and `|Ω|/n Σ f(x_i)`, `|∂Ω|/n Σ f(x_i)` estimate the integrals of f without bias.
+points exactly on ∂Ω, and `|Ω|/n Σ f(x_i)`, `|∂Ω|/n Σ f(x_i)` estimate the integrals of f without bias. Points that crowd
+somewhere come with weights, :func:`graded`.
 
 Paper: the residual and boundary points of (2.8); uniform is its choice.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import jax
@@ -100,6 +102,71 @@ def sobol(key, domain: Domain, n: int, dtype) -> jax.Array:
     cube = jnp.mod(jnp.asarray(i % k) + first, k)  # (n,)
     bits = jnp.asarray(_sobol_integers(-(-n // k), d)[i // k]) ^ shift[cube]  # (n, d) uint32
     return _corners(domain, dtype)[cube] + _from_bits(bits, dtype)
+
+
+def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array, jax.Array]:
+    r"""Sobol points that crowd towards ∂Ω, with weights: along each axis half of them lie in layers at the two ends.
+
+    Each coordinate x = F⁻¹(u) of a Sobol point u has the density
+
+    .. math:: F'(x) = \frac12 + \frac{e^{-x/\ell} + e^{-(1-x)/\ell}}{4\ell (1 - e^{-1/\ell})},
+
+    and :math:`|Ω|/n \sum_i w_i f(x_i)` with :math:`w = 1/\prod_k F'(x_k)` estimates the integral of f: without bias, and within
+    a factor 2^d of the variance of uniform points where nothing happens at the boundary. F is inverted by bisection.
+
+    Parameters
+    ----------
+    key : jax.Array
+        Random key, as for `sobol`.
+    domain : Domain
+        The interval or the square.
+    n : int
+        Number of points ≥ 1.
+    dtype : float32 or float64
+    width : float
+        ℓ, the length in which the crowd thins out by e.
+
+    Returns
+    -------
+    points : (n, d) array of ``dtype``
+    weights : (n,) array of ``dtype``
+        Positive, at most 2^d.
+
+    Raises
+    ------
+    InputError
+        As for `sobol`, for another domain, and for a width that is not positive.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import interval
+    >>> x, w = graded(jax.random.key(0), interval(), 1024, jnp.float32, 0.01)
+    >>> near = x[:, 0] < 0.05
+    >>> round(float(jnp.mean(near)), 2), round(float(jnp.mean(jnp.where(near, w, 0))), 2)
+    (0.27, 0.05)
+    """
+    if len(domain.corners) > 1:
+        raise InputError("domain", "the interval or the unit square", domain.name, "use sobol points")
+    if not (np.isfinite(width) and width > 0):
+        raise InputError("width", "a number > 0", width, "pass the width of the layers, for example 2*eps")
+    u = sobol(key, domain, n, dtype)
+    far = math.exp(-1 / width)
+    scale = 4 * width * (1 - far)  # Python numbers keep the dtype of u
+
+    def distribution(x):
+        ends = 1 - jnp.exp(-x / width) + jnp.exp(-(1 - x) / width) - far
+        return 0.5 * x + width / scale * ends
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = (low + high) / 2
+        below = distribution(middle) < u
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    low, high = jax.lax.fori_loop(0, jnp.finfo(u.dtype).nmant + 2, halve, (jnp.zeros_like(u), jnp.ones_like(u)))
+    x = (low + high) / 2
+    density = 0.5 + (jnp.exp(-x / width) + jnp.exp(-(1 - x) / width)) / scale
+    return x, 1 / jnp.prod(density, axis=1)
 
 
 def boundary_uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
