@@ -68,7 +68,7 @@ _build/audit/installed:
 	npm install --prefix _build/audit --silent --no-audit --no-fund --no-package-lock $(AUDIT)
 	@touch $@
 
-bench: setup   ## measure every figure of book/performance.md again, on one core (half an hour; PARTS="start residual-ms": only these)
+bench: setup   ## measure every figure of book/performance.md again, on one core (20 minutes; PARTS="start residual-ms": only these)
 	$(BIN)/python benchmarks/run.py $(if $(PARTS),--parts $(PARTS))
 
 clean:         ## remove what builds and tests leave behind (not .venv)

@@ -16,9 +16,9 @@ from hybrid_lib.errors import InputError
 @dataclass(frozen=True)
 class NetworkConfig:
     """`kind` ms, mlp or two-scale; hidden `widths`; `activation`; `frequencies` m of each of the scales 1 and 1/ε (ms only);
-    `boundary_layers`: features that decay from the boundary at the rate 2π/ε (two-scale only); `layer_factor`: the fast part has a
-    factor of its own, which is one but for a layer of that width (two-scale, hard boundary); `corrector`: the network corrects
-    the first-order expansion of homogenisation (hard boundary, periodic medium on the unit cube)."""
+    `boundary_layers`: features that decay from the boundary at the rate 2π/ε (two-scale only); `layer_factor`: the fast part
+    has a factor of its own, which is one but for a layer of that width (two-scale, hard boundary); `corrector`: the network
+    corrects the first-order expansion of homogenisation (hard boundary, periodic medium on the unit cube)."""
 
     kind: str = "ms"
     widths: tuple[int, ...] = (128, 128)
@@ -33,8 +33,8 @@ class NetworkConfig:
 class SamplingConfig:
     """Collocation: number of `points` and `boundary_points`, `sampler`, `resample_every` steps (0: never).
 
-    Sampler uniform or sobol; graded, Sobol points with half of them (an axis) in the boundary layers, and their weights; or gauss, the
-    quadrature points of the defect in the coarse cells, with their weights, whose number `points` does not tell.
+    Sampler uniform or sobol; graded, Sobol points with half of them (an axis) in the boundary layers, and their weights; or
+    gauss, the quadrature points of the defect in the coarse cells, with their weights, whose number `points` does not tell.
     """
 
     points: int = 2000

@@ -50,8 +50,9 @@ def laptop(name: str, method: str, network: str) -> Config:
 def newton(name: str, method: str, network: str) -> Config:
     """Quick sizes for Gauss-Newton in float64, with hard boundary values.
 
-    8,750 Gauss points inside the coarse cells serve the strong residual and the defect alike; the second network of the two-scale
-    ansatz knows the boundary layers' rate of decay and has a factor of its own there. At the end come two steps of the Ritz finish.
+    8,750 Gauss points inside the coarse cells serve the strong residual and the defect alike; the second network of the
+    two-scale ansatz knows the boundary layers' rate of decay and has a factor of its own there. At the end come two steps of
+    the Ritz finish.
     """
     net = NetworkConfig(network, (32,) * 3 if network == "mlp" else (20, 20), frequencies=8)
     if network == "two-scale":
