@@ -256,6 +256,11 @@ def test_lbfgs_reaches_the_minimum():
     close(result.state.members.params["c"][0], jnp.linalg.lstsq(rows, target)[0], 1e-6)
 
 
+def test_lbfgs_starts_from_a_state_that_needs_no_second_compilation():
+    state = training.lbfgs().init({"c": jnp.ones(3)})
+    assert not [leaf for leaf in jax.tree.leaves(state) if leaf.weak_type]
+
+
 def test_monotone_on_the_coupled_problem():
     objective, theta, weights, data, _ = case("1-D")
     weights = {name: float(w) for name, w in weights.items()}

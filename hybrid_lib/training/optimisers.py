@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
@@ -107,6 +108,9 @@ def lbfgs(memory: int = 20, line_search_steps: int = 20) -> Optimiser:
     search = optax.scale_by_zoom_linesearch(max_linesearch_steps=line_search_steps)
     transformation = optax.lbfgs(memory_size=memory, linesearch=search)
 
+    def init(params: Tree) -> Tree:  # optax's numbers are weakly typed: the loop would compile a second time
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), transformation.init(params))
+
     def step(objective: Objective, member: Member, data: Tree) -> tuple[Tree, Tree, Array, Terms]:
         def value(theta: Tree) -> tuple[Array, Terms]:
             total, terms, _ = reduced_loss(objective, theta, member.weights, data, member.coarse)
@@ -125,4 +129,4 @@ def lbfgs(memory: int = 20, line_search_steps: int = 20) -> Optimiser:
             params = optax.apply_updates(member.params, updates)
         return params, opt_state, total, terms
 
-    return Optimiser(transformation.init, step)
+    return Optimiser(init, step)
