@@ -40,7 +40,7 @@ from hybrid_lib.multiscale._coarse_problem import CoarseProblem, hat_integrals
 ORDER = {1: 7, 2: 5}
 """Default order of the rule on a part of a coarse cell, by dimension; 4 points in 1-D, 7 in 2-D."""
 INTERPOLATION_ROOT = 2.028757838110434
-"""μ between π/2 and π with tan μ = −μ: 1/μ bounds the interpolation of linear elements on the right triangle with legs 1."""
+"""The number μ between π/2 and π with tan μ = −μ; 1/μ bounds linear interpolation on the right triangle with legs 1."""
 PARTS_A_PERIOD = 4
 """Parts of coarse cells are at most a period divided by this long."""
 
