@@ -170,6 +170,24 @@ def test_balance_equalises_gradient_norms():
     np.testing.assert_allclose(pulls, pulls[0], rtol=1e-12)
 
 
+def test_balancing_holds_one_block_at_a_time():
+    """Its temporary memory is that of the largest gradient of one block: nothing is kept from one block to the next."""
+    _, state, data, objective = build()
+    theta, own = training.member(state.members.params, 0), training.member(data, 0)
+    many = lambda a: jnp.repeat(a, 100, axis=0) if a.shape[:1] == (9,) else a  # noqa: E731
+    own = jax.tree.map(many, own)
+    coarse = jax.tree.map(many, training.member(state.members.coarse, 0))
+
+    def temporary(program):
+        return jax.jit(program).lower(theta, own).compile().memory_analysis().temp_size_in_bytes
+
+    def block(name):
+        return lambda t, d: jax.grad(lambda s: training.terms(objective, s, d, coarse)[name])(t)
+
+    largest = max(temporary(block(name)) for name in objective.blocks)
+    assert temporary(lambda t, d: training.gradient_norms(objective, t, d, coarse)) < 1.05 * largest
+
+
 def test_tolerance_stops_a_seed():
     program, state, data, _ = build(options=dataclasses.replace(OPTIONS, tolerance=1e9))
     result = fit(program, state, data, 50)
