@@ -81,6 +81,22 @@ def test_a_run_starts_from_the_expansion_and_improves_on_it():
     assert last < 0.85 * first  # 0.75 after five steps
 
 
+@pytest.mark.parametrize("formulation", ["strong", "first-order"])
+def test_errors_are_those_of_the_field_with_its_base(formulation):
+    """The evaluator leaves B out on both sides; here it is in."""
+    config = dataclasses.replace(small(corrector=True), formulation=formulation)
+    config = dataclasses.replace(config, method="pinn") if formulation == "first-order" else config
+    run = experiments.run(config)
+    reference, (norm_l2, norm_h1) = run.reference, run.reference.norms()
+    value, gradient = run.solution(reference.points)
+    square = np.sum((gradient - reference.gradient) ** 2, axis=1)
+    found = run.summary["seeds"][0]
+    assert found["rel_l2"] == pytest.approx(
+        np.sqrt(reference.weights @ (value - reference.value) ** 2) / norm_l2, rel=1e-9
+    )
+    assert found["rel_h1"] == pytest.approx(np.sqrt(reference.weights @ square) / norm_h1, rel=1e-9)
+
+
 def test_errors():
     with pytest.raises(InputError, match=r"^diagonal: expected one or two numbers > 0"):
         sine_solution([1.0, -1.0], lambda x: x[0])

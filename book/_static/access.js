@@ -2,9 +2,16 @@
 document.addEventListener("DOMContentLoaded", () => {
   // A name that says something else than the text in sight is worse than none; a button without text needs one.
   document.querySelectorAll("summary[aria-label], .search-button-field").forEach((e) => e.removeAttribute("aria-label"));
-  document.querySelectorAll(".theme-switch").forEach((e) => {
-    e.removeAttribute("title");
-    e.setAttribute("aria-hidden", "true");
+  // The icons become drawings with a title inside, before or after this line; the button has its name.
+  document.querySelectorAll(".theme-switch-button").forEach((button) => {
+    const hush = () => button.querySelectorAll(".theme-switch").forEach((icon) => {
+      icon.removeAttribute("title");
+      icon.removeAttribute("aria-labelledby");
+      icon.querySelector("title")?.remove();
+      icon.setAttribute("aria-hidden", "true");
+    });
+    hush();
+    new MutationObserver(hush).observe(button, { childList: true });
   });
   document.querySelectorAll("summary:has(> .toctree-toggle)").forEach((e) => {
     e.setAttribute("aria-label", `Pages of ${e.closest("li").querySelector("a").textContent}`);

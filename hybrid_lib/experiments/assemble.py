@@ -202,6 +202,10 @@ def evaluator(ansatz: Ansatz, reference: Reference) -> Callable[[Tree, Tree], di
     norm_l2, norm_h1 = reference.norms()
     points, root = as_type(reference.points), as_type(np.sqrt(reference.weights))
     value, gradient = as_type(reference.value), as_type(reference.gradient)
+    if ansatz.base is not None:  # the same at every call: taken off the reference once
+        base_value, base_gradient = jax.jit(jax.vmap(jax.value_and_grad(ansatz.base)))(points)
+        value, gradient = value - base_value, gradient - base_gradient
+        ansatz = ansatz.without_base()
 
     def errors(theta: Tree, data: Tree) -> dict[str, Array]:
         jet = jax.vmap(lambda x: ansatz.jet(theta, data["fixed"], x))(points)

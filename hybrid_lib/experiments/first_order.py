@@ -42,7 +42,7 @@ of length ε and size one, but a divergence of size one: the curl of εψ(x, x/�
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -97,6 +97,15 @@ class FirstOrderAnsatz:
     def dimension(self) -> int:
         """d."""
         return self.solution.dimension
+
+    @property
+    def base(self):
+        """B of u_θ."""
+        return self.solution.base
+
+    def without_base(self) -> FirstOrderAnsatz:
+        """The same with u_θ − B in the place of u_θ."""
+        return replace(self, solution=self.solution.without_base())
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from scipy import fft
 
 from hybrid_lib.errors import InputError
@@ -108,15 +108,13 @@ def trigonometric(values: np.ndarray, modes: int = 16) -> Function:
         raise InputError("modes", f"less than half of the {n} grid points", modes, "refine the cell problem")
     k = np.arange(-modes, modes + 1)
     kept = (fft.fftn(values) / n**d)[np.ix_(*[k % n] * d)]  # (2 modes + 1)·d
-    real, imaginary = kept.real, kept.imag
-    shapes = [tuple(-1 if j == i else 1 for j in range(d)) for i in range(d)]
 
     def function(y: Array) -> Array:
         waves = 2 * jnp.pi * jnp.asarray(k, y.dtype)
-        phase = sum((waves * y[i]).reshape(shapes[i]) for i in range(d))
-        return jnp.sum(jnp.asarray(real, y.dtype) * jnp.cos(phase)) - jnp.sum(
-            jnp.asarray(imaginary, y.dtype) * jnp.sin(phase)
-        )
+        out = lax.complex(jnp.asarray(kept.real, y.dtype), jnp.asarray(kept.imag, y.dtype))
+        for i in range(d):  # one axis after the other: sines and cosines of 2 modes + 1 numbers an axis
+            out = jnp.tensordot(lax.complex(jnp.cos(waves * y[i]), jnp.sin(waves * y[i])), out, axes=(0, 0))
+        return out.real
 
     return function
 

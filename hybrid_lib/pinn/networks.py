@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -289,6 +289,10 @@ class Ansatz:
         x = jnp.zeros(self.dimension, self.network.dtype)
         variables = self.network.init({"params": params_key, "frequencies": frequency_key}, x)
         return variables["params"], variables.get("fixed", {})
+
+    def without_base(self) -> Ansatz:
+        """The trial field u_θ − B."""
+        return replace(self, base=None)
 
     def value(self, theta: Tree, fixed: Tree, x: Array) -> Array:
         """u_θ(x) for one point `x` of shape (d,); returns shape ()."""
