@@ -228,6 +228,19 @@ def test_resampling_changes_points_with_the_step_only():
     assert not np.array_equal(first["points"]["collocation"], later["points"]["collocation"])
 
 
+@pytest.mark.parametrize("sampler", ["uniform", "sobol", "graded"])
+def test_new_points_compile_nothing(sampler, caplog):
+    """A program a draw cost 0.2 s a step: fifty times what the draw itself takes."""
+    settings = {"sampling.resample_every": "1", "sampling.sampler": sampler}
+    setup = experiments.assemble(
+        experiments.heat1d_problem(1 / 15), with_settings(tiny("heat1d-eps15", method="pinn"), settings), (0,)
+    )
+    setup.resample(1)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        setup.resample(2)
+    assert not [record for record in caplog.records if "ompiling" in record.getMessage()]
+
+
 def test_a_tensor_medium_of_ones_own():
     medium = media.constant(np.array([[2.0, 0.5], [0.5, 1.0]]), 2)
     problem = experiments.Problem("own", domains.unit_square(), medium, lambda x: 1 + 0 * x[0], (1.0, 0.0))

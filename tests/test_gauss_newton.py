@@ -248,6 +248,37 @@ def test_acceleration_takes_fewer_steps_down_the_valley():
     assert 0 < steps(0.75) < steps(0.0)
 
 
+@pytest.mark.parametrize("solver", ["dense", "woodbury", "cg"])
+def test_momentum_draws_the_step_towards_the_last_one(solver):
+    """δ minimises ‖r + Jδ‖² + λ‖δ − μv‖², here by a QR of the stacked rows."""
+    objective, theta, data = linear()
+    optimiser = training.gauss_newton(1e-2, solver, momentum=0.8, tolerance=1e-14)
+    first = advance(objective, optimiser, theta, data, 1)
+    c, state = first.state.members.params["c"][0], first.state.members.opt_state
+    close(state.velocity[0], c - theta["c"], 1e-14)
+    member = training.member(first.state.members, 0)
+    new, after, *_ = optimiser.step(objective, member, data)
+    lam = float(state.damping[0])
+    J = jnp.vstack([data["rows"], jnp.sum(data["rows"], axis=0)])
+    r = J @ c - jnp.append(data["target"], 1.0)
+    rows = jnp.vstack([J, jnp.sqrt(lam) * jnp.eye(7)])
+    target = jnp.append(-r, jnp.sqrt(lam) * 0.8 * state.velocity[0])
+    close(new["c"] - c, jnp.linalg.lstsq(rows, target)[0], 1e-9)
+    close(after.velocity, new["c"] - c, 1e-14)
+
+
+def test_momentum_is_dropped_when_its_trial_fails():
+    objective, theta, data = linear()
+    optimiser = training.gauss_newton(1e-2, momentum=0.9)
+    member = training.member(advance(objective, optimiser, theta, data, 1).state.members, 0)
+    wrong = member.opt_state._replace(velocity=1e3 * jnp.ones(7), damping=jnp.asarray(1e3))
+    new, *_ = optimiser.step(objective, member._replace(opt_state=wrong), data)
+    plain = training.gauss_newton(1e-2)
+    still = wrong._replace(velocity=None, damping=jnp.asarray(2e3))  # λ of the second trial
+    expected, *_ = plain.step(objective, member._replace(opt_state=still), data)
+    close(new["c"], expected["c"], 1e-12)
+
+
 def test_lbfgs_reaches_the_minimum():
     objective, theta, data = linear()
     result = advance(objective, training.lbfgs(), theta, data, 40)
@@ -348,6 +379,7 @@ def test_an_ensemble_factors_one_member_at_a_time(solver):
         ({"rank": -1}, "rank: expected an integer >= 0; received -1"),
         ({"iterations": 0}, "iterations: expected an integer >= 1; received 0"),
         ({"acceleration": -0.1}, "acceleration: expected a number >= 0; received -0.1"),
+        ({"momentum": 1.0}, r"momentum: expected a number in \[0, 1\); received 1.0"),
         ({"chunk": 0}, "chunk: expected an integer >= 1; received 0"),
     ],
 )

@@ -188,7 +188,7 @@ def _optimiser(config: Config) -> training.Optimiser:
     """The optimiser of a configuration."""
     options = config.training
     if options.optimiser == "gauss-newton":
-        return training.gauss_newton()
+        return training.gauss_newton(momentum=options.momentum)
     return training.adam(options.learning_rate, options.decay_rate, options.decay_every)
 
 

@@ -70,6 +70,7 @@ class TrainingConfig:
     `balance_every` None stands for 100, the paper's, and for no balancing with the defect coupling, the first-order
     system or Gauss-Newton.
     `select` names the iterate whose errors are reported: the one with the smallest PDE term (the paper's) or the last.
+    `momentum`: of Gauss-Newton, see ``gauss_newton``; for points that are drawn anew every few steps.
     `finish`: most Galerkin steps on the energy after the last step, see :func:`finish_steps` for None.
     """
 
@@ -87,6 +88,7 @@ class TrainingConfig:
     report_every: int = 1000
     select: str = "smallest-residual"
     finish: int | None = None
+    momentum: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,12 @@ def validated(config: Config) -> Config:
             "training.finish", "0 but for formulation=strong, boundary=hard and dtype=float64",
             f"{config.training.finish} with formulation={config.formulation}, boundary={config.boundary}, dtype={config.dtype}",
             "set training.finish=0, or these",
+        )  # fmt: skip
+    options = config.training
+    if options.momentum and not (options.optimiser == "gauss-newton" and 0 < options.momentum < 1):
+        raise InputError(
+            "training.momentum", "a number in [0, 1), and 0 but for gauss-newton",
+            f"{options.momentum} with optimiser {options.optimiser}", "set training.momentum=0",
         )  # fmt: skip
     if not config.network.widths or min(config.network.widths) < 1:
         raise InputError("network.widths", "positive integers", config.network.widths, "for example 128,128")

@@ -2,6 +2,7 @@ r"""Data of a run: points, coefficients there, and what the coupling needs, as p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -52,6 +53,7 @@ def defect_of(problem: Problem, config: Config, coarse: CoarseProblem, mesh, ref
 def sampler(problem: Problem, config: Config, ansatz: Ansatz, seeds, fixed: list[Tree], coarse, mesh):
     """The function step -> data of every seed; what does not change with the step is computed once."""
     embed = jax.jit(lambda d: training.embed_points(ansatz, d, problem.medium.is_tensor))
+    coefficients = _coefficients(problem, config)
     coupled = [{} for _ in seeds]
     if has_defect(config):
         rule = defect_of(problem, config, coarse, mesh)
@@ -60,28 +62,36 @@ def sampler(problem: Problem, config: Config, ansatz: Ansatz, seeds, fixed: list
         coupled = [shared | {"cells": cells(frequencies)} for frequencies in fixed]
 
     def data_at(step: int) -> list[Tree]:
-        plain = _data(problem, config, seeds, fixed, mesh, step)
+        plain = _data(problem, config, seeds, fixed, mesh, step, coefficients)
         return [d | own | {"embedding": embed(d)} for d, own in zip(plain, coupled, strict=True)]
 
     return data_at
 
 
-def _data(problem: Problem, config: Config, seeds, fixed: list[Tree], mesh, step: int) -> list[Tree]:
-    """Data of every seed for the points drawn at `step`: a pure function of (seed, step)."""
-    dtype, sizes = jnp.dtype(config.dtype), config.sampling
-    medium, domain = problem.medium, problem.domain
+def _coefficients(problem: Problem, config: Config) -> Callable[[Array], dict[str, Array]]:
+    """Jitted x (M, d) -> what the residual needs of the medium and the source; one for all draws, so that it is compiled once."""
+    dtype, medium = jnp.dtype(config.dtype), problem.medium
     source = lifted_source(problem.source, medium.divergence, problem.direction)
-    system = is_first_order(config)  # needs q itself and no derivative of K
+
+    def first_order(x: Array) -> dict[str, Array]:  # needs q itself and no derivative of K
+        source = jax.vmap(lambda p: jnp.asarray(problem.source(p), dtype))(x)
+        return {"conductivity": jax.vmap(medium.conductivity)(x), "source": source}
+
+    def strong(x: Array) -> dict[str, Array]:
+        K = jax.vmap(medium.conductivity)(x)
+        return {"conductivity": K, "divergence": jax.vmap(medium.divergence)(x), "source": jax.vmap(source)(x)}
+
+    return jax.jit(first_order if is_first_order(config) else strong)
+
+
+def _data(
+    problem: Problem, config: Config, seeds, fixed: list[Tree], mesh, step: int, coefficients: Callable
+) -> list[Tree]:
+    """Data of every seed for the points drawn at `step`: a pure function of (seed, step)."""
+    dtype, sizes, domain = jnp.dtype(config.dtype), config.sampling, problem.domain
     gauss = _gauss_points(config, domain) if sizes.sampler == "gauss" else None
     draw = {"uniform": sampling.uniform, "sobol": sampling.sobol}.get(sizes.sampler)
     root = lambda w: jnp.asarray(np.sqrt(w / np.mean(w)), dtype)  # noqa: E731
-
-    @jax.jit
-    def coefficients(x: Array) -> dict[str, Array]:
-        K = {"conductivity": jax.vmap(medium.conductivity)(x)}
-        if system:
-            return K | {"source": jax.vmap(lambda p: jnp.asarray(problem.source(p), dtype))(x)}
-        return K | {"divergence": jax.vmap(medium.divergence)(x), "source": jax.vmap(source)(x)}
 
     out = []
     for seed, frequencies in zip(seeds, fixed, strict=True):

@@ -12,7 +12,7 @@ Paper: the residual and boundary points of (2.8); uniform is its choice.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -149,9 +149,17 @@ def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array,
         raise InputError("domain", "the interval or the unit square", domain.name, "use sobol points")
     if not (np.isfinite(width) and width > 0):
         raise InputError("width", "a number > 0", width, "pass the width of the layers, for example 2*eps")
-    u = sobol(key, domain, n, dtype)
+    x = _graded_quantile(sobol(key, domain, n, dtype), float(width))
+    scale = 4 * width * (1 - math.exp(-1 / width))  # Python numbers keep the dtype of x
+    density = 0.5 + (jnp.exp(-x / width) + jnp.exp(-(1 - x) / width)) / scale
+    return x, 1 / jnp.prod(density, axis=1)
+
+
+@partial(jax.jit, static_argnames="width")
+def _graded_quantile(u: jax.Array, width: float) -> jax.Array:
+    """F⁻¹(u) of :func:`graded` by bisection, down to the last bit of u."""
     far = math.exp(-1 / width)
-    scale = 4 * width * (1 - far)  # Python numbers keep the dtype of u
+    scale = 4 * width * (1 - far)
 
     def distribution(x):
         ends = 1 - jnp.exp(-x / width) + jnp.exp(-(1 - x) / width) - far
@@ -164,9 +172,7 @@ def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array,
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     low, high = jax.lax.fori_loop(0, jnp.finfo(u.dtype).nmant + 2, halve, (jnp.zeros_like(u), jnp.ones_like(u)))
-    x = (low + high) / 2
-    density = 0.5 + (jnp.exp(-x / width) + jnp.exp(-(1 - x) / width)) / scale
-    return x, 1 / jnp.prod(density, axis=1)
+    return (low + high) / 2
 
 
 def boundary_uniform(key, domain: Domain, n: int, dtype) -> jax.Array:

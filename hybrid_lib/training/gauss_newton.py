@@ -10,6 +10,14 @@ The gain ratio compares the decrease of 𝔍 = ‖r‖² with that of its model 
 the residual r(θ) + t Jδ keeps its direction to second order, so that the model holds farther out in the curved valleys in which
 networks train. It costs one second directional derivative of r and one more solve with the factor at hand.
 
+With momentum μ the step is drawn towards a part of the last one, v, instead of towards zero,
+
+.. math:: \delta = \arg\min_\delta \|r + J\delta\|^2 + \lambda\|\delta - \mu v\|^2
+          = \mu v - (J^TJ + \lambda I)^{-1} J^T(r + \mu Jv),
+
+for points drawn anew in each step: directions that the present points do not see keep what earlier points said of them (SPRING,
+Goldshlager, Abrahamsen, Lin 2024). A step of this kind that does not decrease 𝔍 is tried again without v.
+
 With a coarse problem, 𝔍 is the *reduced* functional: the coarse state is solved anew at every trial, since one
 trial costs far more than a coarse solve; the gate of Algorithm 3.1 has no part in it.
 """
@@ -34,10 +42,12 @@ RAISED = (1e-15, 1e6)
 
 
 class Damping(NamedTuple):
-    """State of :func:`gauss_newton`: λ (0 before the first step) and the factor by which a refused trial raises it."""
+    """State of :func:`gauss_newton`: λ (0 before the first step), the factor by which a refused trial raises it, and the last
+    step v (P,), None without momentum."""
 
     damping: Array
     growth: Array
+    velocity: Array | None = None
 
 
 class _Trial(NamedTuple):
@@ -57,6 +67,7 @@ def gauss_newton(
     iterations: int = 200,
     tolerance: float = 1e-10,
     acceleration: float = 0.75,
+    momentum: float = 0.0,
 ) -> Optimiser:
     r"""Gauss-Newton/Levenberg-Marquardt: in each step trials δ(λ) with growing λ until one decreases 𝔍.
 
@@ -85,6 +96,9 @@ def gauss_newton(
         Largest ‖δ₂‖/‖δ‖ for which the second-order term δ₂/2 is added to a trial; where it is larger, the expansion is not to be
         trusted and δ alone is tried. 0 for no acceleration. With a coarse problem r″ is taken at the coarse data of θ, as J is;
         their own second derivative is left out, which the decrease of 𝔍 that every step must show makes harmless.
+    momentum : float
+        μ in [0, 1): the part of the last step towards which the damping draws the first trial. Made for points that change from
+        step to step.
 
     Returns
     -------
@@ -113,6 +127,8 @@ def gauss_newton(
             raise InputError(name, f"an integer >= {least}", value, "see gauss_newton")
     if not acceleration >= 0:
         raise InputError("acceleration", "a number >= 0", acceleration, "0 is Levenberg-Marquardt without it")
+    if not 0 <= momentum < 1:
+        raise InputError("momentum", "a number in [0, 1)", momentum, "0 is no momentum")
     if chunk is not None and chunk < 1:
         raise InputError("chunk", "an integer >= 1", chunk, "leave it out to choose it by memory")
 
@@ -121,7 +137,8 @@ def gauss_newton(
         if dtypes != {jnp.dtype("float64")}:
             received = ", ".join(sorted(str(d) for d in dtypes))
             raise InputError("gauss-newton", "float64 parameters", received, "set dtype=float64")
-        return Damping(jnp.zeros((), jnp.float64), jnp.full((), 2.0))
+        velocity = jnp.zeros_like(ravel(params)) if momentum else None
+        return Damping(jnp.zeros((), jnp.float64), jnp.full((), 2.0), velocity)
 
     def step(objective: Objective, member: Member, data: Tree) -> tuple[Tree, Tree, Array, Terms]:
         theta, unravel = ravel(member.params), unraveller(member.params)
@@ -134,6 +151,13 @@ def gauss_newton(
         scale = jnp.vdot(g, model.product(g)) / jnp.where(squared > 0, squared, 1.0)
         start = jnp.where(member.opt_state.damping > 0, member.opt_state.damping, damping * scale)
 
+        def drawn(count: Array, damping: Array) -> Array:
+            """δ of the first trial with momentum, of the others without."""
+            kept = jnp.where(count == 0, momentum, 0.0) * member.opt_state.velocity
+            residual = lambda t: weighted_residual(objective, unravel(t), *here[2:])  # noqa: E731
+            r, push = jax.jvp(residual, (theta,), (kept,))
+            return kept + model.correct(damping, r + push)
+
         def curvature(delta: Array) -> Array:
             """r″[δ, δ] (N,)."""
             residual = lambda t: weighted_residual(objective, unravel(t), *here[2:])  # noqa: E731
@@ -145,10 +169,13 @@ def gauss_newton(
             return delta + jnp.where(small, second / 2, 0.0)
 
         def trial(carry: _Trial) -> _Trial:
-            delta = model.solve(carry.damping)
+            delta = drawn(carry.count, carry.damping) if momentum else model.solve(carry.damping)
             moved = bent(delta, carry.damping) if acceleration else delta
             value, _, _ = reduced_loss(objective, unravel(theta + moved), member.weights, data, coarse)
-            predicted = jnp.vdot(delta, carry.damping * delta - g)
+            if momentum:
+                predicted = -jnp.vdot(delta, 2 * g + model.product(delta))
+            else:
+                predicted = jnp.vdot(delta, carry.damping * delta - g)
             gain = (total - value) / predicted
             taken = jnp.isfinite(value) & (value < total)
             shrink = jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
@@ -167,7 +194,8 @@ def gauss_newton(
         first = _Trial(jnp.asarray(0, jnp.int32), jnp.asarray(False), theta, start, member.opt_state.growth)
         last = lax.while_loop(again, trial, first)
         new = jnp.where(jnp.isfinite(squared), last.theta, jnp.nan)
-        return unravel(new), Damping(last.damping, last.growth), total, terms
+        velocity = new - theta if momentum else None
+        return unravel(new), Damping(last.damping, last.growth, velocity), total, terms
 
     options = SolverOptions(chunk, rank, iterations, tolerance)
     if not damping:
