@@ -20,6 +20,7 @@ def benchmarks_on_the_path():
     sys.path.insert(0, str(ROOT / "benchmarks"))
     yield
     sys.path.remove(str(ROOT / "benchmarks"))
+    sys.modules.pop("run", None)  # both folders have one, and both tests may run in one process
 
 
 @pytest.fixture(scope="module")

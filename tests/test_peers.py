@@ -18,6 +18,7 @@ def peers_on_the_path():
     sys.path.insert(0, str(PEERS))
     yield
     sys.path.remove(str(PEERS))
+    sys.modules.pop("run", None)  # both folders have one, and both tests may run in one process
 
 
 @pytest.fixture(scope="module")

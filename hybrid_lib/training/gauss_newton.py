@@ -16,7 +16,7 @@ With momentum μ the step is drawn towards a part of the last one, v, instead of
           = \mu v - (J^TJ + \lambda I)^{-1} J^T(r + \mu Jv),
 
 for points drawn anew in each step: directions that the present points do not see keep what earlier points said of them (SPRING,
-Goldshlager, Abrahamsen, Lin 2024). A step of this kind that does not decrease 𝔍 is tried again without v.
+Goldshlager et al. 2024). A step of this kind that does not decrease 𝔍 is tried again without v.
 
 With a coarse problem, 𝔍 is the *reduced* functional: the coarse state is solved anew at every trial, since one
 trial costs far more than a coarse solve; the gate of Algorithm 3.1 has no part in it.
