@@ -7,8 +7,10 @@ BIN := .venv/bin
 CHAPTERS := $(wildcard book/*.ipynb)
 AUDIT := axe-core@4.14.1 playwright-core@1.65.1
 
-# Compiled programs are kept between runs of the chapters. One thread each: book/troubleshooting.md, "A run stands still".
-CACHE := NPROC=1 JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+# One thread each, for two processes share two cores: book/troubleshooting.md, "A run stands still" and the entry before it.
+# Compiled programs are kept between runs of the chapters.
+ALONE := NPROC=1 OPENBLAS_NUM_THREADS=1
+CACHE := $(ALONE) JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book pdf test notebooks lint test-colab colab audit bench clean
@@ -40,7 +42,7 @@ pdf: setup     ## the book on paper: one PDF (needs TeX, see CONTRIBUTING.md)
 
 test: setup    ## the ledger, unit tests, doctests, checks of the book, every chapter's numbers
 	$(BIN)/python -m hybrid_lib ledger --check
-	$(BIN)/python -m pytest -q -m "not gpu" -n auto --dist loadfile
+	$(ALONE) $(BIN)/python -m pytest -q -m "not gpu" -n auto --dist loadfile
 	$(CACHE) $(BIN)/python -m pytest -q -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(CHAPTERS)
 
 notebooks: setup    ## update the .ipynb from the .md, run what changed (ALL=1: run all)

@@ -241,12 +241,9 @@ def validated(config: Config) -> Config:
             f"{config.training.finish} with formulation={config.formulation}, boundary={config.boundary}, dtype={config.dtype}",
             "set training.finish=0, or these",
         )  # fmt: skip
-    options = config.training
-    if options.momentum and not (options.optimiser == "gauss-newton" and 0 < options.momentum < 1):
-        raise InputError(
-            "training.momentum", "a number in [0, 1), and 0 but for gauss-newton",
-            f"{options.momentum} with optimiser {options.optimiser}", "set training.momentum=0",
-        )  # fmt: skip
+    if config.training.momentum and config.training.optimiser != "gauss-newton":
+        received = f"{config.training.momentum} with optimiser {config.training.optimiser}"
+        raise InputError("training.momentum", "0 but for gauss-newton", received, "set training.momentum=0")
     if not config.network.widths or min(config.network.widths) < 1:
         raise InputError("network.widths", "positive integers", config.network.widths, "for example 128,128")
     return config

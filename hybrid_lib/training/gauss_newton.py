@@ -151,16 +151,17 @@ def gauss_newton(
         scale = jnp.vdot(g, model.product(g)) / jnp.where(squared > 0, squared, 1.0)
         start = jnp.where(member.opt_state.damping > 0, member.opt_state.damping, damping * scale)
 
+        def residual(t: Array) -> Array:
+            return weighted_residual(objective, unravel(t), *here[2:])
+
         def drawn(count: Array, damping: Array) -> Array:
             """δ of the first trial with momentum, of the others without."""
             kept = jnp.where(count == 0, momentum, 0.0) * member.opt_state.velocity
-            residual = lambda t: weighted_residual(objective, unravel(t), *here[2:])  # noqa: E731
             r, push = jax.jvp(residual, (theta,), (kept,))
             return kept + model.correct(damping, r + push)
 
         def curvature(delta: Array) -> Array:
             """r″[δ, δ] (N,)."""
-            residual = lambda t: weighted_residual(objective, unravel(t), *here[2:])  # noqa: E731
             return jax.jvp(lambda t: jax.jvp(residual, (t,), (delta,))[1], (theta,), (delta,))[1]
 
         def bent(delta: Array, damping: Array) -> Array:
