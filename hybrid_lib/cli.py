@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import json
 import os
 import sys
@@ -29,8 +30,11 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
+    options = None
     try:
-        options = _parser().parse_args(arguments)
+        options, unknown = _parser().parse_known_args(arguments)
+        if unknown:
+            _refuse(options.command, unknown[0])
         return options.action(options)
     except InputError as error:
         print(f"hybrid: {error}", file=sys.stderr)
@@ -39,8 +43,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("hybrid: interrupted; a run with --out continues with --resume", file=sys.stderr)
+        kept = getattr(options, "out", None) if options is not None else None
+        print("hybrid: interrupted" + (f"; {kept} continues with --resume" if kept else ""), file=sys.stderr)
         return 130
+    except (MemoryError, RuntimeError) as error:
+        known = _known_failure(error)
+        if known is None:
+            raise
+        print(f"hybrid: {known}", file=sys.stderr)
+        return 2
+
+
+def _refuse(command: str, option: str) -> None:
+    """Complain about an option that the command does not have, and name the one that was meant."""
+    known = [text for action in _commands()[command]._actions for text in action.option_strings]
+    near = difflib.get_close_matches(option.split("=")[0], known, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"see hybrid {command} --help"
+    raise InputError("command line", f"the options of `hybrid {command} --help`", option, remedy)
+
+
+def _known_failure(error: Exception) -> InputError | None:
+    """What the machine could not do, in one line; None for an error of the program."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
+        return InputError("memory", "sizes that fit", text, "fewer points, narrower layers or fewer seeds")
+    return None
+
+
+def _use_float64() -> None:
+    """Enable float64 in JAX, and say in one line if it finds no device."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # for a missing plugin JAX has no message
+        found = str(error).partition("(")[0].strip() or f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
+        raise InputError("device", "a platform that JAX finds here", found, "unset JAX_PLATFORMS") from error
+
+
+def _commands() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each command, by name."""
+    actions = _parser()._actions
+    return next(a.choices for a in actions if isinstance(a, argparse._SubParsersAction))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,6 +177,8 @@ def _settings(options) -> dict[str, str]:
             raise InputError("--set", "PATH=VALUE", repr(item), "for example --set training.steps=500")
         settings[path.strip()] = value.strip()
     if options.coupling is not None:
+        if options.method == "pinn":
+            raise InputError("--coupling", "--method hybrid", "--method pinn", "leave out --coupling: there is none")
         settings["coarse.coupling"] = options.coupling
     return settings
 
@@ -141,13 +188,9 @@ def _run(options) -> int:
         raise InputError("--resume", "an --out directory", "no --out", "add --out DIR")
     if options.time_limit is not None and not options.time_limit > 0:
         raise InputError("--time-limit", "seconds > 0", options.time_limit, "leave it out for no limit")
-    import jax
-
     from hybrid_lib import experiments
 
-    jax.config.update(
-        "jax_enable_x64", True
-    )  # the command's choice; a run's own dtype is in its configuration
+    _use_float64()  # the command's choice; a run's own dtype is in its configuration
     config = experiments.configuration(
         options.experiment, options.method, options.network, options.scale, options.optimiser
     )
@@ -175,11 +218,9 @@ def _reproduce(options) -> int:
         raise InputError("--time-limit", "seconds > 0", options.time_limit, "leave it out for no limit")
     if options.smoke and options.results is None:
         raise InputError("--smoke", "a --results folder of its own", "none", "add --results DIR")
-    import jax
-
     from hybrid_lib import ledger
 
-    jax.config.update("jax_enable_x64", True)  # the coarse problems and references are made in float64
+    _use_float64()  # the coarse problems and references are made in float64
     results = options.results or ledger.results_folder()
     names = ledger.missing(ledger.wanted(options.claims, options.scale), results)
     say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731

@@ -1,6 +1,7 @@
 """The command line: answers, exit statuses, and one clear line for every bad input."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -93,6 +94,16 @@ def test_diverged_run_says_why(capsys):
         (["run", "heat2d", "--resume"], "--resume: expected an --out directory"),
         (["run", "heat2d", "--time-limit", "-1"], "--time-limit: expected seconds > 0"),
         (["run", "heat2d", "--seed", "one"], "command line: expected"),
+        (["run", "heat2d", "--optimizer", "adam"], "received --optimizer; did you mean --optimiser?"),
+        (["list", "--verbose"], "command line: expected the options of `hybrid list --help`; received --verbose"),
+        (["run", "heat2d", "--method", "pinn", "--coupling", "defect"], "--coupling: expected --method hybrid"),
+        (["run", "heat2d", "--set", "eps=inf"], "eps: expected a finite number; received inf"),
+        (["run", "heat2d", "--set", "training.tolerance=nan"], "training.tolerance: expected a finite number"),
+        (["run", "heat2d", "--set", "training.balance_momentum=7"], "expected a number in [0, 1); received 7.0"),
+        (["run", "heat2d", "--set", "training.balance_every=-1"], "training.balance_every: expected a number >= 0"),
+        (["run", "heat2d", "--set", "coarse.order=0"], "coarse.order: expected a number > 0"),
+        (["run", "heat2d", "--set", "network.boundary_layers=true"], "network.boundary_layers: expected network.kind"),
+        (["run", "heat1d-eps15", "--set", "sampling.points=1e15"], "memory: expected sizes that fit"),
         (["fly"], "command line: expected"),
         ([], "command line: expected"),
     ],
@@ -101,6 +112,36 @@ def test_bad_input_is_one_clear_line(arguments, message, capsys):
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and message in err and "Traceback" not in err
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert main(["run", "heat1d-eps15", *SMALL, "--out", str(tmp_path / "file" / "run")]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "--out: expected a directory that can be written" in err
+
+
+def test_resume_names_the_setting_that_differs(capsys, tmp_path):
+    arguments = ["run", "heat1d-eps15", *SMALL, "--out", str(tmp_path / "run")]
+    assert main(arguments) == 0
+    assert main([*arguments, "--resume", "--set", "training.learning_rate=0.25"]) == 2
+    assert "--resume, training.learning_rate: expected 0.005, as in" in capsys.readouterr().err
+    (tmp_path / "run" / "environment.json").write_text("{")
+    assert main([*arguments, "--resume"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "expected a JSON object written by this library" in err
+
+
+def test_unknown_platform_is_one_clear_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "hybrid_lib", "run", "heat1d-eps15"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"JAX_PLATFORMS": "abacus"},
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "device: expected a platform that JAX finds here" in done.stderr
 
 
 def test_module_entry_point():

@@ -142,6 +142,22 @@ def test_paper_scale_is_the_papers():
     assert two.boundary == "soft" and two.coarse.cells == 25
 
 
+def test_an_interrupt_saves_what_was_reported(tmp_path):
+    config = tiny("heat1d-eps15")
+    whole = experiments.run(config, (0,))
+
+    def interrupt(result):
+        if int(result.state.step) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        experiments.run(config, (0,), out=tmp_path / "cut", callbacks=(interrupt,), checkpoint_every=1e9)
+    assert training.steps_done(tmp_path / "cut" / "checkpoint" / "state.npz") == 2  # the report before
+    again = experiments.run(config, (0,), out=tmp_path / "cut", resume=True)
+    for a, b in zip(leaves(whole.fit.state), leaves(again.fit.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_resume_is_bitwise(tmp_path):
     config = tiny("heat1d-eps15")
     whole = experiments.run(config, (0, 1))

@@ -53,7 +53,7 @@ def test_refusal_of_another_configuration(tmp_path):
 
 def test_settings_that_may_change_on_a_resume_are_named():
     source = (LIBRARY / "experiments" / "config.py").read_text(encoding="utf-8")
-    free = re.search(r"left_out = \((.*?)\)", source).group(1)
+    free = re.search(r"LEFT_OUT = \((.*?)\)", source).group(1)
     sentence = re.search(r"Of all settings, only (.*?) may change", TROUBLE, flags=re.DOTALL).group(1)
     assert re.findall(r'"([^"]+)"', free) == re.findall(r"`([^`]+)`", sentence)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -135,6 +136,7 @@ POSITIVE = {
     "coarse.parts",
     "coarse.weight",
     "coarse.pieces",
+    "coarse.order",
     "training.steps",
     "training.learning_rate",
     "training.decay_rate",
@@ -143,7 +145,19 @@ POSITIVE = {
     "training.record_every",
     "training.report_every",
 }
+NOT_NEGATIVE = {
+    "sampling.boundary_points",
+    "sampling.resample_every",
+    "training.tolerance",
+    "training.gate_tolerance",
+    "training.balance_every",
+    "training.finish",
+}
+FRACTIONS = {"training.balance_momentum", "training.momentum"}
+"""Settings in [0, 1)."""
 FIXED = {"experiment", "scale"}
+LEFT_OUT = ("training.steps", "training.report_every", "training.select", "training.finish")
+"""Settings that may change when a run is resumed: they are not in its fingerprint."""
 
 
 def paths(config: Config) -> dict[str, Any]:
@@ -208,10 +222,14 @@ def validated(config: Config) -> Config:
     for path, value in paths(config).items():
         if path in CHOICES and value not in CHOICES[path]:
             raise InputError(path, "one of " + ", ".join(CHOICES[path]), repr(value), "choose one of these")
-        if path == "training.finish" and value is not None and value < 0:
-            raise InputError(path, "an integer >= 0, or none", value, "set training.finish=0 for no finish")
+        if path in NOT_NEGATIVE and value is not None and value < 0:
+            raise InputError(path, "a number >= 0", value, f"set {path}=0 to do without, or a positive value")
+        if path in FRACTIONS and not 0 <= value < 1:
+            raise InputError(path, "a number in [0, 1)", value, f"set {path}=0 to do without")
         if path in POSITIVE and value is not None and not value > 0:
             raise InputError(path, "a number > 0", value, f"set {path} to a positive value")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(path, "a finite number", value, f"set {path} to a number")
     if config.boundary == "soft" and config.sampling.boundary_points < 1:
         raise InputError(
             "sampling.boundary_points",
@@ -228,6 +246,11 @@ def validated(config: Config) -> Config:
         raise InputError(
             "network.layer_factor", "network.kind=two-scale, boundary=hard", received, "set network.layer_factor=false"
         )
+    if config.network.boundary_layers and config.network.kind != "two-scale":
+        raise InputError(
+            "network.boundary_layers", "network.kind=two-scale", f"network.kind={config.network.kind}",
+            "set network.boundary_layers=false",
+        )  # fmt: skip
     if is_first_order(config) and (config.method, config.boundary) != ("pinn", "hard"):
         raise InputError(
             "formulation",
@@ -294,9 +317,8 @@ def fingerprint(config: Config, seeds: tuple[int, ...]) -> str:
     Only settings that differ from the defaults of their dataclass count, so that a setting added later, at a default that
     changes nothing, does not part a run from its checkpoint.
     """
-    left_out = ("training.steps", "training.report_every", "training.select", "training.finish")
     defaults = paths(Config(config.experiment, config.eps))
-    content = {path: v for path, v in paths(config).items() if path not in left_out and v != defaults.get(path)}
+    content = {path: v for path, v in paths(config).items() if path not in LEFT_OUT and v != defaults.get(path)}
     identity = {"experiment": config.experiment, "eps": config.eps, "config": content, "seeds": list(seeds)}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ import hybrid_lib
 from hybrid_lib import __version__, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
-from hybrid_lib.experiments.config import Config, as_dict, fingerprint, has_defect
+from hybrid_lib.experiments.config import LEFT_OUT, Config, as_dict, fingerprint, has_defect
 from hybrid_lib.experiments.data import defect_of
 from hybrid_lib.experiments.finish import finish_all
 from hybrid_lib.experiments.problems import Problem
@@ -200,7 +201,7 @@ def train(
     identity = fingerprint(config, tuple(seeds))
     checkpoint = None if out is None else Path(out) / "checkpoint" / "state.npz"
     if checkpoint is not None:
-        _claim(Path(out), resume)
+        _claim(Path(out), resume, config, tuple(seeds))
     setup = setup or assemble(problem, config, tuple(seeds), initial)
     exact = reference(problem)
     previous = None
@@ -214,22 +215,28 @@ def train(
             {"config": as_dict(config), "seeds": list(seeds), "fingerprint": identity},
         )
         _write_json(Path(out) / "environment.json", _with_history(environment(config), Path(out)))
-        callbacks = (*callbacks, _saver(checkpoint, identity, checkpoint_every))
+        saver = _Saver(checkpoint, identity, checkpoint_every)
+        callbacks = (*callbacks, saver)
     evaluate = evaluator(setup.ansatz, exact)
     options = config.training
-    result = training.fit(
-        setup.program,
-        state,
-        setup.data,
-        options.steps,
-        evaluate=evaluate,
-        report_every=options.report_every,
-        callbacks=callbacks,
-        time_limit=time_limit,
-        resample=setup.resample,
-        resample_every=config.sampling.resample_every,
-        previous=previous,
-    )
+    try:
+        result = training.fit(
+            setup.program,
+            state,
+            setup.data,
+            options.steps,
+            evaluate=evaluate,
+            report_every=options.report_every,
+            callbacks=callbacks,
+            time_limit=time_limit,
+            resample=setup.resample,
+            resample_every=config.sampling.resample_every,
+            previous=previous,
+        )
+    except KeyboardInterrupt:
+        if checkpoint is not None:
+            saver.save()
+        raise
     finished = finish_all(setup, result)
     done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished), finished)
     if checkpoint is not None:
@@ -269,7 +276,7 @@ def _with_history(now: dict[str, Any], out: Path) -> dict[str, Any]:
     path = out / "environment.json"
     if not path.exists():
         return now
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = _read_json(path)
     earlier = before.pop("earlier", [])
     mark = {key: before.get(key) for key in ("source", "device", "platform")}
     same = mark == {key: now[key] for key in mark} or mark in earlier
@@ -284,7 +291,7 @@ def source_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _claim(out: Path, resume: bool) -> None:
+def _claim(out: Path, resume: bool, config: Config, seeds: tuple[int, ...]) -> None:
     if out.exists() and not out.is_dir():
         raise InputError("--out", "a directory", out, "choose another --out")
     if out.exists() and any(out.iterdir()) and not resume:
@@ -293,19 +300,65 @@ def _claim(out: Path, resume: bool) -> None:
         )
     if resume and not (out / "config.json").exists():
         raise InputError("--resume", "a run directory with config.json", out, "start it without --resume")
+    if resume:
+        _same_run(out, config, seeds)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        refused = None if os.access(out, os.W_OK) else "no permission to write"
+    except OSError as error:
+        refused = error.strerror
+    if refused:
+        raise InputError("--out", "a directory that can be written", f"{out}: {refused}", "choose another --out")
+
+
+def _same_run(out: Path, config: Config, seeds: tuple[int, ...]) -> None:
+    """Refuse to go on with other settings, and name the first that differs; a run may get longer."""
+    before = _read_json(out / "config.json")
+    if before.get("fingerprint") == fingerprint(config, seeds):
+        return
+    then = _flat(before.get("config", {})) | {"seeds": before.get("seeds")}
+    now = _flat(json.loads(json.dumps(as_dict(config)))) | {"seeds": list(seeds)}
+    different = [key for key in now if key in then and then[key] != now[key] and key not in LEFT_OUT]
+    if different:
+        key = different[0]
+        remedy = "resume with the same options, or choose another --out"
+        raise InputError(f"--resume, {key}", f"{then[key]}, as in {out / 'config.json'}", now[key], remedy)
+
+
+def _flat(content: dict[str, Any]) -> dict[str, Any]:
+    """Settings by dotted path."""
+    inner = {f"{a}.{b}": v for a, part in content.items() if isinstance(part, dict) for b, v in part.items()}
+    return {a: v for a, v in content.items() if not isinstance(v, dict)} | inner
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        content = None
+    if not isinstance(content, dict):
+        remedy = "restore it, or choose another --out"
+        raise InputError(str(path), "a JSON object written by this library", "something else", remedy)
+    return content
 
 
 def _write_json(path: Path, content: dict) -> None:
     training.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _saver(path: Path, identity: str, every: float) -> Callable[[training.FitResult], None]:
-    last = time.perf_counter()
+class _Saver:
+    """A callback that saves every `every` seconds, and what came last when asked to."""
 
-    def save(result: training.FitResult) -> None:
-        nonlocal last
-        if time.perf_counter() - last >= every:
-            training.save(path, result, identity)
-            last = time.perf_counter()
+    def __init__(self, path: Path, identity: str, every: float):
+        self._path, self._identity, self._every = path, identity, every
+        self._at, self._unsaved = time.perf_counter(), None
 
-    return save
+    def __call__(self, result: training.FitResult) -> None:
+        self._unsaved = result
+        if time.perf_counter() - self._at >= self._every:
+            self.save()
+
+    def save(self) -> None:
+        if self._unsaved is not None:
+            training.save(self._path, self._unsaved, self._identity)
+            self._at, self._unsaved = time.perf_counter(), None

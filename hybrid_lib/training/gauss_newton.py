@@ -136,7 +136,8 @@ def gauss_newton(
         dtypes = {leaf.dtype for leaf in jax.tree.leaves(params)}
         if dtypes != {jnp.dtype("float64")}:
             received = ", ".join(sorted(str(d) for d in dtypes))
-            raise InputError("gauss-newton", "float64 parameters", received, "set dtype=float64")
+            remedy = "set dtype=float64; on the command line --optimiser gauss-newton also sets the sizes"
+            raise InputError("gauss-newton", "float64 parameters", received, remedy)
         velocity = jnp.zeros_like(ravel(params)) if momentum else None
         return Damping(jnp.zeros((), jnp.float64), jnp.full((), 2.0), velocity)
 
