@@ -100,7 +100,7 @@ def test_diverged_run_says_why(capsys):
         (["run", "heat2d", "--set", "eps=inf"], "eps: expected a finite number; received inf"),
         (["run", "heat2d", "--set", "training.tolerance=nan"], "training.tolerance: expected a finite number"),
         (["run", "heat2d", "--set", "training.balance_momentum=7"], "expected a number in [0, 1); received 7.0"),
-        (["run", "heat2d", "--set", "training.balance_every=-1"], "training.balance_every: expected a number >= 0"),
+        (["run", "heat2d", "--set", "training.balance_every=-1"], "training.balance_every: expected an integer >= 0"),
         (["run", "heat2d", "--set", "coarse.order=0"], "coarse.order: expected a number > 0"),
         (["run", "heat2d", "--set", "network.boundary_layers=true"], "network.boundary_layers: expected network.kind"),
         (["run", "heat1d-eps15", "--set", "sampling.points=1e15"], "memory: expected sizes that fit"),

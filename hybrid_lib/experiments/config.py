@@ -223,7 +223,8 @@ def validated(config: Config) -> Config:
         if path in CHOICES and value not in CHOICES[path]:
             raise InputError(path, "one of " + ", ".join(CHOICES[path]), repr(value), "choose one of these")
         if path in NOT_NEGATIVE and value is not None and value < 0:
-            raise InputError(path, "a number >= 0", value, f"set {path}=0 to do without, or a positive value")
+            kind = "an integer" if isinstance(value, int) else "a number"
+            raise InputError(path, f"{kind} >= 0", value, f"set {path}=0 to do without, or a positive value")
         if path in FRACTIONS and not 0 <= value < 1:
             raise InputError(path, "a number in [0, 1)", value, f"set {path}=0 to do without")
         if path in POSITIVE and value is not None and not value > 0:
