@@ -36,6 +36,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = Path(__file__).with_name("seconds.json")
+QUIET = ["--log-level=ERROR"]  # a kernel on this machine need not warn that its socket is not encrypted
 
 
 class Chapter(NamedTuple):
@@ -97,7 +98,8 @@ def run(chapter: Chapter, timeout: int, tries: int = 2) -> Outcome:
     start = time.perf_counter()
     notebook = copy.deepcopy(chapter.notebook)
     try:
-        result = single_nb_execution(notebook, cwd=str(chapter.path.parent), timeout=timeout, allow_errors=False)
+        place = {"cwd": str(chapter.path.parent), "timeout": timeout, "allow_errors": False}
+        result = single_nb_execution(notebook, **place, extra_arguments=QUIET)
     except Exception:  # the kernel did not start, as when another takes its port, or died
         if tries > 1:
             return run(chapter, timeout, tries - 1)

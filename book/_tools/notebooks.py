@@ -20,7 +20,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from execute import SECONDS, cores
+from execute import QUIET, SECONDS, cores
 from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 
@@ -60,7 +60,7 @@ def code(notebook: nbformat.NotebookNode) -> list[str]:
 def run(notebook: nbformat.NotebookNode) -> None:
     """Run a chapter in place, in the folder of the book, and drop what differs from machine to machine."""
     folder = {"metadata": {"path": str(BOOK)}}
-    NotebookClient(notebook, timeout=600, record_timing=False, resources=folder).execute()
+    NotebookClient(notebook, timeout=600, record_timing=False, resources=folder, extra_arguments=QUIET).execute()
     notebook.metadata["language_info"] = {"name": "python"}
 
 

@@ -64,7 +64,6 @@ def _one_dimension() -> list[Claim]:
         hybrid, plain = f"{name}-hybrid-ms", f"{name}-pinn-ms"
         level, alone = (0.3, 1e-2) if figure == 1 else (0.1, 10.0)
         for suffix, words in (("", ""), ("-printed", ", learning rate as printed")):
-            more = () if suffix else (f"{hybrid}-seeds",)
             rows += [
                 Claim(
                     f"fig{figure}c-hybrid{suffix}",
@@ -74,7 +73,7 @@ def _one_dimension() -> list[Claim]:
                     (hybrid + suffix,),
                     measures.plateau,
                     verdicts.PLATEAU,
-                    more=more,
+                    more=(f"{hybrid}{suffix}-seeds",),
                 ),
                 Claim(
                     f"fig{figure}c-alone{suffix}",
@@ -84,7 +83,7 @@ def _one_dimension() -> list[Claim]:
                     (plain + suffix,),
                     measures.last_tenth,
                     verdicts.ORDER,
-                    more=() if suffix else (f"{plain}-seeds",),
+                    more=(f"{plain}{suffix}-seeds",),
                     remark=""
                     if figure == 1
                     else "read off as two orders of magnitude above the hybrid's 0.1",

@@ -67,10 +67,12 @@ def _specs() -> dict[str, RunSpec]:
     for name in ("heat1d-eps15", "heat1d-eps100"):
         for method in ("hybrid", "pinn"):
             spec = RunSpec(f"{name}-{method}-ms", name, method, "ms")
+            printed = dataclasses.replace(spec, id=f"{spec.id}-printed", settings=PRINTED)
             specs += [
                 spec,
                 dataclasses.replace(spec, id=f"{spec.id}-seeds", seeds=(1, 2, 3, 4)),
-                dataclasses.replace(spec, id=f"{spec.id}-printed", settings=PRINTED),
+                printed,
+                dataclasses.replace(printed, id=f"{printed.id}-seeds", seeds=(1, 2)),
             ]
     for network in ("ms", "mlp"):
         for method in ("hybrid", "pinn"):
