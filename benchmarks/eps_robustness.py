@@ -7,7 +7,8 @@ coarse cells (a prime, never in step with a period), 200 Gauss-Newton steps in f
 coarse cells resolves ε, so its cost grows like 1/ε; it needs first derivatives at its points and no row of the Jacobian for each
 of them. The paper's coupling has the weight of the defect's rule, π²K/h². Finite elements: 32 cells a period. Errors are
 relative, of the last iterate. The objective ``one-factor`` is the defect with the factor 4x(1 − x) for both terms of the network,
-no boundary-layer features and Sobol points; ``even-points`` is the defect with Sobol points.
+no boundary-layer features and Sobol points. Three objectives make one of these changes alone: ``common-factor``, ``no-features``
+and ``even-points``.
 
 In the plane (``--plane``): 23 coarse cells a side, 8,192 graded points, 60 steps, no Ritz finish; linear elements have 32 cells a
 period as well.
@@ -32,13 +33,16 @@ from hybrid_lib import experiments, fem, training
 from hybrid_lib.experiments.assemble import coupling_weight
 
 CELLS, POINTS = 97, 2048
-METHODS = ("defect", "none", "averaged", "first-order", "one-factor", "even-points")
+METHODS = (
+    "defect", "none", "averaged", "first-order", "one-factor", "common-factor", "no-features", "even-points"
+)
 
 
 def configuration(eps: float, method: str, steps: int) -> experiments.Config:
     """The same sizes for every ε and objective."""
     base = experiments.configuration("heat1d-eps15", optimiser="gauss-newton")
-    hybrid, layers = method not in ("none", "first-order"), method != "one-factor"
+    hybrid = method not in ("none", "first-order")
+    layers, factor = method not in ("one-factor", "no-features"), method not in ("one-factor", "common-factor")
     sampler = "sobol" if method in ("one-factor", "even-points") else "graded"
     mesh = experiments.heat1d_problem(eps).domain.mesh(CELLS)
     config = dataclasses.replace(
@@ -46,7 +50,7 @@ def configuration(eps: float, method: str, steps: int) -> experiments.Config:
         eps=eps,
         method="hybrid" if hybrid else "pinn",
         formulation="first-order" if method == "first-order" else "strong",
-        network=dataclasses.replace(base.network, boundary_layers=layers, layer_factor=layers),
+        network=dataclasses.replace(base.network, boundary_layers=layers, layer_factor=factor),
         sampling=experiments.SamplingConfig(points=POINTS, sampler=sampler),
         coarse=experiments.CoarseConfig(cells=CELLS, coupling="averaged" if method == "averaged" else "defect"),
         training=dataclasses.replace(base.training, steps=steps, report_every=50),

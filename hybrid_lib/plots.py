@@ -69,6 +69,7 @@ STYLE = MappingProxyType(
         "font.size": 11,
         "legend.fontsize": 10,
         "legend.frameon": False,
+        "legend.handlelength": 2.8,  # one and a half of the longest dashes
         "xtick.labelsize": 10,
         "ytick.labelsize": 10,
         "image.cmap": SEQUENTIAL,
