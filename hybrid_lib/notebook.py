@@ -86,7 +86,7 @@ def expectations(chapter: str, folder: str | Path = "expected") -> Callable[[str
     --------
     >>> check = expectations("01_multiscale_problem", "book/expected")  # doctest: +SKIP
     >>> check("harmonic_mean", 3**0.5)  # doctest: +SKIP
-    harmonic_mean ok: 1.73205e+00 within rtol 1e-12 (closed form)
+    harmonic_mean ok: expected 1.73205 within rtol 1e-12 (closed form)
     """
     path = Path(folder) / f"{chapter}.json"
     if not path.is_file():
@@ -116,7 +116,7 @@ def expectations(chapter: str, folder: str | Path = "expected") -> Callable[[str
         wanted, reason = f"{_short(expected)} within {_tolerance_text(entry)}", f"({entry['why']})"
         if not np.all(np.abs(computed - expected) <= entry["atol"] + entry["rtol"] * np.abs(expected)):
             raise AssertionError(f"{chapter}, {key}: computed {_short(computed)}, expected {wanted} {reason}")
-        passed = f"{key} ok: {wanted}"
+        passed = f"{key} ok: expected {wanted}"
         if len(passed) + 1 + len(reason) <= LINE:
             print(passed, reason)
         else:
@@ -126,13 +126,13 @@ def expectations(chapter: str, folder: str | Path = "expected") -> Callable[[str
 
 
 def _tolerance_text(entry: Mapping[str, Any]) -> str:
-    parts = [f"{name} {entry[name]:.0e}" for name in ("rtol", "atol") if entry[name]]
+    parts = [f"{name} {entry[name]:.2g}" for name in ("rtol", "atol") if entry[name]]
     return " and ".join(parts) or "no tolerance"
 
 
 def _short(value: np.ndarray) -> str:
     if value.ndim == 0:
-        return f"{value:.5e}"
+        return f"{value:.6g}"
     return np.array2string(value, precision=4, threshold=8, floatmode="maxprec")
 
 

@@ -217,3 +217,25 @@ def test_book_ledger_holds_and_stays_small():
     assert check(folder) == []
     sizes = [path.stat().st_size for path in folder.iterdir()]
     assert max(sizes) <= 2_000_000 and sum(sizes) <= 40_000_000
+
+
+def _errors(*columns: float | list[float]) -> artefacts.Artefact:
+    """An artefact of a run with these relative L² errors at iterations 0, 100, 200, one column for each seed."""
+    values = np.array(columns, float).T
+    arrays = {"evaluations:step": np.arange(len(values)) * 100, "evaluations:rel_l2": values}
+    return artefacts.Artefact("run", {"seeds": [{"seed": k} for k in range(values.shape[1])]}, arrays)
+
+
+def test_seeds_that_say_nothing_are_left_out():
+    never, soon, late = [1.0, 1.0, 1.0], [1.0, 0.05, 0.05], [1.0, 1.0, 0.05]
+    assert measures.sooner(0.1)([_errors(soon, never), _errors(late, never)]).values == (1.0,)
+    assert measures.sooner(0.1)([_errors(never), _errors(soon)]).values == (0.0,)
+    assert measures.trapped(0.5, 150)([_errors(never, soon)]).values == (1.0, 0.0)
+    assert measures.trapped(0.5, 900)([_errors(never, soon)]).values == (0.0,)  # the first one ended at 200
+    nothing = measures.trapped(0.5, 900)([_errors(never)])
+    assert nothing.values == () and np.isnan(nothing.mean)
+    assert verdicts.HOLDS.judge(nothing, 1.0, 0.0) == ("differs", "no seed gets that far")
+
+
+def test_factors_are_told_with_two_digits():
+    assert [verdicts.times(v) for v in (1.0432, 9.94, 9.96, 126.4)] == ["1", "9.9", "10", "126"]

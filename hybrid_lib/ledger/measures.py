@@ -95,14 +95,17 @@ def first_below(artefact: Artefact, level: float, key: str = "rel_l2") -> np.nda
 
 
 def sooner(level: float, keys: tuple[str, ...] = ("rel_l2",)) -> Measure:
-    """Whether the hybrid run gets below `level` in fewer iterations than the plain one, seed by seed. Order: hybrid, pinn."""
+    """Whether the hybrid run gets below `level` in fewer iterations than the plain one, seed by seed. Order: hybrid, pinn.
+
+    A seed of which neither run gets there says nothing and is left out.
+    """
 
     def measure(artefacts: Sequence[Artefact]) -> Measurement:
         hybrid, plain = artefacts[:2]
         values, words = [], []
         for key in keys:
             pairs = list(zip(first_below(hybrid, level, key), first_below(plain, level, key), strict=False))
-            values += [float(a < b) for a, b in pairs]
+            values += [float(a < b) for a, b in pairs if np.isfinite([a, b]).any()]
             words += [f"{_when(a)} against {_when(b)}" for a, b in pairs]
         return Measurement(tuple(values), text=f"iterations to an error of {level:g}: " + ", ".join(words))
 
@@ -110,12 +113,17 @@ def sooner(level: float, keys: tuple[str, ...] = ("rel_l2",)) -> Measure:
 
 
 def trapped(level: float, until: int) -> Measure:
-    """Whether a run stays above `level` up to iteration `until`, seed by seed."""
+    """Whether a run stays above `level` up to iteration `until`, seed by seed.
+
+    A seed that ends earlier, still above, says nothing and is left out.
+    """
 
     def measure(artefacts: Sequence[Artefact]) -> Measurement:
         first = np.concatenate([first_below(artefact, level) for artefact in artefacts])
+        last = np.concatenate([np.full_like(first_below(a, level), curve(a)[0][-1]) for a in artefacts])
+        known = (first < until) | (last >= until)
         return Measurement(
-            tuple((first >= until).astype(float)),
+            tuple((first[known] >= until).astype(float)),
             text=f"first error below {level:g} at " + ", ".join(_when(step) for step in first),
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hybrid_lib.ledger.verdicts import DIFFERS, PARTLY, PENDING, REPLICATED
+from hybrid_lib.ledger.verdicts import DIFFERS, PARTLY, PENDING, REPLICATED, times
 
 SIGNS = {REPLICATED: "●", PARTLY: "◐", DIFFERS: "○", PENDING: "…"}
 
@@ -48,7 +48,8 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     for row in rows:
         ours = row["ours"]["text"] if row["ours"] else "–"
         if row["provisional"]:
-            ours += f" (laptop: {row['provisional']['text']})"
+            counted = row["tolerance"]["rule"] == "successes"
+            ours += f" (laptop: {row['provisional']['details' if counted else 'text']})"
         reason = row["reason"]
         if row["ours"] and row["ours"]["details"]:
             reason += f"; {row['ours']['details']}"
@@ -78,6 +79,6 @@ def pending_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     lines = []
     for item in sorted(runs.values(), key=lambda i: i.get("hours_left", float("inf"))):
         whole = f"{item['iterations']:,}" if "iterations" in item else "–"
-        hours = f"{item['hours_left']:.2g} h on {item['device']}" if "hours_left" in item else "not timed"
+        hours = f"{times(item['hours_left'])} h on {item['device']}" if "hours_left" in item else "not timed"
         lines.append((item["run"], f"{item['iterations_done']:,}", whole, hours))
     return Table(("run", "iterations done", "of", "left"), tuple(lines))

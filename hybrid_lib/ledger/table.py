@@ -145,10 +145,9 @@ def _row(
     twins = [shelf[name] for name in claim.provisional]
     provisional = None
     if twins and all(twin is not None for twin in twins):
-        provisional = _figures(claim, claim.measure(twins)) | {
-            "scale": "laptop",
-            "iterations": twins[0].record["steps"],
-        }
+        rough = claim.measure(twins)
+        if rough.values:
+            provisional = _figures(claim, rough) | {"scale": "laptop", "iterations": twins[0].record["steps"]}
     return {
         "id": claim.id,
         "where": claim.where,
@@ -197,7 +196,7 @@ def _unless_complete(verdict: str, reason: str, used: list[Artefact]) -> tuple[s
 
 def _figures(claim: Claim, ours: Measurement) -> dict[str, Any]:
     if claim.rule is HOLDS:
-        single = "holds" if ours.values[0] else "fails"
+        single = "holds" if sum(ours.values) else "fails"
         text = f"{int(sum(ours.values))} of {len(ours.values)}" if len(ours.values) > 1 else single
     elif claim.rule.name == "digits":
         text = f"{ours.mean:.6g}"

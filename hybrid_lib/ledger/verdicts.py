@@ -37,8 +37,8 @@ class Measurement:
 
     @property
     def mean(self) -> float:
-        """Mean over the seeds."""
-        return float(np.mean(self.values))
+        """Mean over the seeds; NaN if none could be judged."""
+        return float(np.mean(self.values)) if self.values else float("nan")
 
     @property
     def spread(self) -> float:
@@ -89,6 +89,17 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 1e-3 else f"{value:.2e}"
 
 
+def times(value: float) -> str:
+    """A factor or a number of hours: two digits, or whole from ten on.
+
+    Examples
+    --------
+    >>> times(4.56), times(126.4)
+    ('4.6', '126')
+    """
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
 def digits(unit: float) -> Rule:
     """For printed constants: within one unit of the last printed digit; partly within five."""
 
@@ -111,7 +122,7 @@ def _by_factor(close: float, wide: float):
         if not ratio > 0:
             return DIFFERS, "not a positive number"
         away = max(ratio, 1 / ratio)
-        reason = f"{away:.2g} times {_side(ours.mean, paper)} the print"
+        reason = f"{times(away)} times {_side(ours.mean, paper)} the print"
         return (REPLICATED if away <= close else PARTLY if away <= wide else DIFFERS), reason
 
     return judge
@@ -126,7 +137,7 @@ PLATEAU = Rule(
 ORDER = Rule(
     "order of magnitude",
     "replicated within a factor 3; partly within 10",
-    "the text gives a power of ten",
+    "the text gives a power of ten, or a number of orders",
     _by_factor(3.0, 10.0),
 )
 COUNT = Rule(
@@ -144,7 +155,7 @@ TIME = Rule(
 RATIO = Rule(
     "ratio of times",
     "replicated within 10 %; partly within 25 %",
-    "both times come from one device and one program, so their ratio should carry over",
+    "a ratio depends less on the device and the program than seconds do, but not nothing",
     _by_factor(1.1, 1.25),
 )
 
@@ -165,7 +176,7 @@ SUCCESSES = Rule(
 def _with_spread(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
     away = abs(ours.mean - paper)
     ratio = max(ours.mean / paper, paper / ours.mean) if ours.mean > 0 else math.inf
-    reason = f"{ratio:.2g} times {_side(ours.mean, paper)} the print"
+    reason = f"{times(ratio)} times {_side(ours.mean, paper)} the print"
     if away <= 2 * math.hypot(ours.spread, spread) or ratio <= 1.25:
         return REPLICATED, reason
     return (PARTLY if ratio <= 3 else DIFFERS), reason
@@ -174,7 +185,7 @@ def _with_spread(ours: Measurement, paper: float, spread: float) -> tuple[str, s
 MEAN = Rule(
     "mean and spread",
     "replicated within twice the joint spread, or a factor 1.25; partly within a factor 3",
-    "two means of five initialisations, each with its standard deviation; the network's m is not printed",
+    "two means of five initialisations, each with its standard deviation; the number of Fourier frequencies is not printed",
     _with_spread,
 )
 
@@ -194,6 +205,8 @@ AT_MOST = Rule(
 
 
 def _holds(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
+    if not ours.values:
+        return DIFFERS, "no seed gets that far"
     count = int(sum(ours.values))
     reason = f"holds in {count} of {len(ours.values)}"
     return (REPLICATED if count == len(ours.values) else PARTLY if count else DIFFERS), reason

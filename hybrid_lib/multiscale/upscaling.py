@@ -50,7 +50,7 @@ def upscaled_tensor(
     Returns
     -------
     (P, d, d) array
-        :math:`\hat K`, symmetric only as far as the fields are solutions. Differentiable in conductivity,
+        :math:`\hat K`, symmetric for solutions without a source on a single part, else in general not. Differentiable in conductivity,
         gradients and weights; nan or inf where the mean gradients are dependent, see :func:`upscale`. O(M d^3
         + P d^3).
 
