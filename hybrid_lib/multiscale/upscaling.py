@@ -50,9 +50,9 @@ def upscaled_tensor(
     Returns
     -------
     (P, d, d) array
-        :math:`\hat K`, symmetric for solutions without a source on a single part, else in general not. Differentiable in conductivity,
-        gradients and weights; nan or inf where the mean gradients are dependent, see :func:`upscale`. O(M d^3
-        + P d^3).
+        :math:`\hat K`, symmetric for solutions without a source on a single part, else in general not.
+        Differentiable in conductivity, gradients and weights; nan or inf where the mean gradients are dependent,
+        see :func:`upscale`. O(M d^3 + P d^3).
 
     Examples
     --------
