@@ -143,7 +143,7 @@ def compare(network: Callable, points: int, rounds: int) -> dict[str, Any]:
         notes[name] = {"compile": took, "temporary_mib": digits(memory / 2**20)}
         runs[name] = lambda step=step: jax.block_until_ready(step(theta, data))
         values[name] = float(runs[name]()[0])
-    table = interleave(runs, FLOOR, rounds)
+    table = interleave(runs, FLOOR, rounds, settle=True)
     for name, row in table.items():
         row |= notes[name]
     exact = [value for name, value in values.items() if not name.startswith(FLOOR)]

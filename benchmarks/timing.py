@@ -8,6 +8,7 @@ and `ratio`, the median over the rounds of its time divided by that of the base,
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -38,8 +39,9 @@ def interleave(
     base: str,
     rounds: int = ROUNDS,
     sampler: Callable[[Callable[[], Any]], dict[str, float]] = sample,
+    settle: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Rows by name. Each run is called once before, unmeasured; then all take turns for so many rounds.
+    """Rows by name. Each run is called once before, unmeasured; then all take turns for so many rounds, in an order drawn anew.
 
     Parameters
     ----------
@@ -50,13 +52,18 @@ def interleave(
     rounds : int
     sampler : callable
         Measures one call: seconds on the clocks ``"wall"`` and ``"cpu"``.
+    settle : bool
+        Call each run once more before it is measured. After a large program a small one has to be given its memory again.
     """
     for run in runs.values():
         run()
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+    order = random.Random(0)
     for _ in range(rounds):
-        for name, run in runs.items():
-            samples[name].append(sampler(run))
+        for name in order.sample(list(runs), len(runs)):
+            if settle:
+                runs[name]()
+            samples[name].append(sampler(runs[name]))
     return rows(samples, base)
 
 
