@@ -112,6 +112,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         For a precision that JAX was not switched to, repeated seeds, averaging balls without points, or a first-order
         system with a method or boundary conditions that it does not have.
     """
+    validated(config)  # it may have been changed by hand
     if config.dtype == "float64" and not jax.config.jax_enable_x64:
         raise InputError(
             "dtype",
@@ -123,7 +124,6 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
     ansatz, hybrid = ansatz_of(problem, config), config.method == "hybrid"
     if is_first_order(config):
-        validated(config)  # a configuration changed by hand
         ansatz = first_order_ansatz(ansatz)
     mesh = problem.domain.mesh(config.coarse.cells) if hybrid else None
     coarse = coarse_problem_of(problem, config, mesh) if hybrid else None

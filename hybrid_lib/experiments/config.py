@@ -11,6 +11,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from hybrid_lib.errors import InputError
 
 
@@ -153,6 +155,19 @@ NOT_NEGATIVE = {
     "training.balance_every",
     "training.finish",
 }
+WHOLE = {
+    "network.frequencies",
+    "sampling.points",
+    "sampling.boundary_points",
+    "sampling.resample_every",
+    "coarse.cells",
+    "coarse.parts",
+    "training.steps",
+    "training.decay_every",
+    "training.gate_every",
+    "training.record_every",
+    "training.report_every",
+}
 FRACTIONS = {"training.balance_momentum", "training.momentum"}
 """Settings in [0, 1)."""
 FIXED = {"experiment", "scale"}
@@ -220,6 +235,8 @@ def with_settings(config: Config, settings: dict[str, str]) -> Config:
 def validated(config: Config) -> Config:
     """`config` itself, if every setting is in its range."""
     for path, value in paths(config).items():
+        if path in WHOLE and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
+            raise InputError(path, "an integer", repr(value), f"set {path} to a whole number")
         if path in CHOICES and value not in CHOICES[path]:
             raise InputError(path, "one of " + ", ".join(CHOICES[path]), repr(value), "choose one of these")
         if path in NOT_NEGATIVE and value is not None and value < 0:

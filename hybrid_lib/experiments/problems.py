@@ -111,7 +111,12 @@ def own_problem(
         shape = jax.eval_shape(
             lambda x: jnp.asarray(source(x)), jax.ShapeDtypeStruct((d,), jnp.float32)
         ).shape
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+    except (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+        jax.errors.NonConcreteBooleanIndexError,
+    ) as error:
         raise InputError(
             "source", "a function that JAX can trace", type(error).__name__, "use jax.numpy"
         ) from None

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.training import write_atomically
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Reference:
     error : float
         Estimated relative L² error of `value`.
     upscaled : float
-        `K̂₁₁[u] = ∫ K(e·∇u + 1) / |Ω|` by the same quadrature.
+        `K̂[u] = ∫ e·K(∇u + e) / (|e|² |Ω|)` by the same quadrature.
     """
 
     points: np.ndarray
@@ -75,7 +76,7 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None
     Raises
     ------
     InputError
-        d = 2 on a domain other than the unit square.
+        d = 2 on a domain other than the unit square, or `mesh_cells` that is odd or below 10.
     """
     known, period = problem.medium.period, problem.medium.period or 1.0
     if problem.domain.dimension == 1:
@@ -90,6 +91,8 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None
             problem.domain.name,
             "solve with fem on a fine mesh",
         )
+    if mesh_cells is not None and (mesh_cells < 10 or mesh_cells % 2):
+        raise InputError("mesh_cells", "an even number of at least 10", mesh_cells, "its half is the coarsest of three meshes")
     sides = 320 if known is None else min(320, max(64, 2 * round(16 / known)))
     return _extrapolated_2d(problem, cells or max(20, round(4 / period)), mesh_cells or sides)
 
@@ -132,7 +135,7 @@ def _quadrature_1d(problem: Problem, cells: int, order: int = 8) -> tuple:
     c = (e + total(Q / K)) / total(1 / K)
     slope = (c - Q) / K - e
     u = _running_integral(slope, h, weights, matrix)
-    return x, np.tile(h * weights, cells), u.reshape(-1), slope.reshape(-1), total(K * (slope * e + 1))
+    return x, np.tile(h * weights, cells), u.reshape(-1), slope.reshape(-1), total(K * (slope + e)) / e
 
 
 def _halved_to_points(values: np.ndarray, cells: int, order: int = 8) -> np.ndarray:
@@ -150,6 +153,8 @@ def fine_solution(problem: Problem, cells: int, order: int = 4) -> np.ndarray:
 
     `order` is that of the rule by which the conductivity is averaged over a cell.
     """
+    if problem.domain.name not in ("interval", "unit_square"):
+        raise InputError("fine_solution", "the interval or the unit square", problem.domain.name, "solve with fem on its mesh")
     mesh = fem.unit_square(cells) if problem.domain.dimension == 2 else fem.interval(cells)
     K, e = problem.medium.conductivity, np.asarray(problem.direction)
     coefficient = fem.cell_coefficient(mesh, K, order=order)
@@ -174,7 +179,7 @@ def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int) -> Reference
     e = np.asarray(problem.direction)
     K = fem.evaluate(problem.medium.conductivity, points)
     K = K[:, None, None] * np.eye(2) if K.ndim == 1 else K  # (E, 2, 2)
-    upscaled = float(weights2 @ np.einsum("a,eab,eb->e", e, K, gradient + e))
+    upscaled = float(weights2 @ np.einsum("a,eab,eb->e", e, K, gradient + e)) / float(e @ e)
     return Reference(points, weights2, value.reshape(-1), gradient, error, upscaled)
 
 
@@ -197,28 +202,29 @@ def richardson(problem: Problem, cells: int) -> tuple[np.ndarray, float]:
     coarse, middle, fine = (_grid(problem, n) for n in (cells // 2, cells, 2 * cells))
     best = (4 * fine[::2, ::2] - middle) / 3
     rough = (4 * middle[::2, ::2] - coarse) / 3
-    error = np.linalg.norm(best[::2, ::2] - rough) / np.linalg.norm(rough) / 15
-    return best, float(error)
+    size = np.linalg.norm(rough)
+    return best, float(np.linalg.norm(best[::2, ::2] - rough) / size / 15) if size else 0.0
 
 
 def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float]:
     """Richardson values from the cache directory, computed and stored at the first call.
 
-    The key is made of the medium's and source's *values* on a grid, so that two problems never share a file by name.
+    The key is made of the medium's and source's *values* at the centroids of the mesh, so that two problems never share a file
+    by name.
     """
-    axis = (np.arange(37) + 0.5) / 37
-    probe = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    mesh = fem.unit_square(cells)
+    probe = mesh.points[mesh.cells].mean(axis=1)  # (m, 2)
     content = [
         fem.evaluate(problem.medium.conductivity, probe),
         fem.evaluate(problem.source, probe),
         np.asarray(problem.direction),
     ]
-    digest = hashlib.sha256(b"".join(np.round(c, 10).tobytes() for c in content)).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(c, float).tobytes() for c in content)).hexdigest()[:16]
     path = cache_directory() / f"reference2d-v{CACHE_VERSION}-{cells}-{digest}.npz"
     try:
         with np.load(path) as file:
             return file["nodal"], float(file["error"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         nodal, error = richardson(problem, cells)
         buffer = io.BytesIO()
         np.savez(buffer, nodal=nodal, error=error)

@@ -67,7 +67,11 @@ def configuration(
             raise InputError(what, "one of " + ", ".join(known), repr(value), "choose one of these")
     module = EXPERIMENTS[experiment][0]
     sizes = module.newton if second_order else getattr(module, scale)
-    return validated(sizes(experiment, method, network))
+    config = sizes(experiment, method, network)
+    if config.network.kind != network:
+        remedy = "choose one of these, or optimiser gauss-newton"
+        raise InputError("network", f"ms or mlp for {experiment} at scale {scale}", repr(network), remedy)
+    return validated(config)
 
 
 def problem_of(config: Config) -> Problem:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import operator
 import os
 import platform
 import time
@@ -26,7 +27,7 @@ import hybrid_lib
 from hybrid_lib import __version__, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
-from hybrid_lib.experiments.config import LEFT_OUT, Config, as_dict, fingerprint, has_defect
+from hybrid_lib.experiments.config import LEFT_OUT, Config, as_dict, fingerprint, has_defect, validated
 from hybrid_lib.experiments.data import defect_of
 from hybrid_lib.experiments.finish import finish_all
 from hybrid_lib.experiments.problems import Problem
@@ -70,6 +71,9 @@ class RunResult:
 
         None stands for the finished one, if there is one, else for what ``training.select`` says.
         """
+        if which not in (None, "best", "last", "finished"):
+            raise InputError("which", "best, last, finished or None", repr(which), "choose one of these")
+        _in_ensemble(seed_index, len(self.setup.seeds))
         members = self.fit.state.members
         ritz = self.finished[seed_index] if self.finished else None
         which = which or ("finished" if ritz is not None else None)
@@ -113,6 +117,7 @@ class RunResult:
     def coarse(self, seed_index: int = 0, which: str | None = None) -> dict[str, np.ndarray]:
         """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ, or the defect z, at the coarse nodes."""
         setup = self.setup
+        _in_ensemble(seed_index, len(setup.seeds))
         if setup.coarse_problem is None:
             raise InputError(
                 "coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'"
@@ -198,7 +203,12 @@ def train(
     if not isinstance(config, Config):
         remedy = "make one with experiments.configuration or own_configuration"
         raise InputError("config", "a Config", type(config).__name__, remedy)
-    identity = fingerprint(config, tuple(seeds))
+    seeds = _whole(seeds)
+    identity = fingerprint(validated(config), seeds)
+    if setup is not None and (fingerprint(setup.config, setup.seeds) != identity or initial is not None):
+        received = "initial too" if initial is not None else "one of another configuration or of other seeds"
+        expected = "one that was assembled for this config and these seeds, without initial"
+        raise InputError("setup", expected, received, "assemble anew")
     checkpoint = None if out is None else Path(out) / "checkpoint" / "state.npz"
     if checkpoint is not None:
         _claim(Path(out), resume, config, tuple(seeds))
@@ -249,6 +259,23 @@ def train(
         training.write_atomically(Path(out) / "history.npz", buffer.getvalue())
         _write_json(Path(out) / "summary.json", done.summary)
     return done
+
+
+def _in_ensemble(index: int, count: int) -> None:
+    """Refuse a number that is no index of a seed; JAX would take the nearest one."""
+    if not -count <= index < count:
+        raise InputError("seed_index", f"an index of the {count} seeds of the run", index, "count from 0")
+
+
+def _whole(seeds: Any) -> tuple[int, ...]:
+    """Seeds as a tuple of Python integers that a random key takes."""
+    try:
+        whole = tuple(operator.index(seed) for seed in seeds)
+    except TypeError:
+        raise InputError("seeds", "a sequence of integers", repr(seeds), "one seed is (0,)") from None
+    if any(not 0 <= seed < 2**32 for seed in whole):
+        raise InputError("seeds", "integers from 0 to 2**32 - 1", whole, "choose others")
+    return whole
 
 
 def environment(config: Config) -> dict[str, Any]:

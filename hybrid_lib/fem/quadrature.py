@@ -191,7 +191,12 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
     flat = points.reshape(-1, points.shape[-1])  # (N, d)
     try:
         values = _evaluate_traced(function, flat)
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+    except (
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+        jax.errors.NonConcreteBooleanIndexError,
+        jax.errors.ConcretizationTypeError,
+    ):
         values = np.array([np.asarray(function(x), dtype=np.float64) for x in flat])
     bad = np.flatnonzero(~np.isfinite(values.reshape(len(flat), -1)).all(axis=1))
     if bad.size:

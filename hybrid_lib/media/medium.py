@@ -169,7 +169,12 @@ def check_shape(what, function, d, allowed) -> tuple:
     """Shape of the value at one point, which must be one of the allowed ones."""
     try:
         shape = jax.eval_shape(function, jax.ShapeDtypeStruct((d,), jnp.float32)).shape
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+    except (
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerArrayConversionError,
+        jax.errors.TracerIntegerConversionError,
+        jax.errors.NonConcreteBooleanIndexError,
+    ) as error:
         raise InputError(
             what, "a function that JAX can trace", type(error).__name__, "use jax.numpy, and jnp.where for if"
         ) from None

@@ -78,14 +78,14 @@ def upscaled_scalar(
 ) -> jax.Array:
     r"""Upscaled conductivity in one direction from one lifted field, (4.10); pure array code for jit.
 
-    .. math:: \hat K = \frac{\langle K\,(e\cdot\nabla u + 1)\rangle_V}{\langle e\cdot\nabla u + 1\rangle_V}
+    .. math:: \hat K = \frac{\langle e\cdot K\,(\nabla u + e)\rangle_V}{\langle e\cdot(\nabla u + e)\rangle_V}
 
-    For one part V is the whole domain, u vanishes on its boundary, and the denominator is exactly 1.
+    For one part V is the whole domain, u vanishes on its boundary, and the denominator is exactly :math:`|e|^2`.
 
     Parameters
     ----------
-    conductivity : (M,)
-        K at the points, scalar.
+    conductivity : (M,) or (M, d, d)
+        K at the points, scalar or tensor.
     gradient : (M, d)
         :math:`\nabla u` of the *lifted* unknown, :math:`w = u + e\cdot x`.
     direction : (d,)
@@ -107,9 +107,16 @@ def upscaled_scalar(
     >>> upscaled_scalar(jnp.array([2.0, 4.0]), jnp.array([[0.5], [-0.5]]), jnp.array([1.0])).tolist()
     [2.5]
     """
-    slope = jnp.sum(gradient * direction[None, :], axis=1) + 1  # (M,)
-    means = _part_means(jnp.stack([conductivity * slope, slope], axis=1), weights, parts, n_parts)  # (P, 2)
-    return means[:, 0] if n_parts == 1 else means[:, 0] / means[:, 1]
+    slope = gradient + direction[None, :]  # (M, d)
+    if conductivity.ndim == 1:
+        flux = conductivity[:, None] * slope
+    else:
+        flux = jnp.einsum("mab,mb->ma", conductivity, slope, precision="highest")
+    along = jnp.stack([jnp.sum(v * direction[None, :], axis=1) for v in (flux, slope)], axis=1)  # (M, 2)
+    means = _part_means(along, weights, parts, n_parts)  # (P, 2)
+    if n_parts == 1:
+        return means[:, 0] / jnp.sum(direction**2)
+    return means[:, 0] / means[:, 1]
 
 
 def upscale(

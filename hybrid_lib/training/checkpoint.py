@@ -128,9 +128,12 @@ def steps_done(path: Path) -> int:
     """Step counter of the state that :func:`save` wrote to `path`, 0 if there is no such file."""
     if not Path(path).is_file():
         return 0
-    with np.load(path, allow_pickle=False) as file:
-        names = [name for name, _, _ in json.loads(str(file["header"]))["leaves"]]
-        return int(file[f"leaf{names.index('.step')}"])
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = [name for name, _, _ in json.loads(str(file["header"]))["leaves"]]
+            return int(file[f"leaf{names.index('.step')}"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise InputError("checkpoint", "a file written by save", path, "start anew in another folder") from None
 
 
 def _leaves(state: TrainState) -> list[tuple[str, np.ndarray]]:
