@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_lib import experiments, fem, media, training
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments import references
+from hybrid_lib.multiscale.compression import average, compression, pad
 from hybrid_lib.multiscale.upscaling import upscaled_scalar, upscaled_tensor
 
 
@@ -123,7 +123,7 @@ def test_references_refuse_what_they_cannot_nest():
     problem = experiments.heat2d_problem(0.5)
     for cells in (33, 4):
         with pytest.raises(InputError, match="mesh_cells"):
-            references.reference(problem, mesh_cells=cells)
+            experiments.reference(problem, mesh_cells=cells)
 
 
 def test_functions_that_index_are_called_point_by_point():
@@ -137,3 +137,15 @@ def test_a_damaged_checkpoint_is_told_before_anything_runs(tmp_path):
     path.write_bytes(b"PK")
     with pytest.raises(InputError, match="checkpoint"):
         training.steps_done(path)
+
+
+def test_draws_of_points_give_averages_of_one_length():
+    nodes, lengths, values = np.array([[0.3], [0.7]]), set(), []
+    for n in (45, 50, 60):
+        points = (np.arange(n)[:, None] + 0.5) / n
+        padded = pad([compression(nodes, points, 0.4, np.array([0.3, 0.3]))])
+        lengths.add(padded.rows.shape[1])
+        one = jax.tree.map(lambda leaf: leaf[0], padded)
+        values.append(average(one, jnp.ones(n), jnp.zeros(0)))
+    assert lengths == {64}  # of 36, 40 and 48 neighbours or so: one compiled program
+    np.testing.assert_allclose(values, 1.0, rtol=1e-12)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -13,6 +12,7 @@ from jax import Array
 from hybrid_lib import media
 from hybrid_lib.errors import InputError
 from hybrid_lib.media import Medium
+from hybrid_lib.media.medium import shape_at_point
 from hybrid_lib.pinn import domains
 from hybrid_lib.pinn.domains import Domain
 
@@ -107,19 +107,7 @@ def own_problem(
             )
         q = float(source)
         return Problem(name, _cube(d), medium, lambda x: jnp.asarray(q, x.dtype), tuple(e.tolist()))
-    try:
-        shape = jax.eval_shape(
-            lambda x: jnp.asarray(source(x)), jax.ShapeDtypeStruct((d,), jnp.float32)
-        ).shape
-    except (
-        jax.errors.ConcretizationTypeError,
-        jax.errors.TracerArrayConversionError,
-        jax.errors.TracerIntegerConversionError,
-        jax.errors.NonConcreteBooleanIndexError,
-    ) as error:
-        raise InputError(
-            "source", "a function that JAX can trace", type(error).__name__, "use jax.numpy"
-        ) from None
+    shape = shape_at_point("source", source, d)
     if shape != ():
         raise InputError(
             "source", "a number at one point x", f"shape {shape}", "index the point: x[0] instead of x"

@@ -117,13 +117,12 @@ class RunResult:
     def coarse(self, seed_index: int = 0, which: str | None = None) -> dict[str, np.ndarray]:
         """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ, or the defect z, at the coarse nodes."""
         setup = self.setup
-        _in_ensemble(seed_index, len(setup.seeds))
         if setup.coarse_problem is None:
             raise InputError(
                 "coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'"
             )
-        data = training.member(setup.data, seed_index)
-        fields = setup.objective.fields(self.parameters(seed_index, which), data)
+        theta, data = self.parameters(seed_index, which), training.member(setup.data, seed_index)
+        fields = setup.objective.fields(theta, data)
         K_hat = setup.objective.coarse.upscale(fields, data)
         out = {
             "nodes": setup.coarse_mesh.points,

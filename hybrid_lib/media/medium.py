@@ -165,10 +165,10 @@ def check_period(conductivity, period, points, values) -> None:
             )
 
 
-def check_shape(what, function, d, allowed) -> tuple:
-    """Shape of the value at one point, which must be one of the allowed ones."""
+def shape_at_point(what, function, d) -> tuple:
+    """Shape of the value at one point, or an InputError if JAX cannot trace the function."""
     try:
-        shape = jax.eval_shape(function, jax.ShapeDtypeStruct((d,), jnp.float32)).shape
+        return jax.eval_shape(lambda x: jnp.asarray(function(x)), jax.ShapeDtypeStruct((d,), jnp.float32)).shape
     except (
         jax.errors.ConcretizationTypeError,
         jax.errors.TracerArrayConversionError,
@@ -178,6 +178,11 @@ def check_shape(what, function, d, allowed) -> tuple:
         raise InputError(
             what, "a function that JAX can trace", type(error).__name__, "use jax.numpy, and jnp.where for if"
         ) from None
+
+
+def check_shape(what, function, d, allowed) -> tuple:
+    """Shape of the value at one point, which must be one of the allowed ones."""
+    shape = shape_at_point(what, function, d)
     if shape not in allowed:
         raise InputError(
             what,
