@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         kept = getattr(options, "out", None) if options is not None else None
+        kept = kept is not None and (kept / "config.json").exists() and kept
         print("hybrid: interrupted" + (f"; {kept} continues with --resume" if kept else ""), file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
@@ -68,6 +69,14 @@ def _known_failure(error: Exception) -> InputError | None:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return InputError("memory", "sizes that fit", text, "fewer points, narrower layers or fewer seeds")
     return None
+
+
+def _folders(**paths: Path | None) -> None:
+    """Refuse a folder that is a file, or lies below one."""
+    for name, path in paths.items():
+        there = next((p for p in (path, *path.parents) if p.exists()), None) if path is not None else None
+        if there is not None and not there.is_dir():
+            raise InputError(f"--{name}", "a folder", f"{path}; {there} is a file", f"choose another --{name}")
 
 
 def _use_float64() -> None:
@@ -218,6 +227,7 @@ def _reproduce(options) -> int:
         raise InputError("--time-limit", "seconds > 0", options.time_limit, "leave it out for no limit")
     if options.smoke and options.results is None:
         raise InputError("--smoke", "a --results folder of its own", "none", "add --results DIR")
+    _folders(results=options.results, runs=options.runs)
     from hybrid_lib import ledger
 
     _use_float64()  # the coarse problems and references are made in float64
@@ -249,6 +259,7 @@ def _reproduce(options) -> int:
 def _ledger(options) -> int:
     from hybrid_lib import ledger
 
+    _folders(results=options.results)
     results = options.results or ledger.results_folder()
     if options.check:
         problems = ledger.check(results)

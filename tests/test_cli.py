@@ -94,6 +94,7 @@ def test_diverged_run_says_why(capsys):
         (["run", "heat2d", "--resume"], "--resume: expected an --out directory"),
         (["run", "heat2d", "--time-limit", "-1"], "--time-limit: expected seconds > 0"),
         (["run", "heat2d", "--seed", "one"], "command line: expected"),
+        (["run", "heat2d", "--seed", "99999999999999999999"], "seeds: expected integers from 0 to 2**32 - 1"),
         (["run", "heat2d", "--optimizer", "adam"], "received --optimizer; did you mean --optimiser?"),
         (["list", "--verbose"], "command line: expected the options of `hybrid list --help`; received --verbose"),
         (["run", "heat2d", "--method", "pinn", "--coupling", "defect"], "--coupling: expected --method hybrid"),
@@ -119,6 +120,23 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(capsys, tmp_path):
     assert main(["run", "heat1d-eps15", *SMALL, "--out", str(tmp_path / "file" / "run")]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "--out: expected a directory that can be written" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ledger", "--update", "--results", "FILE"],
+        ["ledger", "--check", "--results", "FILE/x"],
+        ["reproduce", "kstar-1d", "--results", "FILE/x"],
+        ["reproduce", "kstar-1d", "--results", "FOLDER", "--runs", "FILE"],
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_one_clear_line(arguments, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    places = {"FILE": str(tmp_path / "file"), "FILE/x": str(tmp_path / "file" / "x"), "FOLDER": str(tmp_path)}
+    assert main([places.get(a, a) for a in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "expected a folder; received" in err
 
 
 def test_resume_names_the_setting_that_differs(capsys, tmp_path):

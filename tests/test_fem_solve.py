@@ -105,7 +105,7 @@ MATRIX, ZERO = stiffness(ON_SQUARE, 1.0), np.zeros(9)
     ("call", "message"),
     [
         (lambda: solve_dirichlet(MATRIX, ZERO, []),
-         "nodes: expected at least one fixed node, as the matrix is zero on constants; received none; "
+         "nodes: expected at least one fixed node in each connected part, as the matrix is zero on constants; received none; "
          "fix a node, for example nodes=[0], or add a mass matrix"),
         (lambda: solve_dirichlet(MATRIX, ZERO, [9]),
          "nodes: expected numbers from 0 to 8; received 9; correct the numbers"),

@@ -1,5 +1,6 @@
 """`hybrid reproduce`: the path from claim to artefact, and that kills cost nothing but time."""
 
+import json
 import os
 import random
 import subprocess
@@ -9,9 +10,10 @@ import time
 import numpy as np
 import pytest
 
+from hybrid_lib import training
 from hybrid_lib.cli import main
 from hybrid_lib.errors import InputError
-from hybrid_lib.ledger import RUNS, artefacts, missing, read, reproduce, results_folder, wanted
+from hybrid_lib.ledger import RUNS, artefacts, missing, read, reproduce, results_folder, travel, wanted
 
 RUN = "heat1d-eps15-hybrid-ms"
 
@@ -94,6 +96,46 @@ def test_time_limit_leaves_the_rest_and_says_so(tmp_path, capsys):
     assert main(["reproduce", RUN, *options]) == 1
     assert "no time for an iteration" in capsys.readouterr().err
     assert artefacts.load(RUN, tmp_path / "a") is None
+
+
+def test_a_run_goes_on_from_the_checkpoint_among_the_artefacts(tmp_path, capsys, monkeypatch):
+    """A slice here, the rest where there is no run directory: the same bits as in one go, and no checkpoint is left."""
+
+    def results(name):
+        return artefacts.load(RUN, tmp_path / name)
+
+    def go(runs, out, **options):
+        paths = {"runs": tmp_path / runs, "results": tmp_path / out}
+        return reproduce([RUN], smoke=True, checkpoint_every=0.0, **paths, **options)
+
+    real, most = training.fit, {"steps": 20}
+    monkeypatch.setattr(
+        training, "fit",
+        lambda *a, **k: real(*a[:3], min(a[3], most["steps"]), *a[4:], **k)._replace(finished=most["steps"] >= a[3]),
+    )  # fmt: skip
+    go("here", "carried")
+    assert not results("carried").complete and (tmp_path / "carried" / travel.name_of(RUN)).is_file()
+    files = artefacts.files_of(results("carried"))
+    assert files == [f"{RUN}.json", f"{RUN}.npz", f"{RUN}.checkpoint.zip"]
+    kept = {name: (tmp_path / "carried" / name).read_bytes() for name in files}
+    most["steps"] = 10
+    (tmp_path / "carried" / travel.name_of(RUN)).rename(tmp_path / "away")
+    with pytest.raises(InputError, match=r"checkpoint .*: expected SHA-256 .*; received no file"):
+        go("there", "carried")
+    (tmp_path / "away").rename(tmp_path / "carried" / travel.name_of(RUN))
+    record = tmp_path / "carried" / f"{RUN}.json"
+    record.write_text(json.dumps({k: v for k, v in json.loads(record.read_text()).items() if k != "checkpoint"}))
+    assert go("shorter", "carried", say=print) == []  # a run that began anew and is not as far
+    assert "the artefact of iteration 20 is kept" in capsys.readouterr().out
+    record.write_bytes(kept[record.name])
+    most["steps"] = 60
+    go("there", "carried")
+    go("whole", "whole")
+    one, other = results("carried"), results("whole")
+    assert one.complete and not (tmp_path / "carried" / travel.name_of(RUN)).exists()
+    for key, values in other.arrays.items():
+        assert np.array_equal(values, one.arrays[key], equal_nan=True), key
+    assert one.record["seeds"] == other.record["seeds"]
 
 
 @pytest.mark.slow

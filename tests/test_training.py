@@ -209,22 +209,41 @@ def test_nan_stops_with_its_cause_and_keeps_the_last_good_state(optimiser):
     )
 
 
-def test_time_limit_and_report(monkeypatch):
+class Clock:
+    """A clock that only moves when told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("limit", [3.0, 11.0, 50.0, 137.0])
+def test_time_limit_cuts_the_slices_that_do_not_fit(monkeypatch, limit):
+    """Steps of one second, evaluations of two, a report every 20 steps: the first slice is cut like any other."""
     program, state, data, _ = build()
-    seconds = iter(range(10**6))  # a clock that gains a second at every look
-    monkeypatch.setattr(training.loop.time, "perf_counter", lambda: float(next(seconds)))
-    seen = []
-    result = fit(
-        program,
-        state,
-        data,
-        10**6,
-        report_every=2,
-        time_limit=20.0,
-        callbacks=(lambda r: seen.append(int(r.state.step)),),
-    )
-    assert not result.finished and len(seen) > 2
-    assert seen == list(range(2, int(result.state.step) + 1, 2))
+    clock, seen = Clock(), []
+    monkeypatch.setattr(training.loop.time, "perf_counter", clock)
+
+    def advance(state, data, end):
+        out = program.advance(state, data, end)
+        clock.now += float(int(out[0].step) - int(state.step))
+        return out
+
+    def evaluate(params, data):
+        clock.now += 2.0 if seen else 0.0  # the first one compiles
+        return {"size": jnp.zeros(3)}
+
+    def note(result):
+        seen.append(int(result.state.step))
+
+    slow = program._replace(advance=advance)
+    result = fit(slow, state, data, 10**6, report_every=20, time_limit=limit, evaluate=evaluate, callbacks=(note,))
+    whole = fit(program, state, data, int(result.state.step), report_every=20)
+    identical(result.state, whole.state)
+    assert not result.finished and limit - 5 <= clock.now <= limit
+    assert [step for step in range(20, seen[-1] + 1, 20) if step not in seen] == []
 
 
 def test_evaluations_at_reports_and_ends():

@@ -131,6 +131,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     params = [theta for theta, _ in draws]
     fixed = [frequencies for _, frequencies in draws]
     if initial is not None:
+        _fits(initial, draws[0], len(seeds))
         params = [training.member(initial[0], s) for s in range(len(seeds))]
         fixed = [training.member(initial[1], s) for s in range(len(seeds))]
 
@@ -216,6 +217,18 @@ def evaluator(ansatz: Ansatz, reference: Reference) -> Callable[[Tree, Tree], di
         }
 
     return jax.jit(jax.vmap(errors))
+
+
+def _fits(initial: Tree, drawn: tuple[Tree, Tree], seeds: int) -> None:
+    """Refuse parameters of another network, or for another number of seeds."""
+    expected = [(seeds, *leaf.shape) for leaf in jax.tree.leaves(drawn)]
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(initial)]
+    if jax.tree.structure(initial) != jax.tree.structure(drawn) or shapes != expected:
+        different = next((b for a, b in zip(expected, shapes, strict=False) if a != b), f"{len(shapes)} arrays")
+        raise InputError(
+            "initial", f"(params, fixed) of this network, each array with a leading axis of {seeds}", different,
+            "stack what the seeds start from with training.stack",
+        )  # fmt: skip
 
 
 def _draw(ansatz: Ansatz, seed: int) -> tuple[Tree, Tree]:

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from hybrid_lib import fem, training
+from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.config import Config, has_defect, is_first_order
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.multiscale import dual_norm
@@ -26,6 +27,8 @@ from hybrid_lib.pinn.residuals import lifted_source
 Tree = Any
 LAYERS = 2.0
 """Width of the layers of the sampler ``graded``, in periods."""
+REDRAWS = 20
+"""How often points are drawn anew, after the first step, when a ball of the averages holds none of them."""
 
 
 def coarse_problem_of(problem: Problem, config: Config, mesh) -> CoarseProblem:
@@ -88,49 +91,58 @@ def _data(
     problem: Problem, config: Config, seeds, fixed: list[Tree], mesh, step: int, coefficients: Callable
 ) -> list[Tree]:
     """Data of every seed for the points drawn at `step`: a pure function of (seed, step)."""
-    dtype, sizes, domain = jnp.dtype(config.dtype), config.sampling, problem.domain
-    gauss = _gauss_points(config, domain) if sizes.sampler == "gauss" else None
-    draw = {"uniform": sampling.uniform, "sobol": sampling.sobol}.get(sizes.sampler)
-    root = lambda w: jnp.asarray(np.sqrt(w / np.mean(w)), dtype)  # noqa: E731
-
-    out = []
-    for seed, frequencies in zip(seeds, fixed, strict=True):
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
-        interior_key, boundary_key = jax.random.split(key)
-        extra = {}
-        if draw is not None:
-            x = draw(interior_key, domain, sizes.points, dtype)
-        else:
-            if gauss is None:
-                x, w = sampling.graded(interior_key, domain, sizes.points, dtype, LAYERS * config.eps)
-            else:
-                x, w = jnp.asarray(gauss[0], dtype), gauss[1]
-            extra["scale"] = root(w)
-        points = {"collocation": x}
-        if config.boundary == "soft":
-            points["boundary"] = sampling.boundary_uniform(boundary_key, domain, sizes.boundary_points, dtype)
-        out.append({"fixed": frequencies, "points": points} | extra | coefficients(x))
+    gauss = _gauss_points(config, problem.domain) if config.sampling.sampler == "gauss" else None
     averaged = mesh is not None and not has_defect(config)
-    return _with_coupling(problem, config, mesh, out) if averaged else out
+    out, balls = [], []
+    for seed, frequencies in zip(seeds, fixed, strict=True):
+        for draw in range(REDRAWS + 1):
+            d = {"fixed": frequencies} | _drawn(problem, config, seed, step, draw, gauss)
+            try:
+                balls += [_balls(problem, config, mesh, d)] if averaged else []
+                break
+            except InputError:  # a ball without points: the first draw tells whether the sizes fit, a later one may be bad luck
+                if step == 0 or draw == REDRAWS:
+                    raise
+        out.append(d | coefficients(d["points"]["collocation"]))
+    return _with_coupling(config, mesh, out, balls) if averaged else out
 
 
-def _with_coupling(problem: Problem, config: Config, mesh, data: list[Tree]) -> list[Tree]:
+def _drawn(problem: Problem, config: Config, seed: int, step: int, draw: int, gauss) -> dict[str, Any]:
+    """Points of one seed, with the roots of their weights where they have weights; `draw` counts the attempts."""
+    dtype, sizes, domain = jnp.dtype(config.dtype), config.sampling, problem.domain
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
+    key = jax.random.fold_in(key, draw) if draw else key
+    interior_key, boundary_key = jax.random.split(key)
+    weights = None
+    if sizes.sampler == "gauss":
+        x, weights = jnp.asarray(gauss[0], dtype), gauss[1]
+    elif sizes.sampler == "graded":
+        x, weights = sampling.graded(interior_key, domain, sizes.points, dtype, LAYERS * config.eps)
+    else:
+        points = {"uniform": sampling.uniform, "sobol": sampling.sobol}[sizes.sampler]
+        x = points(interior_key, domain, sizes.points, dtype)
+    out = {"points": {"collocation": x}}
+    if config.boundary == "soft":
+        out["points"]["boundary"] = sampling.boundary_uniform(boundary_key, domain, sizes.boundary_points, dtype)
+    return out if weights is None else out | {"scale": jnp.asarray(np.sqrt(weights / np.mean(weights)), dtype)}
+
+
+def _balls(problem: Problem, config: Config, mesh, d: Tree):
+    """Neighbours of the coarse nodes among the points of one seed."""
+    return compression(
+        mesh.points,
+        np.asarray(d["points"]["collocation"], float),
+        config.coarse.delta or config.eps,
+        problem.domain.distance,
+        config.coarse.radius,
+        jnp.dtype(config.dtype),
+        np.asarray(d["scale"], float) ** 2 if "scale" in d else None,
+    )
+
+
+def _with_coupling(config: Config, mesh, data: list[Tree], balls: list) -> list[Tree]:
     """Add what the coupling needs: neighbours of the coarse nodes, pointwise nodes, parts."""
-    dtype = jnp.dtype(config.dtype)
-    delta = config.coarse.delta or config.eps
-    balls = [
-        compression(
-            mesh.points,
-            np.asarray(d["points"]["collocation"], float),
-            delta,
-            problem.domain.distance,
-            config.coarse.radius,
-            dtype,
-            np.asarray(d["scale"], float) ** 2 if "scale" in d else None,
-        )
-        for d in data
-    ]
-    padded = pad(balls)
+    dtype, padded = jnp.dtype(config.dtype), pad(balls)
     prepare = coupling(config.coarse.coupling).prepare
     for index, d in enumerate(data):
         own = training.member(padded, index)

@@ -20,7 +20,7 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.experiments.problems import Problem, field_samples
 from hybrid_lib.training import write_atomically
 
 CACHE_VERSION = 2
@@ -212,13 +212,7 @@ def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float]:
     The key is made of the medium's and source's *values* at the centroids of the mesh, so that two problems never share a file
     by name.
     """
-    mesh = fem.unit_square(cells)
-    probe = mesh.points[mesh.cells].mean(axis=1)  # (m, 2)
-    content = [
-        fem.evaluate(problem.medium.conductivity, probe),
-        fem.evaluate(problem.source, probe),
-        np.asarray(problem.direction),
-    ]
+    content = [*field_samples(problem, cells), np.asarray(problem.direction)]
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(c, float).tobytes() for c in content)).hexdigest()[:16]
     path = cache_directory() / f"reference2d-v{CACHE_VERSION}-{cells}-{digest}.npz"
     try:

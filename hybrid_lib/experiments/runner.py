@@ -1,16 +1,14 @@
 r"""Run a configuration: train its seeds, keep what is needed to continue, sum up the errors.
 
-A run directory holds ``config.json``, ``environment.json``, ``history.npz``, ``checkpoint/state.npz`` and ``summary.json``.
-It is never overwritten: an existing one needs ``resume=True``.
+What a run leaves on disk is described in :mod:`hybrid_lib.experiments.folder`; an existing run needs ``resume=True``.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
-import json
 import operator
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -27,9 +25,10 @@ import hybrid_lib
 from hybrid_lib import __version__, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
-from hybrid_lib.experiments.config import LEFT_OUT, Config, as_dict, fingerprint, has_defect, validated
+from hybrid_lib.experiments.config import Config, fingerprint, has_defect, validated
 from hybrid_lib.experiments.data import defect_of
 from hybrid_lib.experiments.finish import finish_all
+from hybrid_lib.experiments.folder import RunFolder, Saver, claimed, digest, write_json
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference, reference
 from hybrid_lib.experiments.registry import problem_of
@@ -42,6 +41,8 @@ from hybrid_lib.multiscale.defect import QuadratureError, coarse_residual, quadr
 from hybrid_lib.training.ritz import RitzResult
 
 CHECKPOINT_SECONDS = 30.0
+BLOCK = 8192
+"""Numbers of points are rounded up to a power of two up to here, then to multiples of this."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,18 @@ class RunResult:
         if np.ndim(points) != 2 or np.shape(points)[1] != ansatz.dimension:
             expected, remedy = f"shape (k, {ansatz.dimension})", "one row a point, in one dimension x[:, None]"
             raise InputError("points", expected, f"shape {np.shape(points)}", remedy)
-        x = jnp.asarray(points, ansatz.network.dtype)
-        jet = jax.jit(jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2]))(x)
-        return np.asarray(jet[0]), np.stack([np.asarray(g) for g in jet[1]], axis=-1)
+        x = np.asarray(points)
+        count = len(x)
+        size = 1 << (count - 1).bit_length() if count <= BLOCK else -(-count // BLOCK) * BLOCK  # few shapes, few compilations
+        x = np.concatenate([x, np.zeros((size - count, ansatz.dimension), x.dtype)])
+        jet = self._jets(theta, fixed, jnp.asarray(x, ansatz.network.dtype))
+        return np.asarray(jet[0])[:count], np.stack([np.asarray(g)[:count] for g in jet[1]], axis=-1)
+
+    @functools.cached_property
+    def _jets(self) -> Callable:
+        """Jitted (θ, fixed, points) -> value and gradient: one program for all calls with the same number of points."""
+        ansatz = self.setup.ansatz
+        return jax.jit(lambda theta, fixed, x: jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2])(x))
 
     def quadrature_error(self, seed_index: int = 0, which: str | None = None, pieces: int = 2) -> QuadratureError:
         """Size of the defect of one seed, and how much a rule with `pieces` times as many pieces changes it."""
@@ -176,17 +186,17 @@ def train(
     config : Config
     seeds : tuple of int
     out : path, optional
-        Run directory; None keeps everything in memory.
+        Run directory; None keeps all in memory. One process at a time; a call that fails before its first step leaves none.
     resume : bool
         Continue the run in `out`, bit for bit on a CPU.
     time_limit : float, optional
-        Seconds of this call; an interrupted run can be resumed.
+        Seconds of this call, assembly and compilation among them; an interrupted run can be resumed.
     callbacks : tuple of callable (FitResult) -> None
         Called at every report, for instance for progress.
     initial : (params, fixed) with leading seed axis, optional
-        Start from another run's parameters.
+        Start from another run's parameters. The checkpoint holds them: on `resume` it may be left out.
     setup : Setup, optional
-        What :func:`hybrid_lib.experiments.assemble.assemble` made of the same problem, configuration and seeds, if it is at hand.
+        What :func:`hybrid_lib.experiments.assemble.assemble` made of the same problem, configuration and seeds.
     checkpoint_every : float
         Least number of seconds between two checkpoints; 0 saves at every report.
 
@@ -197,8 +207,10 @@ def train(
     Raises
     ------
     InputError
-        For bad settings, an existing `out` without `resume`, or a checkpoint of another configuration.
+        For bad settings, an existing `out` without `resume`, one that another process writes to, or a run with another
+        configuration, medium, source, direction or start.
     """
+    began = time.perf_counter()
     if not isinstance(config, Config):
         remedy = "make one with experiments.configuration or own_configuration"
         raise InputError("config", "a Config", type(config).__name__, remedy)
@@ -208,26 +220,47 @@ def train(
         received = "initial too" if initial is not None else "one of another configuration or of other seeds"
         expected = "one that was assembled for this config and these seeds, without initial"
         raise InputError("setup", expected, received, "assemble anew")
-    checkpoint = None if out is None else Path(out) / "checkpoint" / "state.npz"
-    if checkpoint is not None:
-        _claim(Path(out), resume, config, tuple(seeds))
-    setup = setup or assemble(problem, config, tuple(seeds), initial)
-    exact = reference(problem)
-    previous = None
-    state = setup.state
-    if resume and checkpoint is not None and checkpoint.exists():
-        previous = training.restore(checkpoint, state, identity)
-        state = previous.state
-    if checkpoint is not None:
-        _write_json(
-            Path(out) / "config.json",
-            {"config": as_dict(config), "seeds": list(seeds), "fingerprint": identity},
-        )
-        _write_json(Path(out) / "environment.json", _with_history(environment(config), Path(out)))
-        saver = _Saver(checkpoint, identity, checkpoint_every)
+    if out is None:
+        setup = setup or assemble(problem, config, seeds, initial)
+        return _fit(setup, reference(problem), began, None, setup.state, None, callbacks, time_limit, checkpoint_every)
+    with claimed(out, config, seeds, resume) as folder:
+        start = folder.check_initial(None if initial is None else digest(initial))
+        folder.check_problem(problem)
+        folder.write_config(start)
+        setup = setup or assemble(problem, config, seeds, initial)
+        setup = _with_frequencies(setup, folder)
+        exact, state, previous = reference(problem), setup.state, None
+        if folder.checkpoint.exists():
+            previous = training.restore(folder.checkpoint, state, identity)
+            state = previous.state
+        folder.write_environment(environment(config))
+        folder.write_problem(setup.data["fixed"])
+        return _fit(setup, exact, began, folder, state, previous, callbacks, time_limit, checkpoint_every)
+
+
+def _with_frequencies(setup: Setup, folder: RunFolder) -> Setup:
+    """`setup` with the frequencies that the run in `folder` was begun with: those of an `initial` are not the seeds' own."""
+    drawn = setup.data["fixed"]
+    known = folder.frequencies(drawn)
+    if known is None or digest(known) == digest(drawn):
+        return setup
+    return assemble(setup.problem, setup.config, setup.seeds, (setup.state.members.params, known))
+
+
+def _fit(
+    setup: Setup, exact: Reference, began: float, folder: RunFolder | None, state, previous, callbacks, time_limit, every
+) -> RunResult:
+    """Train from `state`, save into `folder`, sum up."""
+    config, options = setup.config, setup.config.training
+    identity = fingerprint(config, setup.seeds)
+    saver = None
+    if folder is not None:
+        if previous is None:  # from here on the run can be continued
+            training.save(folder.checkpoint, training.FitResult(state, {}, {}, 0.0, 0.0, False), identity)
+        saver = Saver(folder.checkpoint, identity, every)
         callbacks = (*callbacks, saver)
     evaluate = evaluator(setup.ansatz, exact)
-    options = config.training
+    left = None if time_limit is None else time_limit - (time.perf_counter() - began)
     try:
         result = training.fit(
             setup.program,
@@ -237,26 +270,27 @@ def train(
             evaluate=evaluate,
             report_every=options.report_every,
             callbacks=callbacks,
-            time_limit=time_limit,
+            time_limit=left,
             resample=setup.resample,
             resample_every=config.sampling.resample_every,
             previous=previous,
         )
-    except KeyboardInterrupt:
-        if checkpoint is not None:
+    except (KeyboardInterrupt, InputError):
+        if saver is not None:
             saver.save()
         raise
     finished = finish_all(setup, result)
+    out = None if folder is None else folder.path
     done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished), finished)
-    if checkpoint is not None:
-        training.save(checkpoint, result, identity)
+    if folder is not None:
+        training.save(folder.checkpoint, result, identity)
         buffer = io.BytesIO()
         columns = {f"history:{k}": v for k, v in result.history.items()}
         np.savez_compressed(
             buffer, **columns, **{f"evaluations:{k}": v for k, v in result.evaluations.items()}
         )
-        training.write_atomically(Path(out) / "history.npz", buffer.getvalue())
-        _write_json(Path(out) / "summary.json", done.summary)
+        training.write_atomically(folder.path / "history.npz", buffer.getvalue())
+        write_json(folder.path / "summary.json", done.summary)
     return done
 
 
@@ -297,94 +331,9 @@ def environment(config: Config) -> dict[str, Any]:
     }
 
 
-def _with_history(now: dict[str, Any], out: Path) -> dict[str, Any]:
-    """`now`, with the sources and devices of earlier slices of the same run under ``earlier``."""
-    path = out / "environment.json"
-    if not path.exists():
-        return now
-    before = _read_json(path)
-    earlier = before.pop("earlier", [])
-    mark = {key: before.get(key) for key in ("source", "device", "platform")}
-    same = mark == {key: now[key] for key in mark} or mark in earlier
-    return now | {"earlier": earlier if same else [*earlier, mark]} if earlier or not same else now
-
-
 def source_hash() -> str:
     """SHA-256 of the library's Python files, names and contents in sorted order; the first 16 digits."""
     root, digest = Path(hybrid_lib.__file__).parent, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _claim(out: Path, resume: bool, config: Config, seeds: tuple[int, ...]) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError("--out", "a directory", out, "choose another --out")
-    if out.exists() and any(out.iterdir()) and not resume:
-        raise InputError(
-            "--out", "a new or empty directory", out, "add --resume to continue it, or choose another --out"
-        )
-    if resume and not (out / "config.json").exists():
-        raise InputError("--resume", "a run directory with config.json", out, "start it without --resume")
-    if resume:
-        _same_run(out, config, seeds)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        refused = None if os.access(out, os.W_OK) else "no permission to write"
-    except OSError as error:
-        refused = error.strerror
-    if refused:
-        raise InputError("--out", "a directory that can be written", f"{out}: {refused}", "choose another --out")
-
-
-def _same_run(out: Path, config: Config, seeds: tuple[int, ...]) -> None:
-    """Refuse to go on with other settings, and name the first that differs; a run may get longer."""
-    before = _read_json(out / "config.json")
-    if before.get("fingerprint") == fingerprint(config, seeds):
-        return
-    then = _flat(before.get("config", {})) | {"seeds": before.get("seeds")}
-    now = _flat(json.loads(json.dumps(as_dict(config)))) | {"seeds": list(seeds)}
-    different = [key for key in now if key in then and then[key] != now[key] and key not in LEFT_OUT]
-    if different:
-        key = different[0]
-        remedy = "resume with the same options, or choose another --out"
-        raise InputError(f"--resume, {key}", f"{then[key]}, as in {out / 'config.json'}", now[key], remedy)
-
-
-def _flat(content: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted path."""
-    inner = {f"{a}.{b}": v for a, part in content.items() if isinstance(part, dict) for b, v in part.items()}
-    return {a: v for a, v in content.items() if not isinstance(v, dict)} | inner
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        content = None
-    if not isinstance(content, dict):
-        remedy = "restore it, or choose another --out"
-        raise InputError(str(path), "a JSON object written by this library", "something else", remedy)
-    return content
-
-
-def _write_json(path: Path, content: dict) -> None:
-    training.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-class _Saver:
-    """A callback that saves every `every` seconds, and what came last when asked to."""
-
-    def __init__(self, path: Path, identity: str, every: float):
-        self._path, self._identity, self._every = path, identity, every
-        self._at, self._unsaved = time.perf_counter(), None
-
-    def __call__(self, result: training.FitResult) -> None:
-        self._unsaved = result
-        if time.perf_counter() - self._at >= self._every:
-            self.save()
-
-    def save(self) -> None:
-        if self._unsaved is not None:
-            training.save(self._path, self._unsaved, self._identity)
-            self._at, self._unsaved = time.perf_counter(), None

@@ -28,6 +28,7 @@ def summary(
     """The object ``run --json`` prints.
 
     The plain error keys belong to the finished iterate, if there is one, else to the one that ``training.select`` names.
+    ``residual`` is the root of the number by which iterates are selected (the PDE term, or J), at that same iterate.
     """
     config, members = setup.config, result.state.members
     errors = {
@@ -36,8 +37,10 @@ def summary(
     }
     step = int(result.state.step)
     at = {"best": np.asarray(members.best.step), "last": np.full(len(setup.seeds), step)}
-    pde = {"best": np.asarray(members.best.value, float), "last": _last_selected(setup, result)}
     chosen = "last" if config.training.select == "last" else "best"
+    data = _data_at(setup, step) if chosen == "last" or any(ritz is not None for ritz in finished) else None
+    last = _selected(setup, members.params, data, members.coarse) if chosen == "last" else None
+    pde = {"best": np.asarray(members.best.value, float), "last": last}
     blocks = [*setup.objective.blocks, "gradient"]
     rows = []
     for index, seed in enumerate(setup.seeds):
@@ -58,7 +61,7 @@ def summary(
         for which in ("best", "last"):
             row |= {f"{which}_{name}": _number(values[index]) for name, values in errors[which].items()}
         if finished and finished[index] is not None:
-            row |= _finished(setup, finished[index], evaluate, index)
+            row |= _finished(setup, finished[index], evaluate, index, data, members.coarse)
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
         rows.append(row)
     return {
@@ -76,23 +79,39 @@ def summary(
     }
 
 
-def _finished(setup: Setup, ritz: RitzResult, evaluate: Evaluate, index: int) -> dict[str, Any]:
+def _finished(setup: Setup, ritz: RitzResult, evaluate: Evaluate, index: int, data: Any, coarse: Any) -> dict[str, Any]:
     """What the finish of one seed adds to its row."""
-    alone = {"fixed": jax.tree.map(lambda leaf: leaf[index : index + 1], setup.data["fixed"])}
-    errors = evaluate(jax.tree.map(lambda leaf: leaf[None], ritz.params), alone)
+    theta, own, frozen = (_alone(tree, at) for tree, at in ((ritz.params, None), (data, index), (coarse, index)))
+    errors = evaluate(theta, {"fixed": own["fixed"]})
+    residual = np.sqrt(_selected(setup, theta, own, frozen))
     return {name: _number(values[0]) for name, values in errors.items()} | {
+        "residual": _number(residual[0]),
         "finish_steps": len(ritz.dampings),
         "finish_energies": [float(e) for e in ritz.energies],
         "finish_reason": ritz.reason,
     }
 
 
-def _last_selected(setup: Setup, result: training.FitResult) -> np.ndarray:
-    """The number that selects the iterate, in the last recorded row (the PDE term, or J); nan if there is none."""
-    rows = {name: result.history.get(f"loss/{name}") for name in setup.objective.blocks}
-    if any(column is None or not len(column) for column in rows.values()):
-        return np.full(len(setup.seeds), np.nan)
-    return np.asarray(setup.objective.selected({name: column[-1] for name, column in rows.items()}), float)
+def _alone(tree: Any, index: int | None) -> Any:
+    """One member of a stacked tree, or a tree of one member, with a leading axis of length one."""
+    return jax.tree.map(lambda leaf: leaf[None] if index is None else leaf[index : index + 1], tree)
+
+
+def _data_at(setup: Setup, step: int) -> Any:
+    """The data that the last of `step` steps was made with."""
+    every = setup.config.sampling.resample_every
+    if setup.resample is None or step <= every:
+        return setup.data
+    return setup.resample((step - 1) - (step - 1) % every)
+
+
+def _selected(setup: Setup, params: Any, data: Any, coarse: Any) -> np.ndarray:
+    """The number that selects the iterate (the PDE term, or J) at each member's parameters, (S,)."""
+
+    def one(theta: Any, own: Any, frozen: Any) -> jax.Array:
+        return setup.objective.selected(training.terms(setup.objective, theta, own, frozen))
+
+    return np.asarray(jax.jit(lambda *trees: jax.lax.map(lambda member: one(*member), trees))(params, data, coarse), float)
 
 
 def _number(value) -> float | None:

@@ -70,7 +70,11 @@ def coefficient_values(mesh: Mesh, K: Any, order: int = 2) -> np.ndarray:
         expected = values.shape[2:] in ((), (d, d))
         shown = f"values of shape {values.shape[2:]}"
     else:
-        values = np.asarray(K, dtype=np.float64)
+        try:
+            values = np.asarray(K, dtype=np.float64)
+        except (TypeError, ValueError):
+            remedy = "pass one of these; of a Medium its conductivity"
+            raise InputError("K", "a number, an array or a function of x", type(K).__name__, remedy) from None
         expected = values.shape in ((), (d, d), (m,), (m, d, d))
         shown = f"shape {values.shape}"
         per_cell = values.ndim in (1, 3)

@@ -17,6 +17,7 @@ from jax import lax
 from jax.custom_batching import sequential_vmap
 from jax.scipy.linalg import cho_solve
 from scipy.sparse import csc_array, csr_array
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from hybrid_lib.errors import InputError
@@ -66,7 +67,7 @@ def solve_dirichlet(
     Raises
     ------
     InputError
-        If shapes, nodes or method are wrong, the matrix is singular (no node fixed), or the iteration does
+        If shapes, nodes or method are wrong, the matrix is singular (no node fixed in a connected part), or the iteration does
         not converge.
 
     Notes
@@ -94,11 +95,12 @@ def solve_dirichlet(
     rows = matrix[free]
     right = rhs[free] - rows @ solution  # solution holds the lift g here
     inner = rows[:, free]
-    if not nodes.size and _annihilates_constants(inner):
-        raise InputError(
-            "nodes", "at least one fixed node, as the matrix is zero on constants", "none",
-            "fix a node, for example nodes=[0], or add a mass matrix",
-        )  # fmt: skip
+    loose = _part_without_fixed_node(inner)
+    if loose is not None:
+        received = f"none in the part of node {free[loose]}" if nodes.size else "none"
+        remedy = f"fix a node, for example nodes=[{free[loose]}], or add a mass matrix"
+        expected = "at least one fixed node in each connected part, as the matrix is zero on constants"
+        raise InputError("nodes", expected, received, remedy)
     if method == "auto":
         method = "direct" if len(free) <= DIRECT_LIMIT or inner.nnz <= 3 * len(free) else "amg"
     solution[free] = _solve_direct(inner, right) if method == "direct" else _solve_amg(inner, right, tol)
@@ -284,8 +286,15 @@ def _checked_constraint(
     return nodes, values
 
 
-def _annihilates_constants(matrix: csr_array) -> bool:
-    return bool(np.abs(matrix.sum(axis=1)).max() <= 1e-10 * np.abs(matrix.data).max())
+def _part_without_fixed_node(matrix: csr_array) -> int | None:
+    """A row of a connected part of the matrix whose every row is zero on constants; None if there is none."""
+    largest = abs(matrix).max(axis=1).toarray().ravel()
+    loose = (np.abs(matrix.sum(axis=1)) <= 1e-10 * largest) & (largest > 0)
+    if not loose.any():
+        return None
+    count, parts = connected_components(matrix, directed=False)
+    whole = np.bincount(parts, loose, count) == np.bincount(parts, minlength=count)
+    return int(np.argmax(whole[parts])) if whole.any() else None
 
 
 def _solve_direct(matrix: csr_array, right: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 r"""Artefacts of runs: small files under ``book/results/`` that every figure of the ledger is read from.
 
 A run leaves ``<run>.json`` (configuration, seeds, errors, versions, device, wall time, source hash) and ``<run>.npz`` (thinned
-histories, the solution on a plotting grid, the coarse view; float32). A calculation leaves a ``<name>.json`` alone.
+histories, the solution on a plotting grid, the coarse view; float32), and as long as it is not finished the checkpoint of
+:mod:`hybrid_lib.ledger.travel`. A calculation leaves a ``<name>.json`` alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from hybrid_lib import experiments, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.config import as_dict, fingerprint
+from hybrid_lib.ledger import travel
 from hybrid_lib.ledger.runs import RunSpec
 
 MAX_BYTES = 2_000_000
@@ -97,6 +99,12 @@ def export(spec: RunSpec, result: experiments.RunResult, folder: Path) -> Artefa
     }
     folder = Path(folder)
     training.write_atomically(folder / f"{spec.id}.npz", content)
+    carried, directory = folder / travel.name_of(spec.id), result.summary["run_dir"]
+    kept = None if result.fit.finished or directory is None else travel.pack_run(Path(directory), carried)
+    if kept is None:
+        carried.unlink(missing_ok=True)
+    else:
+        record["checkpoint"] = kept
     _write_record(folder / f"{spec.id}.json", record)
     return Artefact(spec.id, record, arrays)
 
@@ -142,8 +150,8 @@ def load(name: str, folder: Path) -> Artefact | None:
 
 def files_of(artefact: Artefact) -> list[str]:
     """Names of the files an artefact consists of."""
-    own = [f"{artefact.name}.json"]
-    return [*own, artefact.record["arrays"]["file"]] if "arrays" in artefact.record else own
+    parts = [artefact.record[part]["file"] for part in ("arrays", "checkpoint") if part in artefact.record]
+    return [f"{artefact.name}.json", *parts]
 
 
 def digest(path: Path) -> str:

@@ -1,7 +1,8 @@
 r"""Run what the ledger still lacks: in slices, resumable, cheapest first, into small artefacts.
 
 A run lives in ``runs/<run>`` (checkpoint, history) and is exported to ``book/results/<run>.json`` and ``.npz`` after every slice,
-finished or not; the ledger is written anew each time. A kill at any moment costs the iterations since the last checkpoint.
+finished or not; the ledger is written anew each time. A kill at any moment costs the iterations since the last checkpoint. Where
+``runs/<run>`` is missing the run goes on from the checkpoint among the artefacts, if there is one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from hybrid_lib import experiments, training
 from hybrid_lib.errors import InputError
-from hybrid_lib.ledger import artefacts, calculations, table
+from hybrid_lib.experiments.config import fingerprint
+from hybrid_lib.ledger import artefacts, calculations, table, travel
 from hybrid_lib.ledger.artefacts import Artefact
 from hybrid_lib.ledger.claims import CLAIMS
 from hybrid_lib.ledger.runs import RUNS, RunSpec, configuration, cost
@@ -127,6 +129,10 @@ def _one(
     """One run: a short timing, the estimate, the slice, the artefact."""
     began = time.perf_counter()
     config, out = configuration(spec, smoke), Path(runs) / spec.id
+    known = _same_run(spec, config, results)
+    if known is not None and "checkpoint" in known.record and not (out / "config.json").exists():
+        carried = known.record["checkpoint"]
+        travel.unpack_run(results / carried["file"], carried["sha256"], out)
     problem = experiments.problem_of(config)
     setup = experiments.assemble(problem, config, spec.seeds)
     resume = (out / "config.json").is_file()
@@ -143,12 +149,21 @@ def _one(
     if result.summary["steps"] == 0:
         say(f"{spec.id}: no time for an iteration")
         return None
+    if known is not None and known.record["steps"] > result.summary["steps"]:
+        say(f"{spec.id}: iteration {result.summary['steps']:,}; the artefact of iteration {known.record['steps']:,} is kept")
+        return None
     artefact = artefacts.export(spec, result, results)
     errors = ", ".join(
         "not finite" if row["rel_l2"] is None else f"{row['rel_l2']:.2e}" for row in artefact.record["seeds"]
     )
     say(f"{spec.id}: iteration {artefact.record['steps']:,}, relative L2 error {errors}")
     return artefact
+
+
+def _same_run(spec: RunSpec, config: experiments.Config, results: Path) -> Artefact | None:
+    """The artefact that an earlier slice of this very run has left, if there is one."""
+    known = artefacts.load(spec.id, results)
+    return known if known is not None and known.record["fingerprint"] == fingerprint(config, spec.seeds) else None
 
 
 def estimate(names: Sequence[str], results: Path, say: Say = print) -> Artefact:

@@ -117,7 +117,7 @@ def check(folder: Path) -> list[str]:
     stray = [
         path.name
         for path in sorted(folder.glob("*"))
-        if path.suffix in (".json", ".npz") and path.stem not in known
+        if path.suffix in (".json", ".npz", ".zip") and path.name.split(".")[0] not in known
     ]
     return problems + [f"{name}: belongs to no claim" for name in stray]
 

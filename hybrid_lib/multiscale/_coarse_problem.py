@@ -118,7 +118,7 @@ def coarse_problem(
         raise InputError(
             "coarse mesh", "at least one interior node", f"{n} boundary nodes only", "use more cells"
         )
-    if np.ndim(direction) == 0 and direction in range(d):
+    if isinstance(direction, int | np.integer) and 0 <= direction < d:
         direction = np.eye(d)[direction]
     direction = np.asarray(direction, float)
     if direction.shape != (d,) or not np.all(np.isfinite(direction)):

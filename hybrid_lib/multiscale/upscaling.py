@@ -197,6 +197,12 @@ def upscale(
         raise InputError(
             f"part {np.argmin(held)}", "at least one point", "none", "use more points or fewer parts"
         )
+    if weights is not None:
+        total = np.bincount(parts, np.asarray(weights, float), n_parts)
+        if not np.all(total > 0):
+            raise InputError(
+                f"weights of part {np.argmin(total)}", "one that is not 0", "only zeros", "pass quadrature weights"
+            )
 
     parts = jnp.asarray(parts, jnp.int32)
     T, _ = mean_gradients_and_fluxes(conductivity, gradients, weights, parts, n_parts)

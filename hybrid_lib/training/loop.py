@@ -10,6 +10,7 @@ is not compiled in.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -268,7 +269,8 @@ def fit(
     callbacks : tuple of callable (FitResult) -> None
         Progress, checkpoints; called after each slice with the result so far.
     time_limit : float, optional
-        Seconds for this call; the loop stops before the slice that would exceed it.
+        Seconds for this call, compilation among them. A slice is cut to the steps that fit, by the time the last ones took, and
+        the first is a short one that tells; where nothing fits the loop stops.
     resample : callable (step) -> data, optional
         New data for the slice that starts at `step`, a pure function of it; every `resample_every` steps.
     previous : FitResult, optional
@@ -307,9 +309,11 @@ def fit(
     resampling = resample is not None and resample_every > 0
     if resampling:
         data = resample(step - step % resample_every)
-    slowest = 0.0
+    each, slowest = None, 0.0  # seconds of a step, of the slowest evaluation with its callbacks
     while step < steps and np.any(np.asarray(state.members.status) == RUNNING):
-        if time_limit is not None and time.perf_counter() - called + slowest > time_limit:
+        left = math.inf if time_limit is None else time_limit - (time.perf_counter() - called) - slowest
+        fitting = every if each is None else left / max(each, 1e-9)
+        if left <= 0 or fitting < 1:
             return result(False)
         began = time.perf_counter()
         if step % report_every == 0:
@@ -318,13 +322,17 @@ def fit(
         if resampling:
             stop = min(stop, (step // resample_every + 1) * resample_every)
             data = resample(step) if step % resample_every == 0 else data
+        if fitting < stop - step and time_limit is not None:
+            stop = step + int(fitting)
+        training = time.perf_counter()
         state, rows = jax.block_until_ready(program.advance(state, data, jnp.asarray(stop, jnp.int32)))
+        trained = time.perf_counter()
         at = np.arange(-(-step // every) * every, int(state.step), every)
         history.append({"step": at} | {name: np.asarray(v)[: len(at)] for name, v in rows.items()})
-        step = int(state.step)
-        slowest = max(slowest, time.perf_counter() - began)
+        each, step = (trained - training) / max(int(state.step) - step, 1), int(state.step)
         for callback in callbacks:
             callback(result(False))
+        slowest = max(slowest, time.perf_counter() - began - (trained - training))
     measure(step)
     return result(True)
 

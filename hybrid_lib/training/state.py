@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hybrid_lib.errors import InputError
 from hybrid_lib.training.objectives import Objective, Terms
 
 Tree = Any
@@ -112,7 +113,10 @@ def stack(members: list[Tree]) -> Tree:
 
 
 def member(tree: Tree, index: int) -> Tree:
-    """The share of seed number `index` of a stacked tree."""
+    """The share of seed number `index` of a stacked tree; an index that is not there is refused (JAX takes the nearest one)."""
+    counts = {len(leaf) for leaf in jax.tree.leaves(tree)} if isinstance(index, int) else set()
+    if any(not -count <= index < count for count in counts):
+        raise InputError("seed index", f"an index of {min(counts)} seeds", index, "count from 0")
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 

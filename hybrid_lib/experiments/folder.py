@@ -1,0 +1,291 @@
+r"""The directory of a run: claimed and locked by the process that writes it, and the record of what the run solves.
+
+It holds ``config.json``, ``environment.json``, ``problem.npz``, ``history.npz``, ``checkpoint/state.npz`` and ``summary.json``.
+Nothing in it is overwritten by another run: not by one with other settings, nor with another medium, source, direction or start,
+nor by a second process that works on the same run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from hybrid_lib import training
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.config import LEFT_OUT, Config, as_dict, fingerprint
+from hybrid_lib.experiments.problems import Problem, field_samples
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover, Windows: two processes in one directory are the user's care there
+    fcntl = None
+
+Tree = Any
+SAMPLES = {1: 997, 2: 62}
+"""Cells a side at whose centroids medium and source are recorded: no small multiple of a likely period."""
+SAME = 1e-9
+"""Values of two records are the same if they differ by no more than this part of the largest: rounding of another device."""
+
+
+class RunFolder:
+    """A run directory that this process has claimed; made by :func:`claimed`.
+
+    Attributes
+    ----------
+    path : Path
+    checkpoint : Path
+        ``checkpoint/state.npz``; it exists as soon as a run can be continued.
+    """
+
+    def __init__(self, path: Path, config: Config, seeds: tuple[int, ...]):
+        self.path, self.checkpoint = path, path / "checkpoint" / "state.npz"
+        self._config, self._seeds = config, seeds
+
+    def write_config(self, initial: str | None) -> None:
+        """Write ``config.json``: the settings, the seeds, and the digest of the parameters that the run started from."""
+        content = {
+            "config": as_dict(self._config),
+            "seeds": list(self._seeds),
+            "fingerprint": fingerprint(self._config, self._seeds),
+            "initial": initial,
+        }
+        write_json(self.path / "config.json", content)
+
+    def write_environment(self, now: dict[str, Any]) -> None:
+        """Write ``environment.json``: `now`, with the sources and devices of earlier slices under ``earlier``."""
+        path = self.path / "environment.json"
+        if path.exists():
+            before = read_json(path)
+            earlier = before.pop("earlier", [])
+            mark = {key: before.get(key) for key in ("source", "device", "platform")}
+            same = mark == {key: now[key] for key in mark} or mark in earlier
+            earlier = earlier if same else [*earlier, mark]
+            now = now | ({"earlier": earlier} if earlier else {})
+        write_json(path, now)
+
+    def check_initial(self, digest: str | None) -> str | None:
+        """The digest of the start of this run; refuses another start than that of the run that is resumed."""
+        path = self.path / "config.json"
+        if not path.exists():
+            return digest
+        known, begun = read_json(path).get("initial"), self.checkpoint.exists()
+        if digest == known or (digest is None and begun):
+            return known
+        then = "none: the run starts from what its seeds draw" if known is None else "the parameters of the first call"
+        remedy = "leave initial out, or choose another --out" if begun or known is None else "pass them again"
+        raise InputError("--resume, initial", then, "none" if digest is None else "other parameters", remedy)
+
+    def check_problem(self, problem: Problem) -> None:
+        """Record medium, source and direction, or compare them with the record of the run that is resumed."""
+        stored, now = self._stored(), _problem_record(problem)
+        for name in now if stored else ():
+            if not _same(stored.get(name), now[name]):
+                raise InputError(
+                    f"--resume, {name}", f"that of the run in {self.path}", "another",
+                    "resume with the same problem, or choose another --out",
+                )  # fmt: skip
+        self._record = now
+
+    def frequencies(self, like: Tree) -> Tree | None:
+        """The frequencies of all seeds that the run was begun with, in the structure of `like`; None if there is no record."""
+        stored = self._stored()
+        leaves, structure = jax.tree.flatten(like)
+        found = [stored.get(f"fixed{k}") for k in range(len(leaves))]
+        if not stored or any(a is None or a.shape != b.shape for a, b in zip(found, leaves, strict=True)):
+            return None
+        return jax.tree.unflatten(structure, [a.astype(b.dtype) for a, b in zip(found, leaves, strict=True)])
+
+    def write_problem(self, fixed: Tree) -> None:
+        """Write ``problem.npz``: what :meth:`check_problem` looked at, and the frequencies of all seeds."""
+        arrays = self._record | {f"fixed{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(fixed))}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        training.write_atomically(self.path / "problem.npz", buffer.getvalue())
+
+    def _stored(self) -> dict[str, np.ndarray]:
+        path = self.path / "problem.npz"
+        if not path.exists():  # a run of an older version, or one that has not begun
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            remedy = "restore it, or choose another --out"
+            raise InputError(str(path), "a record written by this library", "something else", remedy) from None
+
+
+@contextlib.contextmanager
+def claimed(out: Path | str, config: Config, seeds: tuple[int, ...], resume: bool) -> Iterator[RunFolder]:
+    """A run directory for the time of the context: locked, and removed again if the run fails before its first step.
+
+    Parameters
+    ----------
+    out : path
+    config : Config
+    seeds : tuple of int
+    resume : bool
+        Whether it is to exist already.
+
+    Raises
+    ------
+    InputError
+        If `out` cannot be written, is in use by another process, holds a run although `resume` is off, holds none although it is
+        on, or holds one with other settings; the first that differs is named.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise InputError("--out", "a directory", out, "choose another --out")
+    if resume and not (out / "config.json").exists():
+        raise InputError("--resume", "a run directory with config.json", out, "start it without --resume")
+    new = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        refused = None if os.access(out, os.W_OK) else "no permission to write"
+    except OSError as error:
+        refused = error.strerror
+    if refused:
+        raise InputError("--out", "a directory that can be written", f"{out}: {refused}", "choose another --out")
+    with _locked(out):
+        if any(out.iterdir()) and not resume:
+            raise InputError(
+                "--out", "a new or empty directory", out, "add --resume to continue it, or choose another --out"
+            )
+        if resume:
+            _same_settings(out, config, seeds)
+        folder = RunFolder(out, config, seeds)
+        try:
+            yield folder
+        except BaseException as error:
+            begun = folder.checkpoint.exists() and training.steps_done(folder.checkpoint) > 0
+            stopped = folder.checkpoint.exists() and isinstance(error, KeyboardInterrupt)
+            if not (resume or begun or stopped):
+                _undo(out, new)
+            raise
+
+
+def digest(tree: Tree) -> str:
+    """SHA-256 of the leaves of a tree of arrays, 16 hexadecimal digits."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        values = np.ascontiguousarray(leaf)
+        found.update(f"{values.dtype}{values.shape}".encode() + values.tobytes())
+    return found.hexdigest()[:16]
+
+
+class Saver:
+    """A callback that saves every `every` seconds, and what came last when asked to."""
+
+    def __init__(self, path: Path, identity: str, every: float):
+        self._path, self._identity, self._every = path, identity, every
+        self._at, self._unsaved = time.perf_counter(), None
+
+    def __call__(self, result: training.FitResult) -> None:
+        """Take note of `result`, and save it if it is time."""
+        self._unsaved = result
+        if time.perf_counter() - self._at >= self._every:
+            self.save()
+
+    def save(self) -> None:
+        """Save what came last, unless it is saved."""
+        if self._unsaved is not None:
+            training.save(self._path, self._unsaved, self._identity)
+            self._at, self._unsaved = time.perf_counter(), None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file, or one line that says that it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        content = None
+    if not isinstance(content, dict):
+        remedy = "restore it, or choose another --out"
+        raise InputError(str(path), "a JSON object written by this library", "something else", remedy)
+    return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    training.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """An exclusive lock on a directory; none where the file system has none. The system gives it back when a process dies."""
+    handle = None
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            handle = os.open(out, os.O_RDONLY)
+    try:
+        if handle is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                remedy = "wait for it, or choose another --out"
+                raise InputError("--out", "a directory that no other run writes to", out, remedy) from None
+            except OSError:  # pragma: no cover, network file systems
+                pass
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _undo(out: Path, new: bool) -> None:
+    """Remove what a run has left that failed before its first step."""
+    with contextlib.suppress(OSError):
+        for name in ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz"):
+            (out / name).unlink(missing_ok=True)
+        if (out / "checkpoint").exists():
+            (out / "checkpoint").rmdir()
+        if new:
+            out.rmdir()
+
+
+def _problem_record(problem: Problem) -> dict[str, np.ndarray]:
+    K, q = field_samples(problem, SAMPLES[problem.domain.dimension])
+    return {
+        "domain": np.asarray(problem.domain.name),
+        "direction": np.asarray(problem.direction, float),
+        "medium": K,
+        "source": q,
+    }
+
+
+def _same(stored: np.ndarray | None, now: np.ndarray) -> bool:
+    if stored is None or stored.shape != now.shape:
+        return False
+    if now.dtype.kind != "f":
+        return bool(np.all(stored == now))
+    return float(np.max(np.abs(stored - now))) <= SAME * max(float(np.max(np.abs(now))), np.finfo(float).tiny)
+
+
+def _same_settings(out: Path, config: Config, seeds: tuple[int, ...]) -> None:
+    """Refuse to go on with other settings, and name the first that differs; a run may get longer."""
+    before = read_json(out / "config.json")
+    if before.get("fingerprint") == fingerprint(config, seeds):
+        return
+    then = _flat(before.get("config", {})) | {"seeds": before.get("seeds")}
+    now = _flat(json.loads(json.dumps(as_dict(config)))) | {"seeds": list(seeds)}
+    different = [key for key in now if key in then and then[key] != now[key] and key not in LEFT_OUT]
+    if different:
+        key = different[0]
+        remedy = "resume with the same options, or choose another --out"
+        raise InputError(f"--resume, {key}", f"{then[key]}, as in {out / 'config.json'}", now[key], remedy)
+
+
+def _flat(content: dict[str, Any]) -> dict[str, Any]:
+    """Settings by dotted path."""
+    inner = {f"{a}.{b}": v for a, part in content.items() if isinstance(part, dict) for b, v in part.items()}
+    return {a: v for a, v in content.items() if not isinstance(v, dict)} | inner
