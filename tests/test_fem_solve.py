@@ -15,6 +15,7 @@ from hybrid_lib.fem import (
     SymmetricFactor,
     factor,
     factor_solve,
+    from_simplices,
     interval,
     linear_solve,
     load,
@@ -95,6 +96,30 @@ def test_all_nodes_fixed_gives_the_values():
         2,
         3,
     ]
+
+
+@pytest.mark.parametrize("weak", [1e-8, 1e-11])
+def test_a_weak_layer_at_the_boundary_holds_the_rest(weak):
+    """K is tiny in the first and the last cell: the nodes between hang on them, by little."""
+    mesh = interval(100)
+    K = np.ones(100)
+    K[[0, -1]] = weak
+    x = mesh.points[:, 0]
+    exact = (x * (1 - x)) / 2 + (1 / weak - 1) * 0.005 * (1 - 0.01)  # the flux 1/2 - x through the layers, at the nodes
+    solution = solve_diffusion(mesh, K, 1.0)
+    np.testing.assert_allclose(solution[1:-1], exact[1:-1], rtol=1e-3)
+
+
+def test_a_part_of_a_mesh_without_a_fixed_node_is_refused():
+    one, other = unit_square(2), unit_square(2)
+    points = np.concatenate([one.points, other.points + np.array([2.0, 0.0])])
+    cells = np.concatenate([one.cells, other.cells + len(one.points)])
+    mesh = from_simplices(points, cells)
+    matrix, nodes = stiffness(mesh, 1.0), one.boundary_nodes
+    with pytest.raises(InputError, match=r"in each connected part.*none in the part of node 9; fix a node, for example"):
+        solve_dirichlet(matrix, np.zeros(18), nodes)
+    solve_dirichlet(matrix + mass(mesh), np.ones(18), nodes)
+    assert np.isfinite(solve_diffusion(mesh, 1.0, 1.0)).all()
 
 
 ON_SQUARE = unit_square(2)

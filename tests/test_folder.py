@@ -1,5 +1,7 @@
 """The directory of a run: what it refuses to mix, who may write to it, and what it leaves behind when a run fails."""
 
+import contextlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -13,7 +15,7 @@ from test_experiments import leaves, tiny
 
 from hybrid_lib import experiments, media, training
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments import data
+from hybrid_lib.experiments import data, runner
 from hybrid_lib.experiments import folder as folders
 from hybrid_lib.experiments.config import with_settings
 
@@ -60,6 +62,23 @@ def test_resume_refuses_another_problem(name, other, run):
     assert before == {p.name: p.read_bytes() for p in run.rglob("*") if p.is_file()}
 
 
+def test_resume_refuses_a_medium_that_differs_between_the_points(tmp_path):
+    """A film that resists, so thin that the points of the run miss it, and the same one elsewhere."""
+
+    def film(at):
+        medium = media.from_function(lambda x: jnp.where(jnp.abs(x[0] - at) < 4.5e-4, 1e-3, 2.0), 1)
+        return experiments.own_problem(medium, 1.0)
+
+    experiments.train(film(0.30142), SHORT, out=tmp_path / "run")
+    with pytest.raises(InputError, match="--resume, medium"):
+        experiments.train(film(0.60233), CONFIG, out=tmp_path / "run", resume=True)
+
+
+def test_a_source_may_be_infinite_where_no_point_lies(tmp_path):
+    singular = problem(source=lambda x: jnp.abs(x[0] - 0.5) ** -0.3)
+    assert experiments.train(singular, SHORT, out=tmp_path / "run").summary["steps"] == 2
+
+
 def test_a_problem_up_to_rounding_is_the_same(run):
     again = experiments.train(problem(amplitude=1 + 1e-13), CONFIG, out=run, resume=True)
     assert again.summary["steps"] == 4
@@ -91,6 +110,28 @@ def test_resume_refuses_another_start(run, tmp_path):
     (tmp_path / "other" / "checkpoint" / "state.npz").unlink()  # as if killed before the first one
     with pytest.raises(InputError, match="received none; pass them again"):
         experiments.train(problem(), CONFIG, out=tmp_path / "other", resume=True)
+
+
+def test_a_run_of_an_older_version_resumes_from_its_start(tmp_path):
+    """Its directory says nothing of parameters that were given, and they are taken when they are given again."""
+    initial, out = start(7), tmp_path / "run"
+    whole = experiments.train(problem(), CONFIG, initial=initial)
+    experiments.train(problem(), SHORT, out=out, initial=initial)
+    (out / "problem.npz").unlink()
+    content = json.loads((out / "config.json").read_text())
+    del content["initial"]
+    (out / "config.json").write_text(json.dumps(content))
+    rest = experiments.train(problem(), CONFIG, out=out, resume=True, initial=initial)
+    for a, b in zip(leaves(whole.fit.state), leaves(rest.fit.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_parameters_to_start_from_take_the_dtype_of_the_network(tmp_path):
+    wide = [jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree) for tree in start(7)]
+    experiments.train(problem(), SHORT, out=tmp_path / "run", initial=wide)
+    for initial in (start(7), None):
+        again = experiments.train(problem(), SHORT, out=tmp_path / "run", resume=True, initial=initial)
+        assert {leaf.dtype for leaf in jax.tree.leaves(again.fit.state.members.params)} == {np.dtype("float32")}
 
 
 @pytest.mark.parametrize("seeds", [(0, 1), (0,)])
@@ -136,6 +177,42 @@ def test_a_run_that_fails_before_its_first_step_leaves_nothing(tmp_path):
         with pytest.raises(InputError, match="delta"):
             experiments.train(problem(), narrow, out=out)
     assert os.listdir(tmp_path) == ["empty"] and os.listdir(tmp_path / "empty") == []
+
+
+def test_a_run_that_fails_later_keeps_what_it_reported(monkeypatch, tmp_path):
+    def fail(*_):
+        raise MemoryError
+
+    def at_four(result):
+        if int(result.state.step) == 4:
+            raise RuntimeError
+
+    config = with_settings(CONFIG, {"training.report_every": "2", "training.steps": "6"})
+    with pytest.raises(RuntimeError):
+        experiments.train(problem(), config, out=tmp_path / "callback", callbacks=(at_four,), checkpoint_every=1e9)
+    assert training.steps_done(tmp_path / "callback" / "checkpoint" / "state.npz") == 2
+    monkeypatch.setattr(runner, "finish_all", fail)
+    with pytest.raises(MemoryError):
+        experiments.train(problem(), config, out=tmp_path / "finish")
+    assert training.steps_done(tmp_path / "finish" / "checkpoint" / "state.npz") == 6
+
+
+def test_a_damaged_checkpoint_changes_nothing_else(run):
+    (run / "checkpoint" / "state.npz").write_bytes(b"PK")
+    before = (run / "config.json").read_bytes()
+    with pytest.raises(InputError, match="checkpoint: expected a file written by this library"):
+        experiments.train(problem(), CONFIG, out=run, resume=True)
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_a_damaged_record_is_one_line(run):
+    content = (run / "problem.npz").read_bytes()
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, len(content), 40):
+        (run / "problem.npz").write_bytes(content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :])
+        folder = folders.RunFolder(run, CONFIG, (0,))
+        with contextlib.suppress(InputError):
+            folder.frequencies({})
 
 
 def test_an_interrupt_before_the_first_step_can_be_resumed(monkeypatch, tmp_path):

@@ -9,8 +9,9 @@ import pytest
 
 from hybrid_lib import experiments, fem, media, training
 from hybrid_lib.errors import InputError
+from hybrid_lib.multiscale.coarse import coarse_problem
 from hybrid_lib.multiscale.compression import average, compression, pad
-from hybrid_lib.multiscale.upscaling import upscaled_scalar, upscaled_tensor
+from hybrid_lib.multiscale.upscaling import upscale, upscaled_scalar, upscaled_tensor
 
 
 @pytest.mark.parametrize("drop", [0.5, 1.0, 3.0])
@@ -39,6 +40,21 @@ def test_tensor_conductivities_give_the_entry_along_the_drop():
     whole = upscaled_tensor(K, jnp.asarray(fields), jnp.asarray(weights))
     along = upscaled_scalar(K, jnp.asarray(gradient), jnp.asarray(e), jnp.asarray(weights))
     np.testing.assert_allclose(along[0], whole[0, 0, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fem.solve_diffusion(fem.unit_square(2), media.paper_2d(0.5), 1.0), "received Medium; pass one of"),
+        (lambda: coarse_problem(fem.interval(4), direction=0.0), "direction: expected an integer below 1"),
+        (lambda: upscale(np.ones(2), np.ones((1, 2, 1)), np.zeros(2)), "weights of part 0: expected one that is not 0"),
+        (lambda: training.member({"a": jnp.zeros((2, 3))}, 2), "seed index: expected an index of 2 seeds; received 2"),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_refused(call, message):
+    with pytest.raises(InputError) as error:
+        call()
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -96,13 +112,15 @@ def test_a_seed_or_an_iterate_that_is_not_there_is_refused(two):
 def test_a_setup_of_another_run_is_refused(two):
     config, run = two
     problem, other = experiments.problem_of(config), experiments.with_settings(config, {"sampling.points": "300"})
-    for changed, seeds, more in (
-        (other, (0, 1), {}),
-        (config, (0,), {}),
-        (config, (0, 1), {"initial": (run.fit.state.members.params, run.setup.data["fixed"])}),
+    elsewhere = dataclasses.replace(problem, source=lambda x: 2 * x[0])
+    for solved, changed, seeds, more in (
+        (problem, other, (0, 1), {}),
+        (problem, config, (0,), {}),
+        (elsewhere, config, (0, 1), {}),
+        (problem, config, (0, 1), {"initial": (run.fit.state.members.params, run.setup.data["fixed"])}),
     ):
         with pytest.raises(InputError, match="setup"):
-            experiments.train(problem, changed, seeds, setup=run.setup, **more)
+            experiments.train(solved, changed, seeds, setup=run.setup, **more)
     assert experiments.train(problem, config, (0, 1), setup=run.setup).summary["steps"] == 2
 
 

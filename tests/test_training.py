@@ -219,7 +219,7 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("limit", [3.0, 11.0, 50.0, 137.0])
+@pytest.mark.parametrize("limit", [1.0, 3.0, 11.0, 50.0, 137.0])
 def test_time_limit_cuts_the_slices_that_do_not_fit(monkeypatch, limit):
     """Steps of one second, evaluations of two, a report every 20 steps: the first slice is cut like any other."""
     program, state, data, _ = build()

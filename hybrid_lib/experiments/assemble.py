@@ -131,9 +131,8 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     params = [theta for theta, _ in draws]
     fixed = [frequencies for _, frequencies in draws]
     if initial is not None:
-        _fits(initial, draws[0], len(seeds))
-        params = [training.member(initial[0], s) for s in range(len(seeds))]
-        fixed = [training.member(initial[1], s) for s in range(len(seeds))]
+        stacked = _given(initial, draws[0], len(seeds))
+        params, fixed = ([training.member(tree, s) for s in range(len(seeds))] for tree in stacked)
 
     data_at = sampler(problem, config, ansatz, seeds, fixed, coarse, mesh)
     data = data_at(0)
@@ -219,8 +218,9 @@ def evaluator(ansatz: Ansatz, reference: Reference) -> Callable[[Tree, Tree], di
     return jax.jit(jax.vmap(errors))
 
 
-def _fits(initial: Tree, drawn: tuple[Tree, Tree], seeds: int) -> None:
-    """Refuse parameters of another network, or for another number of seeds."""
+def _given(initial: Tree, drawn: tuple[Tree, Tree], seeds: int) -> tuple[Tree, Tree]:
+    """Parameters and frequencies to start from, in the dtype of the network; refuses those of another one or of other seeds."""
+    initial = tuple(initial) if isinstance(initial, list | tuple) else initial
     expected = [(seeds, *leaf.shape) for leaf in jax.tree.leaves(drawn)]
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(initial)]
     if jax.tree.structure(initial) != jax.tree.structure(drawn) or shapes != expected:
@@ -229,6 +229,7 @@ def _fits(initial: Tree, drawn: tuple[Tree, Tree], seeds: int) -> None:
             "initial", f"(params, fixed) of this network, each array with a leading axis of {seeds}", different,
             "stack what the seeds start from with training.stack",
         )  # fmt: skip
+    return jax.tree.map(lambda given, leaf: jnp.asarray(given, leaf.dtype), initial, drawn)
 
 
 def _draw(ansatz: Ansatz, seed: int) -> tuple[Tree, Tree]:

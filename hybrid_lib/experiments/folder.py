@@ -1,8 +1,8 @@
 r"""The directory of a run: claimed and locked by the process that writes it, and the record of what the run solves.
 
 It holds ``config.json``, ``environment.json``, ``problem.npz``, ``history.npz``, ``checkpoint/state.npz`` and ``summary.json``.
-Nothing in it is overwritten by another run: not by one with other settings, nor with another medium, source, direction or start,
-nor by a second process that works on the same run.
+Nothing in it is overwritten by another run: not by one with other settings, nor with another medium, source, direction or
+start, as far as values at some thousand points and integrals of the reference tell, nor by a second process on the same run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import io
 import json
 import os
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from hybrid_lib import training
+from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.config import LEFT_OUT, Config, as_dict, fingerprint
-from hybrid_lib.experiments.problems import Problem, field_samples
+from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.experiments.references import Reference
 
 try:
     import fcntl
@@ -32,10 +32,16 @@ except ImportError:  # pragma: no cover, Windows: two processes in one directory
     fcntl = None
 
 Tree = Any
-SAMPLES = {1: 997, 2: 62}
-"""Cells a side at whose centroids medium and source are recorded: no small multiple of a likely period."""
-SAME = 1e-9
-"""Values of two records are the same if they differ by no more than this part of the largest: rounding of another device."""
+MOST_POINTS = 5000
+"""Collocation points at which medium and source are recorded."""
+SAME = 1e-6
+"""Relative difference up to which two values are the same: more than the rounding of another device, also in float32."""
+UNKNOWN = "given"
+"""In the place of a digest: parameters were given, and the run has not begun yet."""
+
+
+class InUseError(InputError):
+    """Another process writes to the run directory."""
 
 
 class RunFolder:
@@ -75,27 +81,33 @@ class RunFolder:
         write_json(path, now)
 
     def check_initial(self, digest: str | None) -> str | None:
-        """The digest of the start of this run; refuses another start than that of the run that is resumed."""
-        path = self.path / "config.json"
-        if not path.exists():
+        """The digest of the start of the run that is resumed; refuses another start than the first call's.
+
+        Where the directory does not say (a run of an older version, or one killed while it was assembled) a given start is taken.
+        """
+        content = read_json(self.path / "config.json")
+        known = content.get("initial", UNKNOWN if digest is not None else None)
+        if digest == known or (known == UNKNOWN and digest is not None):
             return digest
-        known, begun = read_json(path).get("initial"), self.checkpoint.exists()
-        if digest == known or (digest is None and begun):
+        begun = self.checkpoint.exists()
+        if digest is None and begun:
             return known
         then = "none: the run starts from what its seeds draw" if known is None else "the parameters of the first call"
         remedy = "leave initial out, or choose another --out" if begun or known is None else "pass them again"
         raise InputError("--resume, initial", then, "none" if digest is None else "other parameters", remedy)
 
-    def check_problem(self, problem: Problem) -> None:
-        """Record medium, source and direction, or compare them with the record of the run that is resumed."""
-        stored, now = self._stored(), _problem_record(problem)
-        for name in now if stored else ():
-            if not _same(stored.get(name), now[name]):
+    def check_problem(self, problem: Problem, reference: Reference) -> None:
+        """Refuse another medium, source, direction or domain than those of the run that is resumed."""
+        stored = self._stored()
+        if not stored:
+            return
+        for name, now in _problem_record(problem, reference, stored["points"]).items():
+            if not _same(stored.get(name), now):
+                name = "medium or source" if name == "reference" else name
                 raise InputError(
                     f"--resume, {name}", f"that of the run in {self.path}", "another",
                     "resume with the same problem, or choose another --out",
                 )  # fmt: skip
-        self._record = now
 
     def frequencies(self, like: Tree) -> Tree | None:
         """The frequencies of all seeds that the run was begun with, in the structure of `like`; None if there is no record."""
@@ -106,9 +118,12 @@ class RunFolder:
             return None
         return jax.tree.unflatten(structure, [a.astype(b.dtype) for a, b in zip(found, leaves, strict=True)])
 
-    def write_problem(self, fixed: Tree) -> None:
-        """Write ``problem.npz``: what :meth:`check_problem` looked at, and the frequencies of all seeds."""
-        arrays = self._record | {f"fixed{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(fixed))}
+    def write_problem(self, problem: Problem, reference: Reference, points: np.ndarray, fixed: Tree) -> None:
+        """Write ``problem.npz``, unless it is there: what :meth:`check_problem` looks at, and the frequencies of all seeds."""
+        if self._stored():
+            return
+        arrays = _problem_record(problem, reference, points[:MOST_POINTS].astype(float))
+        arrays |= {f"fixed{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(fixed))}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         training.write_atomically(self.path / "problem.npz", buffer.getvalue())
@@ -120,7 +135,7 @@ class RunFolder:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except training.UNREADABLE:
             remedy = "restore it, or choose another --out"
             raise InputError(str(path), "a record written by this library", "something else", remedy) from None
 
@@ -140,23 +155,16 @@ def claimed(out: Path | str, config: Config, seeds: tuple[int, ...], resume: boo
     Raises
     ------
     InputError
-        If `out` cannot be written, is in use by another process, holds a run although `resume` is off, holds none although it is
-        on, or holds one with other settings; the first that differs is named.
+        If `out` cannot be written, is in use by another process (:class:`InUseError`), holds a run although `resume` is off,
+        holds none although it is on, or holds one with other settings; the first that differs is named.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise InputError("--out", "a directory", out, "choose another --out")
     if resume and not (out / "config.json").exists():
         raise InputError("--resume", "a run directory with config.json", out, "start it without --resume")
-    new = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        refused = None if os.access(out, os.W_OK) else "no permission to write"
-    except OSError as error:
-        refused = error.strerror
-    if refused:
-        raise InputError("--out", "a directory that can be written", f"{out}: {refused}", "choose another --out")
-    with _locked(out):
+    new = [path for path in (out, *out.parents) if not path.exists()]
+    with locked(out):
         if any(out.iterdir()) and not resume:
             raise InputError(
                 "--out", "a new or empty directory", out, "add --resume to continue it, or choose another --out"
@@ -167,11 +175,30 @@ def claimed(out: Path | str, config: Config, seeds: tuple[int, ...], resume: boo
         try:
             yield folder
         except BaseException as error:
-            begun = folder.checkpoint.exists() and training.steps_done(folder.checkpoint) > 0
-            stopped = folder.checkpoint.exists() and isinstance(error, KeyboardInterrupt)
-            if not (resume or begun or stopped):
+            if not resume and not _can_go_on(folder.checkpoint, error):
                 _undo(out, new)
             raise
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Make a directory and hold an exclusive lock on it, where the file system has locks; it ends with the process at the latest.
+
+    Raises
+    ------
+    InUseError
+        If another process holds it.
+    InputError
+        If the directory cannot be made or written.
+    """
+    handle = _lock(Path(out))
+    try:
+        yield
+    finally:
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)  # a forked child may still hold the handle
+            os.close(handle)
 
 
 def digest(tree: Tree) -> str:
@@ -220,55 +247,83 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     training.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """An exclusive lock on a directory; none where the file system has none. The system gives it back when a process dies."""
-    handle = None
-    if fcntl is not None:
-        with contextlib.suppress(OSError):
+def _lock(out: Path) -> int | None:
+    while True:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            refused = None if os.access(out, os.W_OK) else "no permission to write"
+        except OSError as error:
+            refused = error.strerror
+        if refused:
+            raise InputError("--out", "a directory that can be written", f"{out}: {refused}", "choose another --out")
+        if fcntl is None:  # pragma: no cover
+            return None
+        try:
             handle = os.open(out, os.O_RDONLY)
-    try:
-        if handle is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                remedy = "wait for it, or choose another --out"
-                raise InputError("--out", "a directory that no other run writes to", out, remedy) from None
-            except OSError:  # pragma: no cover, network file systems
-                pass
-        yield
-    finally:
-        if handle is not None:
+        except FileNotFoundError:  # its owner has failed and removed it in between
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             os.close(handle)
+            remedy = "wait for it, or choose another --out"
+            raise InUseError("--out", "a directory that no other run writes to", out, remedy) from None
+        except OSError:  # pragma: no cover, network file systems
+            os.close(handle)
+            return None
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(handle), os.stat(out)):
+                return handle
+        os.close(handle)
 
 
-def _undo(out: Path, new: bool) -> None:
-    """Remove what a run has left that failed before its first step."""
+def _can_go_on(checkpoint: Path, error: BaseException) -> bool:
+    """Whether something is worth keeping: steps, or the start of a run that was stopped by hand."""
+    if not checkpoint.exists():
+        return False
+    try:
+        return isinstance(error, KeyboardInterrupt) or training.steps_done(checkpoint) > 0
+    except InputError:
+        return True
+
+
+def _undo(out: Path, new: list[Path]) -> None:
+    """Remove what a run has left that failed before its first step: its own files, and the directories that it made."""
     with contextlib.suppress(OSError):
         for name in ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz"):
             (out / name).unlink(missing_ok=True)
-        if (out / "checkpoint").exists():
-            (out / "checkpoint").rmdir()
-        if new:
-            out.rmdir()
+        for path in (out / "checkpoint", *new):
+            if path.exists():
+                path.rmdir()
 
 
-def _problem_record(problem: Problem) -> dict[str, np.ndarray]:
-    K, q = field_samples(problem, SAMPLES[problem.domain.dimension])
+def same_problem(one: Problem, other: Problem, points: np.ndarray) -> bool:
+    """Whether two problems have the same domain and direction, and the same medium and source at `points` (k, d)."""
+    if one is other:
+        return True
+    a, b = (_values(problem, points[:MOST_POINTS].astype(float)) for problem in (one, other))
+    return all(_same(a[name], b[name]) for name in a)
+
+
+def _values(problem: Problem, points: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "domain": np.asarray(problem.domain.name),
         "direction": np.asarray(problem.direction, float),
-        "medium": K,
-        "source": q,
+        "points": points,
+        "medium": fem.evaluate(problem.medium.conductivity, points),
+        "source": fem.evaluate(problem.source, points),
     }
+
+
+def _problem_record(problem: Problem, reference: Reference, points: np.ndarray) -> dict[str, np.ndarray]:
+    """Values at `points`, and three integrals of the reference, which feel what lies between them."""
+    return _values(problem, points) | {"reference": np.asarray([reference.upscaled, *reference.norms()])}
 
 
 def _same(stored: np.ndarray | None, now: np.ndarray) -> bool:
     if stored is None or stored.shape != now.shape:
         return False
-    if now.dtype.kind != "f":
-        return bool(np.all(stored == now))
-    return float(np.max(np.abs(stored - now))) <= SAME * max(float(np.max(np.abs(now))), np.finfo(float).tiny)
+    return bool(np.all(stored == now) if now.dtype.kind != "f" else np.allclose(stored, now, rtol=SAME, atol=0))
 
 
 def _same_settings(out: Path, config: Config, seeds: tuple[int, ...]) -> None:

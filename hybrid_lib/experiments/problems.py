@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hybrid_lib import fem, media
+from hybrid_lib import media
 from hybrid_lib.errors import InputError
 from hybrid_lib.media import Medium
 from hybrid_lib.media.medium import shape_at_point
@@ -113,19 +113,6 @@ def own_problem(
             "source", "a number at one point x", f"shape {shape}", "index the point: x[0] instead of x"
         )
     return Problem(name, _cube(d), medium, lambda x: jnp.asarray(source(x), x.dtype), tuple(e.tolist()))
-
-
-def field_samples(problem: Problem, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """Conductivity and source at the centroids of the domain's mesh with `cells` cells a side: what tells problems apart.
-
-    Returns
-    -------
-    K : (m,) or (m, d, d) float64
-    q : (m,) float64
-    """
-    mesh = problem.domain.mesh(cells)
-    centroids = mesh.points[mesh.cells].mean(axis=1)  # (m, d)
-    return fem.evaluate(problem.medium.conductivity, centroids), fem.evaluate(problem.source, centroids)
 
 
 def _cube(d: int) -> Domain:

@@ -28,7 +28,7 @@ from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
 from hybrid_lib.experiments.config import Config, fingerprint, has_defect, validated
 from hybrid_lib.experiments.data import defect_of
 from hybrid_lib.experiments.finish import finish_all
-from hybrid_lib.experiments.folder import RunFolder, Saver, claimed, digest, write_json
+from hybrid_lib.experiments.folder import UNKNOWN, RunFolder, Saver, claimed, digest, same_problem, write_json
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference, reference
 from hybrid_lib.experiments.registry import problem_of
@@ -216,26 +216,42 @@ def train(
         raise InputError("config", "a Config", type(config).__name__, remedy)
     seeds = _whole(seeds)
     identity = fingerprint(validated(config), seeds)
-    if setup is not None and (fingerprint(setup.config, setup.seeds) != identity or initial is not None):
-        received = "initial too" if initial is not None else "one of another configuration or of other seeds"
-        expected = "one that was assembled for this config and these seeds, without initial"
-        raise InputError("setup", expected, received, "assemble anew")
+    if setup is not None:
+        _belongs(setup, problem, identity, initial)
     if out is None:
         setup = setup or assemble(problem, config, seeds, initial)
         return _fit(setup, reference(problem), began, None, setup.state, None, callbacks, time_limit, checkpoint_every)
     with claimed(out, config, seeds, resume) as folder:
-        start = folder.check_initial(None if initial is None else digest(initial))
-        folder.check_problem(problem)
-        folder.write_config(start)
+        if not resume:
+            folder.write_config(None if initial is None else UNKNOWN)
         setup = setup or assemble(problem, config, seeds, initial)
-        setup = _with_frequencies(setup, folder)
         exact, state, previous = reference(problem), setup.state, None
+        start = None if initial is None else digest((state.members.params, setup.data["fixed"]))
+        start = folder.check_initial(start) if resume else start
+        folder.check_problem(problem, exact)
+        setup = _with_frequencies(setup, folder)
         if folder.checkpoint.exists():
             previous = training.restore(folder.checkpoint, state, identity)
             state = previous.state
+        points = np.asarray(setup.data["points"]["collocation"][0])
+        folder.write_config(start)
         folder.write_environment(environment(config))
-        folder.write_problem(setup.data["fixed"])
+        folder.write_problem(problem, exact, points, setup.data["fixed"])
         return _fit(setup, exact, began, folder, state, previous, callbacks, time_limit, checkpoint_every)
+
+
+def _belongs(setup: Setup, problem: Problem, identity: str, initial: Any) -> None:
+    """Refuse a setup of another run."""
+    received = None
+    if initial is not None:
+        received = "initial too"
+    elif fingerprint(setup.config, setup.seeds) != identity:
+        received = "one of another configuration or of other seeds"
+    elif not same_problem(setup.problem, problem, np.asarray(setup.data["points"]["collocation"][0])):
+        received = "one of another problem"
+    if received is not None:
+        expected = "one that was assembled for this problem, this config and these seeds, without initial"
+        raise InputError("setup", expected, received, "assemble anew")
 
 
 def _with_frequencies(setup: Setup, folder: RunFolder) -> Setup:
@@ -275,15 +291,16 @@ def _fit(
             resample_every=config.sampling.resample_every,
             previous=previous,
         )
-    except (KeyboardInterrupt, InputError):
+    except BaseException:
         if saver is not None:
             saver.save()
         raise
+    if folder is not None:
+        training.save(folder.checkpoint, result, identity)
     finished = finish_all(setup, result)
     out = None if folder is None else folder.path
     done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished), finished)
     if folder is not None:
-        training.save(folder.checkpoint, result, identity)
         buffer = io.BytesIO()
         columns = {f"history:{k}": v for k, v in result.history.items()}
         np.savez_compressed(

@@ -39,7 +39,8 @@ def summary(
     at = {"best": np.asarray(members.best.step), "last": np.full(len(setup.seeds), step)}
     chosen = "last" if config.training.select == "last" else "best"
     data = _data_at(setup, step) if chosen == "last" or any(ritz is not None for ritz in finished) else None
-    last = _selected(setup, members.params, data, members.coarse) if chosen == "last" else None
+    selected = _selected(setup)
+    last = selected(members.params, data, members.coarse) if chosen == "last" else None
     pde = {"best": np.asarray(members.best.value, float), "last": last}
     blocks = [*setup.objective.blocks, "gradient"]
     rows = []
@@ -53,7 +54,7 @@ def summary(
             "seed": seed,
             "rel_l2": _number(errors[chosen]["rel_l2"][index]),
             "rel_h1": _number(errors[chosen]["rel_h1"][index]),
-            "residual": _number(np.sqrt(pde[chosen][index])),
+            "residual": _number(np.sqrt(float(pde[chosen][index]))),
             "iterations": int(at[chosen][index]),
             "seconds": round(result.seconds, 3),
             "status": status,
@@ -61,7 +62,7 @@ def summary(
         for which in ("best", "last"):
             row |= {f"{which}_{name}": _number(values[index]) for name, values in errors[which].items()}
         if finished and finished[index] is not None:
-            row |= _finished(setup, finished[index], evaluate, index, data, members.coarse)
+            row |= _finished(finished[index], evaluate, selected, _alone((data, members.coarse), index))
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
         rows.append(row)
     return {
@@ -79,22 +80,21 @@ def summary(
     }
 
 
-def _finished(setup: Setup, ritz: RitzResult, evaluate: Evaluate, index: int, data: Any, coarse: Any) -> dict[str, Any]:
-    """What the finish of one seed adds to its row."""
-    theta, own, frozen = (_alone(tree, at) for tree, at in ((ritz.params, None), (data, index), (coarse, index)))
-    errors = evaluate(theta, {"fixed": own["fixed"]})
-    residual = np.sqrt(_selected(setup, theta, own, frozen))
+def _finished(ritz: RitzResult, evaluate: Evaluate, selected: Callable, own: tuple[Any, Any]) -> dict[str, Any]:
+    """What the finish of one seed adds to its row; `own` are its data and coarse data."""
+    theta = jax.tree.map(lambda leaf: leaf[None], ritz.params)
+    errors = evaluate(theta, {"fixed": own[0]["fixed"]})
     return {name: _number(values[0]) for name, values in errors.items()} | {
-        "residual": _number(residual[0]),
+        "residual": _number(np.sqrt(np.asarray(selected(theta, *own)[0], float))),
         "finish_steps": len(ritz.dampings),
         "finish_energies": [float(e) for e in ritz.energies],
         "finish_reason": ritz.reason,
     }
 
 
-def _alone(tree: Any, index: int | None) -> Any:
-    """One member of a stacked tree, or a tree of one member, with a leading axis of length one."""
-    return jax.tree.map(lambda leaf: leaf[None] if index is None else leaf[index : index + 1], tree)
+def _alone(tree: Any, index: int) -> Any:
+    """One member of a stacked tree, still with a leading axis."""
+    return jax.tree.map(lambda leaf: leaf[index : index + 1], tree)
 
 
 def _data_at(setup: Setup, step: int) -> Any:
@@ -105,13 +105,13 @@ def _data_at(setup: Setup, step: int) -> Any:
     return setup.resample((step - 1) - (step - 1) % every)
 
 
-def _selected(setup: Setup, params: Any, data: Any, coarse: Any) -> np.ndarray:
-    """The number that selects the iterate (the PDE term, or J) at each member's parameters, (S,)."""
+def _selected(setup: Setup) -> Callable[[Any, Any, Any], jax.Array]:
+    """Jitted (params, data, coarse data) -> the number that selects the iterate (the PDE term, or J) of each member, (S,)."""
 
-    def one(theta: Any, own: Any, frozen: Any) -> jax.Array:
-        return setup.objective.selected(training.terms(setup.objective, theta, own, frozen))
+    def one(member: tuple[Any, Any, Any]) -> jax.Array:
+        return setup.objective.selected(training.terms(setup.objective, *member))
 
-    return np.asarray(jax.jit(lambda *trees: jax.lax.map(lambda member: one(*member), trees))(params, data, coarse), float)
+    return jax.jit(lambda *trees: jax.lax.map(one, trees))
 
 
 def _number(value) -> float | None:

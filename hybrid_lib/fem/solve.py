@@ -95,10 +95,10 @@ def solve_dirichlet(
     rows = matrix[free]
     right = rhs[free] - rows @ solution  # solution holds the lift g here
     inner = rows[:, free]
-    loose = _part_without_fixed_node(inner)
+    loose = _part_without_fixed_node(matrix, nodes)
     if loose is not None:
-        received = f"none in the part of node {free[loose]}" if nodes.size else "none"
-        remedy = f"fix a node, for example nodes=[{free[loose]}], or add a mass matrix"
+        received = f"none in the part of node {loose}" if nodes.size else "none"
+        remedy = f"fix a node, for example nodes=[{loose}], or add a mass matrix"
         expected = "at least one fixed node in each connected part, as the matrix is zero on constants"
         raise InputError("nodes", expected, received, remedy)
     if method == "auto":
@@ -286,15 +286,17 @@ def _checked_constraint(
     return nodes, values
 
 
-def _part_without_fixed_node(matrix: csr_array) -> int | None:
-    """A row of a connected part of the matrix whose every row is zero on constants; None if there is none."""
-    largest = abs(matrix).max(axis=1).toarray().ravel()
-    loose = (np.abs(matrix.sum(axis=1)) <= 1e-10 * largest) & (largest > 0)
-    if not loose.any():
-        return None
+def _part_without_fixed_node(matrix: csr_array, nodes: np.ndarray) -> int | None:
+    """The first node of a connected part that has no fixed node and a matrix that is zero on constants; None if there is none."""
     count, parts = connected_components(matrix, directed=False)
-    whole = np.bincount(parts, loose, count) == np.bincount(parts, minlength=count)
-    return int(np.argmax(whole[parts])) if whole.any() else None
+    held = np.zeros(count, dtype=bool)
+    held[parts[nodes]] = True
+    if held.all():
+        return None
+    size = abs(matrix).sum(axis=1)
+    loose = (np.abs(matrix.sum(axis=1)) <= 1e-13 * size) & (size > 0)  # to rounding of the sum
+    singular = ~held & (np.bincount(parts, ~loose, count) == 0)
+    return int(np.argmax(singular[parts])) if singular.any() else None
 
 
 def _solve_direct(matrix: csr_array, right: np.ndarray) -> np.ndarray:

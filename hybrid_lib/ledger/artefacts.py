@@ -25,6 +25,8 @@ from hybrid_lib.ledger import travel
 from hybrid_lib.ledger.runs import RunSpec
 
 MAX_BYTES = 2_000_000
+PARTS = ("arrays", "checkpoint")
+"""Files of a record beside itself."""
 HISTORY_ROWS = 400
 GRID_1D, GRID_2D = 2001, 101
 
@@ -97,15 +99,17 @@ def export(spec: RunSpec, result: experiments.RunResult, folder: Path) -> Artefa
         "fingerprint": fingerprint(config, setup.seeds),
         "arrays": {"file": f"{spec.id}.npz", "sha256": hashlib.sha256(content).hexdigest()},
     }
-    folder = Path(folder)
+    folder, directory = Path(folder), result.summary["run_dir"]
+    carried, packed = folder / travel.name_of(spec.id), None
+    if directory is not None and not result.fit.finished:
+        packed = travel.pack_run(Path(directory))
+    if packed is not None:
+        record["checkpoint"] = {"file": carried.name, "sha256": hashlib.sha256(packed).hexdigest()}
+        training.write_atomically(carried, packed)
     training.write_atomically(folder / f"{spec.id}.npz", content)
-    carried, directory = folder / travel.name_of(spec.id), result.summary["run_dir"]
-    kept = None if result.fit.finished or directory is None else travel.pack_run(Path(directory), carried)
-    if kept is None:
-        carried.unlink(missing_ok=True)
-    else:
-        record["checkpoint"] = kept
     _write_record(folder / f"{spec.id}.json", record)
+    if packed is None:
+        carried.unlink(missing_ok=True)
     return Artefact(spec.id, record, arrays)
 
 
@@ -122,7 +126,7 @@ def load(name: str, folder: Path) -> Artefact | None:
     Raises
     ------
     InputError
-        If a file is damaged: not JSON, or arrays whose SHA-256 is not the recorded one.
+        If a file is damaged: not JSON, or arrays or a checkpoint whose SHA-256 is not the recorded one.
     """
     path = Path(folder) / f"{name}.json"
     if not path.is_file():
@@ -133,24 +137,13 @@ def load(name: str, folder: Path) -> Artefact | None:
         raise InputError(
             f"artefact {path.name}", "JSON", str(error), "restore the file, or run it again"
         ) from None
-    arrays: dict[str, np.ndarray] = {}
-    if "arrays" in record:
-        content = (Path(folder) / record["arrays"]["file"]).read_bytes() if _exists(folder, record) else b""
-        found = hashlib.sha256(content).hexdigest()
-        if found != record["arrays"]["sha256"]:
-            raise InputError(
-                f"artefact {record['arrays']['file']}",
-                f"SHA-256 {record['arrays']['sha256'][:16]}…",
-                f"{found[:16]}…" if content else "no file",
-                "restore the file, or run it again",
-            )
-        arrays = unpack(content)
-    return Artefact(name, record, arrays)
+    parts = {part: travel.recorded(Path(folder), record[part]) for part in PARTS if part in record}
+    return Artefact(name, record, unpack(parts["arrays"]) if "arrays" in parts else {})
 
 
 def files_of(artefact: Artefact) -> list[str]:
     """Names of the files an artefact consists of."""
-    parts = [artefact.record[part]["file"] for part in ("arrays", "checkpoint") if part in artefact.record]
+    parts = [artefact.record[part]["file"] for part in PARTS if part in artefact.record]
     return [f"{artefact.name}.json", *parts]
 
 
@@ -235,10 +228,6 @@ def _environment(result: experiments.RunResult) -> dict[str, Any]:
 def _in_blocks(result: experiments.RunResult, points: np.ndarray, seed: int, block: int = 4096) -> np.ndarray:
     parts = [points[k : k + block] for k in range(0, len(points), block)]
     return np.concatenate([result.solution(jnp.asarray(part), seed)[0] for part in parts])
-
-
-def _exists(folder: Path, record: dict[str, Any]) -> bool:
-    return (Path(folder) / record["arrays"]["file"]).is_file()
 
 
 def _write_record(path: Path, record: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hybrid_lib import experiments, training
 from hybrid_lib.errors import InputError
+from hybrid_lib.experiments import folder
 from hybrid_lib.experiments.config import fingerprint
 from hybrid_lib.ledger import artefacts, calculations, table, travel
 from hybrid_lib.ledger.artefacts import Artefact
@@ -24,14 +25,14 @@ Say = Callable[[str], None]
 Callback = Callable[[training.FitResult], None]
 
 
-def missing(names: Sequence[str], folder: Path) -> list[str]:
+def missing(names: Sequence[str], results: Path) -> list[str]:
     """Those of `names` (runs and calculations) without a finished artefact: calculations first, then runs, cheapest first."""
 
     def order(name: str) -> tuple[bool, float]:
         return (name in RUNS, cost(RUNS[name]) if name in RUNS else 0.0)
 
     def done(name: str) -> bool:
-        artefact = artefacts.load(name, folder)
+        artefact = _known(name, results)
         return artefact is not None and artefact.complete
 
     return sorted((name for name in dict.fromkeys(names) if not done(name)), key=order)
@@ -123,33 +124,40 @@ def reproduce(
     return done
 
 
+def _known(name: str, results: Path, say: Say | None = None) -> Artefact | None:
+    """The artefact called `name`; None if there is none, or a damaged one, which is then made anew."""
+    try:
+        return artefacts.load(name, results)
+    except InputError as error:
+        if say is not None:
+            say(f"{name}: {error}")
+        return None
+
+
 def _one(
     spec: RunSpec, runs: Path, results: Path, left, smoke, say, progress, checkpoint_every
 ) -> Artefact | None:
     """One run: a short timing, the estimate, the slice, the artefact."""
     began = time.perf_counter()
     config, out = configuration(spec, smoke), Path(runs) / spec.id
-    known = _same_run(spec, config, results)
-    if known is not None and "checkpoint" in known.record and not (out / "config.json").exists():
-        carried = known.record["checkpoint"]
-        travel.unpack_run(results / carried["file"], carried["sha256"], out)
-    problem = experiments.problem_of(config)
-    setup = experiments.assemble(problem, config, spec.seeds)
-    resume = (out / "config.json").is_file()
-    each = calculations.short_timing(setup)
-    at = training.steps_done(out / "checkpoint" / "state.npz")
-    say(
-        f"{spec.id}: {each:.3g} ms an iteration for {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}, "
-        f"about {duration((config.training.steps - at) * each / 1e3)} from iteration {at:,} to {config.training.steps:,}"
-    )
-    limit = None if left is None else max(left - (time.perf_counter() - began), 1e-3)
-    options = {"out": out, "resume": resume, "time_limit": limit, "setup": setup, "checkpoint_every": checkpoint_every}
-    with nullcontext(()) if progress is None else progress(config.training.steps) as callbacks:
-        result = experiments.train(problem, config, spec.seeds, callbacks=callbacks, **options)
+    known = _known(spec.id, results, say)
+    if known is not None and known.record["fingerprint"] != fingerprint(config, spec.seeds):
+        known = None
+    try:
+        carried = None if known is None else known.record.get("checkpoint")
+        if carried is not None and travel.unpack_run(travel.recorded(results, carried), out):
+            say(f"{spec.id}: goes on from the checkpoint among the artefacts")
+        with folder.locked(out):  # before anything that takes long
+            pass
+        resume = (out / "config.json").is_file()
+        result = _slice(spec, config, out, resume, left, began, say, progress, checkpoint_every)
+    except folder.InUseError:
+        say(f"{spec.id}: another process works on it")
+        return None
     if result.summary["steps"] == 0:
         say(f"{spec.id}: no time for an iteration")
         return None
-    if known is not None and known.record["steps"] > result.summary["steps"]:
+    if known is not None and known.record["steps"] > result.summary["steps"] and not result.fit.finished:
         say(f"{spec.id}: iteration {result.summary['steps']:,}; the artefact of iteration {known.record['steps']:,} is kept")
         return None
     artefact = artefacts.export(spec, result, results)
@@ -160,10 +168,20 @@ def _one(
     return artefact
 
 
-def _same_run(spec: RunSpec, config: experiments.Config, results: Path) -> Artefact | None:
-    """The artefact that an earlier slice of this very run has left, if there is one."""
-    known = artefacts.load(spec.id, results)
-    return known if known is not None and known.record["fingerprint"] == fingerprint(config, spec.seeds) else None
+def _slice(spec, config, out: Path, resume: bool, left, began: float, say, progress, checkpoint_every):
+    """Assemble, time, and train until the run or the time is over."""
+    problem = experiments.problem_of(config)
+    setup = experiments.assemble(problem, config, spec.seeds)
+    each = calculations.short_timing(setup)
+    at = training.steps_done(out / "checkpoint" / "state.npz")
+    say(
+        f"{spec.id}: {each:.3g} ms an iteration for {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}, "
+        f"about {duration((config.training.steps - at) * each / 1e3)} from iteration {at:,} to {config.training.steps:,}"
+    )
+    limit = None if left is None else max(left - (time.perf_counter() - began), 1e-3)
+    options = {"out": out, "resume": resume, "time_limit": limit, "setup": setup, "checkpoint_every": checkpoint_every}
+    with nullcontext(()) if progress is None else progress(config.training.steps) as callbacks:
+        return experiments.train(problem, config, spec.seeds, callbacks=callbacks, **options)
 
 
 def estimate(names: Sequence[str], results: Path, say: Say = print) -> Artefact:

@@ -113,12 +113,9 @@ def check(folder: Path) -> list[str]:
                 for key in new
                 if old.get(key) != new[key]
             ]
-    known = _wanted() | {COSTS, FILE.removesuffix(".json")}
-    stray = [
-        path.name
-        for path in sorted(folder.glob("*"))
-        if path.suffix in (".json", ".npz", ".zip") and path.name.split(".")[0] not in known
-    ]
+    known = {f"{name}{ending}" for name in _wanted() for ending in (".json", ".npz", ".checkpoint.zip")}
+    known |= {FILE, f"{COSTS}.json"}
+    stray = [p.name for p in sorted(folder.glob("*")) if p.suffix in (".json", ".npz", ".zip") and p.name not in known]
     return problems + [f"{name}: belongs to no claim" for name in stray]
 
 

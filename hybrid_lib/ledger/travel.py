@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hybrid_lib import training
 from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.folder import locked
 
 FILES = ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz")
 MAX_BYTES = 2_000_000
@@ -31,49 +32,59 @@ def name_of(run: str) -> str:
     return f"{run}.checkpoint.zip"
 
 
-def pack_run(directory: Path | None, target: Path) -> dict[str, str] | None:
-    """Write what a run directory needs to go on to `target`, and return its record; None if that takes more than 2 MB.
+def recorded(folder: Path, part: dict[str, str]) -> bytes:
+    """The content of a file that belongs to an artefact.
 
     Parameters
     ----------
-    directory : Path or None
-        None, or a directory that lacks a file: nothing to pack.
-    target : Path
-
-    Returns
-    -------
-    dict with ``file`` and ``sha256``, or None
-    """
-    if directory is None or not all((Path(directory) / name).is_file() for name in FILES):
-        return None
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in FILES:
-            info = zipfile.ZipInfo(name, date_time=_DATE)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, (Path(directory) / name).read_bytes(), compresslevel=9)
-    content = buffer.getvalue()
-    if len(content) > MAX_BYTES:
-        return None
-    training.write_atomically(Path(target), content)
-    return {"file": Path(target).name, "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def unpack_run(source: Path, sha256: str, directory: Path) -> None:
-    """Make the run directory `directory` from the file of :func:`pack_run`; ``config.json`` last, for it makes a directory a run.
+    folder : Path
+    part : dict with ``file`` and ``sha256``
 
     Raises
     ------
     InputError
         If the file is missing or not the recorded one.
     """
-    source, directory = Path(source), Path(directory)
-    content = source.read_bytes() if source.is_file() else b""
+    path = Path(folder) / part["file"]
+    content = path.read_bytes() if path.is_file() else b""
     found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    if found != part["sha256"]:
         received = f"{found[:16]}…" if content else "no file"
-        remedy = "restore the file, or remove the artefact to begin anew"
-        raise InputError(f"checkpoint {source.name}", f"SHA-256 {sha256[:16]}…", received, remedy)
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for name in sorted(FILES, key=lambda name: name == "config.json"):
-            training.write_atomically(directory / name, archive.read(name))
+        remedy = "restore the file, or run it again"
+        raise InputError(f"artefact {part['file']}", f"SHA-256 {part['sha256'][:16]}…", received, remedy)
+    return content
+
+
+def pack_run(directory: Path) -> bytes | None:
+    """What a run directory needs to go on, as a zip file; None if it lacks a file of that, or if it takes more than 2 MB."""
+    files = [Path(directory) / name for name in FILES]
+    if not all(path.is_file() for path in files) or sum(path.stat().st_size for path in files) > 2 * MAX_BYTES:
+        return None
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, path in zip(FILES, files, strict=True):
+            info = zipfile.ZipInfo(name, date_time=_DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, path.read_bytes(), compresslevel=9)
+    content = buffer.getvalue()
+    return content if len(content) <= MAX_BYTES else None
+
+
+def unpack_run(content: bytes, directory: Path) -> bool:
+    """Make a run directory from what :func:`pack_run` gave, unless it is one already; whether it did.
+
+    ``config.json`` comes last, for it makes a directory a run.
+
+    Raises
+    ------
+    InputError
+        If another process writes to the directory.
+    """
+    directory = Path(directory)
+    with locked(directory):
+        if (directory / "config.json").exists():
+            return False
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name in sorted(FILES, key=lambda name: name == "config.json"):
+                training.write_atomically(directory / name, archive.read(name))
+    return True

@@ -1,7 +1,7 @@
 """Training: residual blocks, loss balancing, first- and second-order optimisers, Algorithm 3.1 as one loop, checkpoints."""
 
 from hybrid_lib.training.balancing import balance, gradient_norms
-from hybrid_lib.training.checkpoint import restore, save, steps_done, write_atomically
+from hybrid_lib.training.checkpoint import UNREADABLE, restore, save, steps_done, write_atomically
 from hybrid_lib.training.gauss_newton import gauss_newton
 from hybrid_lib.training.loop import FitResult, LoopOptions, Program, fit, program
 from hybrid_lib.training.objectives import (
@@ -33,6 +33,7 @@ from hybrid_lib.training.state import (
 
 __all__ = [
     "STATUS",
+    "UNREADABLE",
     "CoarseModel",
     "FitResult",
     "LoopOptions",

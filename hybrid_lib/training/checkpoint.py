@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ from hybrid_lib.training.state import TrainState
 
 Tree = Any
 FORMAT = 1
+UNREADABLE = (
+    OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, tokenize.TokenError
+)  # fmt: skip
+"""What NumPy raises for an .npz that is damaged, or none."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -91,7 +97,7 @@ def restore(path: Path, like: TrainState, fingerprint: str) -> FitResult:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
         header = json.loads(str(content.pop("header")))
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(
             "checkpoint", "a file written by this library", path, "it is damaged or something else: choose another --out"
         ) from error
@@ -132,8 +138,10 @@ def steps_done(path: Path) -> int:
         with np.load(path, allow_pickle=False) as file:
             names = [name for name, _, _ in json.loads(str(file["header"]))["leaves"]]
             return int(file[f"leaf{names.index('.step')}"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise InputError("checkpoint", "a file written by save", path, "start anew in another folder") from None
+    except UNREADABLE:
+        raise InputError(
+            "checkpoint", "a file written by this library", path, "it is damaged or something else: choose another --out"
+        ) from None
 
 
 def _leaves(state: TrainState) -> list[tuple[str, np.ndarray]]:

@@ -269,8 +269,8 @@ def fit(
     callbacks : tuple of callable (FitResult) -> None
         Progress, checkpoints; called after each slice with the result so far.
     time_limit : float, optional
-        Seconds for this call, compilation among them. A slice is cut to the steps that fit, by the time the last ones took, and
-        the first is a short one that tells; where nothing fits the loop stops.
+        Seconds for this call, compilation among them. A slice is cut to the steps that fit, by the time the last ones took; the
+        first is one step, and each at most twice as long as the one before. Where nothing fits the loop stops.
     resample : callable (step) -> data, optional
         New data for the slice that starts at `step`, a pure function of it; every `resample_every` steps.
     previous : FitResult, optional
@@ -309,10 +309,10 @@ def fit(
     resampling = resample is not None and resample_every > 0
     if resampling:
         data = resample(step - step % resample_every)
-    each, slowest = None, 0.0  # seconds of a step, of the slowest evaluation with its callbacks
+    each, longest, slowest = 0.0, 1, 0.0  # seconds of a step, steps of the next slice, seconds of the slowest evaluation
     while step < steps and np.any(np.asarray(state.members.status) == RUNNING):
         left = math.inf if time_limit is None else time_limit - (time.perf_counter() - called) - slowest
-        fitting = every if each is None else left / max(each, 1e-9)
+        fitting = min(longest, left / max(each, 1e-9))
         if left <= 0 or fitting < 1:
             return result(False)
         began = time.perf_counter()
@@ -330,6 +330,7 @@ def fit(
         at = np.arange(-(-step // every) * every, int(state.step), every)
         history.append({"step": at} | {name: np.asarray(v)[: len(at)] for name, v in rows.items()})
         each, step = (trained - training) / max(int(state.step) - step, 1), int(state.step)
+        longest *= 2
         for callback in callbacks:
             callback(result(False))
         slowest = max(slowest, time.perf_counter() - began - (trained - training))
