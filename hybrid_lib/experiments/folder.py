@@ -35,9 +35,9 @@ Tree = Any
 MOST_POINTS = 5000
 """Collocation points at which medium and source are recorded."""
 SAME = 1e-6
-"""Relative difference up to which two values are the same: more than the rounding of another device, also in float32."""
+"""Relative difference up to which two values are the same, above the rounding of another device, also in float32."""
 UNKNOWN = "given"
-"""In the place of a digest: parameters were given, and the run has not begun yet."""
+"""Stands in the place of a digest where parameters were given and the run has not begun yet."""
 
 
 class InUseError(InputError):
