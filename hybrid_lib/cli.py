@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         kept = getattr(options, "out", None) if options is not None else None
-        kept = kept is not None and (kept / "config.json").exists() and kept
+        kept = kept if kept is not None and (kept / "config.json").exists() else None
         print("hybrid: interrupted" + (f"; {kept} continues with --resume" if kept else ""), file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from hybrid_lib.experiments.config import as_dict, fingerprint
 from hybrid_lib.ledger import travel
 from hybrid_lib.ledger.runs import RunSpec
 
-MAX_BYTES = 2_000_000
+MAX_BYTES = travel.MAX_BYTES
 PARTS = ("arrays", "checkpoint")
 """Files of a record beside itself."""
 HISTORY_ROWS = 400
@@ -160,15 +159,12 @@ def pack(arrays: dict[str, np.ndarray]) -> bytes:
     >>> pack({"a": np.arange(3)}) == pack({"a": np.arange(3)})
     True
     """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, values in arrays.items():
-            entry = io.BytesIO()
-            np.lib.format.write_array(entry, np.ascontiguousarray(values), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, entry.getvalue(), compresslevel=9)
-    return buffer.getvalue()
+    entries = {}
+    for name, values in arrays.items():
+        entry = io.BytesIO()
+        np.lib.format.write_array(entry, np.ascontiguousarray(values), allow_pickle=False)
+        entries[f"{name}.npy"] = entry.getvalue()
+    return travel.zipped(entries)
 
 
 def unpack(content: bytes) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from hybrid_lib import training
 from hybrid_lib.errors import InputError
-from hybrid_lib.ledger import artefacts
+from hybrid_lib.ledger import artefacts, travel
 from hybrid_lib.ledger.artefacts import Artefact
 from hybrid_lib.ledger.claims import CLAIMS, Claim
 from hybrid_lib.ledger.runs import RUNS
@@ -113,7 +113,7 @@ def check(folder: Path) -> list[str]:
                 for key in new
                 if old.get(key) != new[key]
             ]
-    known = {f"{name}{ending}" for name in _wanted() for ending in (".json", ".npz", ".checkpoint.zip")}
+    known = {file for name in _wanted() for file in (f"{name}.json", f"{name}.npz", travel.name_of(name))}
     known |= {FILE, f"{COSTS}.json"}
     stray = [p.name for p in sorted(folder.glob("*")) if p.suffix in (".json", ".npz", ".zip") and p.name not in known]
     return problems + [f"{name}: belongs to no claim" for name in stray]

@@ -55,18 +55,29 @@ def recorded(folder: Path, part: dict[str, str]) -> bytes:
     return content
 
 
+def zipped(entries: dict[str, bytes]) -> bytes:
+    """A compressed zip file whose entries alone decide its bytes.
+
+    Examples
+    --------
+    >>> zipped({"a": b"1"}) == zipped({"a": b"1"})
+    True
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in entries.items():
+            info = zipfile.ZipInfo(name, date_time=_DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, content, compresslevel=9)
+    return buffer.getvalue()
+
+
 def pack_run(directory: Path) -> bytes | None:
     """What a run directory needs to go on, as a zip file; None if it lacks a file of that, or if it takes more than 2 MB."""
     files = [Path(directory) / name for name in FILES]
     if not all(path.is_file() for path in files) or sum(path.stat().st_size for path in files) > 2 * MAX_BYTES:
         return None
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, path in zip(FILES, files, strict=True):
-            info = zipfile.ZipInfo(name, date_time=_DATE)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, path.read_bytes(), compresslevel=9)
-    content = buffer.getvalue()
+    content = zipped({name: path.read_bytes() for name, path in zip(FILES, files, strict=True)})
     return content if len(content) <= MAX_BYTES else None
 
 

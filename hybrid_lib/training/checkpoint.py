@@ -25,9 +25,7 @@ from hybrid_lib.training.state import TrainState
 
 Tree = Any
 FORMAT = 1
-UNREADABLE = (
-    OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error, tokenize.TokenError
-)  # fmt: skip
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 """What NumPy raises for an .npz that is damaged, or none."""
 
 
@@ -98,9 +96,7 @@ def restore(path: Path, like: TrainState, fingerprint: str) -> FitResult:
             content = {name: file[name] for name in file.files}
         header = json.loads(str(content.pop("header")))
     except UNREADABLE as error:
-        raise InputError(
-            "checkpoint", "a file written by this library", path, "it is damaged or something else: choose another --out"
-        ) from error
+        raise _damaged(path) from error
     if header.get("format") != FORMAT:
         raise InputError(
             "checkpoint format", FORMAT, header.get("format"), "run again from the start in another --out"
@@ -138,10 +134,13 @@ def steps_done(path: Path) -> int:
         with np.load(path, allow_pickle=False) as file:
             names = [name for name, _, _ in json.loads(str(file["header"]))["leaves"]]
             return int(file[f"leaf{names.index('.step')}"])
-    except UNREADABLE:
-        raise InputError(
-            "checkpoint", "a file written by this library", path, "it is damaged or something else: choose another --out"
-        ) from None
+    except UNREADABLE as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> InputError:
+    remedy = "it is damaged or something else: choose another --out"
+    return InputError("checkpoint", "a file written by this library", path, remedy)
 
 
 def _leaves(state: TrainState) -> list[tuple[str, np.ndarray]]:

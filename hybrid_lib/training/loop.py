@@ -313,7 +313,7 @@ def fit(
     while step < steps and np.any(np.asarray(state.members.status) == RUNNING):
         left = math.inf if time_limit is None else time_limit - (time.perf_counter() - called) - slowest
         fitting = min(longest, left / max(each, 1e-9))
-        if left <= 0 or fitting < 1:
+        if fitting < 1:
             return result(False)
         began = time.perf_counter()
         if step % report_every == 0:
