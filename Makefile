@@ -73,6 +73,12 @@ _build/audit/installed:
 bench: setup   ## measure every figure of book/performance.md again, on one core (20 minutes; PARTS="start residual-ms": only these)
 	$(BIN)/python benchmarks/run.py $(if $(PARTS),--parts $(PARTS))
 
+address: setup ## write the repository's address everywhere, after a fork: make address URL=https://github.com/OWNER/NAME
+	@$(BIN)/python book/_tools/address.py $(if $(URL),--url "$(URL)")
+
+version: setup ## write the version everywhere, for a release: make version VERSION=0.2.0
+	@$(BIN)/python book/_tools/address.py --version "$(VERSION)"
+
 clean:         ## remove what builds and tests leave behind (not .venv)
 	rm -rf _build .jupyter_cache .jax_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find book hybrid_lib tests -name __pycache__ -prune -exec rm -rf {} +

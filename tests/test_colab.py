@@ -73,10 +73,26 @@ def test_first_cell_takes_the_newest_version_when_there_is_no_such_tag_and_says_
     assert rest[1] == "newest"
 
 
-def test_first_cell_says_why_when_the_repository_cannot_be_reached(tmp_path):
+def test_first_cell_says_in_one_line_why_the_repository_cannot_be_fetched(tmp_path):
+    url, _ = colab.address(LIGHT)
     result = run_first_cell(tmp_path / "content", tmp_path / "nothing")
-    assert result.returncode != 0
-    assert "does not appear to be a git repository" in result.stderr or "does not exist" in result.stderr
+    assert result.returncode == 1 and result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"No network, or no public repository at {url} (fatal: ") and line.endswith(").")
+    assert not (tmp_path / "content" / "hybrid-lib").exists(), "the next try starts anew"
+
+
+def test_first_cell_says_in_one_line_that_pyamg_cannot_be_installed_and_tries_again(tmp_path):
+    _, tag = colab.address(LIGHT)
+    absent = f"{colab.STUB}\nimport importlib.util, os\nimportlib.util.find_spec = lambda name: None\n"
+    offline = f"{absent}os.environ.update(PIP_NO_INDEX='1', PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS='', PIP_TARGET='target')"
+    result = run_first_cell(tmp_path / "content", remote(tmp_path / "remote", tag), stub=offline)
+    assert result.returncode == 1 and result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("pyamg cannot be installed, is there a network? (ERROR: Could not find a version that satisfies")
+    (tmp_path / "content" / "home").rename(tmp_path / "before")
+    again = run_first_cell(tmp_path / "content", tmp_path / "nothing")
+    assert again.returncode == 0, "what was fetched is there"
 
 
 def test_first_cell_does_nothing_elsewhere(tmp_path):
