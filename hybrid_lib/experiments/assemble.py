@@ -2,6 +2,7 @@ r"""From a configuration to what the loop needs: objective, optimiser, data and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +66,9 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
     """The trial field of a configuration: network, and the vanishing factor for hard boundary conditions."""
     dtype, net = jnp.dtype(config.dtype), config.network
     if net.kind == "ms":
+        factor = 2 * math.pi if net.cycles else 1.0
         network = networks.multiscale_fourier(
-            (1.0, 1 / config.eps), net.widths, net.frequencies, net.activation, dtype
+            (1.0, 1 / config.eps), net.widths, net.frequencies, net.activation, dtype, factor, net.trainable_frequencies
         )
     elif net.kind == "two-scale":
         box = problem.domain.box if net.boundary_layers else None

@@ -21,7 +21,8 @@ class NetworkConfig:
     """`kind` ms, mlp or two-scale; hidden `widths`; `activation`; `frequencies` m of each of the scales 1 and 1/ε (ms only);
     `boundary_layers`: features that decay from the boundary at the rate 2π/ε (two-scale only); `layer_factor`: the fast part
     has a factor of its own, which is one but for a layer of that width (two-scale, hard boundary); `corrector`: the network
-    corrects the first-order expansion of homogenisation (hard boundary, periodic medium on the unit cube)."""
+    corrects the first-order expansion of homogenisation (hard boundary, periodic medium on the unit cube). Readings of the
+    paper's features (ms only): `cycles`, cos 2πBx as printed or, false, cos Bx; `trainable_frequencies`, B is trained too."""
 
     kind: str = "ms"
     widths: tuple[int, ...] = (128, 128)
@@ -30,6 +31,8 @@ class NetworkConfig:
     boundary_layers: bool = False
     layer_factor: bool = False
     corrector: bool = False
+    cycles: bool = True
+    trainable_frequencies: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,10 @@ def validated(config: Config) -> Config:
             "network.boundary_layers", "network.kind=two-scale", f"network.kind={config.network.kind}",
             "set network.boundary_layers=false",
         )  # fmt: skip
+    if (config.network.trainable_frequencies or not config.network.cycles) and config.network.kind != "ms":
+        setting = "network.trainable_frequencies" if config.network.trainable_frequencies else "network.cycles"
+        received = f"network.kind={config.network.kind}"
+        raise InputError(setting, "network.kind=ms", received, "leave it out")
     if is_first_order(config) and (config.method, config.boundary) != ("pinn", "hard"):
         raise InputError(
             "formulation",

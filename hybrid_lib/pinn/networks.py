@@ -110,22 +110,27 @@ class MLP(nn.Module):
 
 
 class FourierFeatures(nn.Module):
-    """(cos 2πBx, sin 2πBx) with B drawn once from N(0, scale²) and kept in the collection ``"fixed"``."""
+    """(cos sBx, sin sBx) with B drawn from N(0, scale²), s = `factor`; B lies in the collection ``"fixed"`` or, trainable, in ``"params"``."""
 
     frequencies: int
     scale: float
     dtype: Any = jnp.float32
+    factor: float = 2 * math.pi
+    trainable: bool = False
 
     @nn.compact
     def __call__(self, x):
         """The 2m features of one point, or their jet."""
         d = (x.value if isinstance(x, Jet) else x).shape[-1]
-        B = self.variable("fixed", "frequencies", self._draw, (d, self.frequencies))  # (d, m)
-        return jets.cos_sin(jets.dense(x, 2 * jnp.pi * B.value))
+        shape = (d, self.frequencies)
+        if self.trainable:
+            B = self.param("frequencies", self._draw, shape)
+        else:
+            B = self.variable("fixed", "frequencies", lambda: self._draw(self.make_rng("frequencies"), shape)).value
+        return jets.cos_sin(jets.dense(x, self.factor * B))
 
-    def _draw(self, shape: tuple[int, int]) -> Array:
-        normal = jax.random.normal(self.make_rng("frequencies"), shape, self.dtype)
-        return jnp.asarray(self.scale, self.dtype) * normal
+    def _draw(self, key: Array, shape: tuple[int, int]) -> Array:
+        return jnp.asarray(self.scale, self.dtype) * jax.random.normal(key, shape, self.dtype)
 
 
 class MultiscaleFourier(nn.Module):
@@ -141,6 +146,10 @@ class MultiscaleFourier(nn.Module):
         m, the number of frequencies of each scale; 2m features each. Not printed in the paper; 64 makes 2m = 128.
     activation, dtype
         As in :class:`MLP`.
+    factor : float
+        2π for cos 2πBx, 1 for cos Bx: a reading of the paper, which prints the former.
+    trainable : bool
+        Train the frequencies with the other parameters; the paper does not say so.
     """
 
     widths: tuple[int, ...]
@@ -148,21 +157,25 @@ class MultiscaleFourier(nn.Module):
     frequencies: int = 64
     activation: str = "tanh"
     dtype: Any = jnp.float32
+    factor: float = 2 * math.pi
+    trainable: bool = False
 
     def setup(self):
         """Name the layers."""
-        self.features = [FourierFeatures(self.frequencies, scale, self.dtype) for scale in self.scales]
+        self.features = [
+            FourierFeatures(self.frequencies, scale, self.dtype, self.factor, self.trainable) for scale in self.scales
+        ]
         self.stack = [Layer(width, self.dtype) for width in self.widths]
         self.output = Layer(1, self.dtype)
 
     def embed(self, x):
-        """The features γ_k(x)."""
-        return [feature(x) for feature in self.features]
+        """The features γ_k(x); none where they are trained."""
+        return [] if self.trainable else [feature(x) for feature in self.features]
 
     def head(self, x, features):
         """The trainable part; it sees the point through its features alone."""
         outputs = []
-        for hidden in features:
+        for hidden in [feature(x) for feature in self.features] if self.trainable else features:
             for layer in self.stack:
                 hidden = ACTIVATIONS[self.activation](layer(hidden))
             outputs.append(hidden)
@@ -346,6 +359,8 @@ def multiscale_fourier(
     frequencies: int = 64,
     activation: str = "tanh",
     dtype=jnp.float32,
+    factor: float = 2 * math.pi,
+    trainable: bool = False,
 ) -> MultiscaleFourier:
     """Validated :class:`MultiscaleFourier`; the defaults are the paper's, with `scales` = (1, 1/ε) up to the caller."""
     scales = tuple(float(s) for s in scales)
@@ -353,7 +368,9 @@ def multiscale_fourier(
         raise InputError("scales", "one or more numbers > 0", scales, "the paper uses (1, 1/eps)")
     if frequencies < 1:
         raise InputError("frequencies", "an integer >= 1", frequencies, "64 makes 128 features a scale")
-    return MultiscaleFourier(_widths(widths), scales, int(frequencies), _activation(activation), dtype)
+    return MultiscaleFourier(
+        _widths(widths), scales, int(frequencies), _activation(activation), dtype, float(factor), bool(trainable)
+    )
 
 
 def two_scale(
