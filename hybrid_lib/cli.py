@@ -274,7 +274,7 @@ def _ledger(options) -> int:
         return 0
     for row in table:
         ours = row["ours"]["text"] if row["ours"] else "-"
-        print(f"{row['verdict']:<11} {row['id']:<31} paper {row['paper']['text']:<16} ours {ours:<20} {row['reason']}")
+        print(f"{row['verdict']:<14} {row['id']:<31} paper {row['paper']['text']:<16} ours {ours:<20} {row['reason']}")
     print(", ".join(f"{count} {verdict}" for verdict, count in ledger.summary(table).items()))
     return 0
 

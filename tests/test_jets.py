@@ -21,12 +21,15 @@ def network(kind, activation, dtype=jnp.float64):
         return networks.two_scale(0.2, (6, 5), activation=activation, dtype=dtype)
     if kind == "layers":
         return networks.two_scale(0.2, (6, 5), BOX, activation, dtype)
+    if kind == "trained":
+        return networks.multiscale_fourier((1.0, 5.0), (8, 6), 5, activation, dtype, factor=1.0, trainable=True)
     return networks.multiscale_fourier((1.0, 5.0), (8, 6), 5, activation, dtype)
 
 
 PLAIN = [("mlp", "tanh"), ("mlp", "swish"), ("ms", "tanh"), ("ms", "swish")]
 CASES = [(*case, d, tensor) for case in PLAIN for d in (1, 2) for tensor in (0, 1)]
 CASES += [("two-scale", "tanh", 1, 0), ("two-scale", "swish", 2, 1), ("layers", "tanh", 2, 0), ("layers", "tanh", 2, 1)]
+CASES += [("trained", "tanh", 1, 0), ("trained", "tanh", 2, 1)]
 
 
 @pytest.mark.parametrize(("kind", "activation", "dimension", "tensor"), CASES)
@@ -182,3 +185,19 @@ def test_errors(build, message):
     with pytest.raises(InputError) as caught:
         build()
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_readings_of_the_features(key):
+    """cos Bx is cos 2πB'x with B' = B/2π; trained frequencies are parameters, and no frequencies stay fixed."""
+    x = jnp.array([0.3])
+    printed, radians, trained = (
+        networks.multiscale_fourier((1.0, 5.0), (8,), 3, dtype=jnp.float64, **options)
+        for options in ({}, {"factor": 1.0}, {"trainable": True})
+    )
+    theta, fixed = Ansatz(printed, 1).init(key)
+    larger = jax.tree.map(lambda B: 2 * jnp.pi * B, fixed)
+    np.testing.assert_allclose(Ansatz(printed, 1).value(theta, fixed, x), Ansatz(radians, 1).value(theta, larger, x))
+    inside, outside = Ansatz(trained, 1).init(key)
+    assert outside == {} and inside["features_0"]["frequencies"].shape == (1, 3)
+    moved = jax.grad(lambda p: Ansatz(trained, 1).value(p, {}, x))(inside)["features_1"]["frequencies"]
+    assert float(jnp.abs(moved).max()) > 0

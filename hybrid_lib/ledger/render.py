@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hybrid_lib.ledger.verdicts import DIFFERS, PARTLY, PENDING, REPLICATED, times
+from hybrid_lib.ledger.verdicts import APART, DIFFERS, PARTLY, PENDING, REPLICATED, times
 
-SIGNS = {REPLICATED: "●", PARTLY: "◐", DIFFERS: "○", PENDING: "…"}
+SIGNS = {REPLICATED: "●", PARTLY: "◐", DIFFERS: "○", APART: "≠", PENDING: "…"}
 
 
 @dataclass(frozen=True)

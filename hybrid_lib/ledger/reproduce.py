@@ -56,7 +56,7 @@ def wanted(claims: Sequence[str], scale: str | None = None) -> list[str]:
     names: list[str] = []
     for item in claims or (*calculations.CALCULATIONS, *RUNS):
         if item in CLAIMS:
-            names += [*CLAIMS[item].needs, *CLAIMS[item].more]
+            names += CLAIMS[item].waits_for
         elif item in RUNS or item in calculations.CALCULATIONS:
             names.append(item)
         else:

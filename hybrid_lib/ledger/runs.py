@@ -7,8 +7,8 @@ in the plane 150,000 for perceptrons and 100,000 for Fourier networks, where Tab
 70,009 to the smallest residual.
 
 A run has one seed, so that adding a seed repeats none: seed 0 has the plain name, others end in ``-seed1``, …. (The laptop runs,
-and two early ones, ``…-printed-seeds``, hold several.) Runs named after a *reading* of what the paper leaves open, :data:`READINGS`,
-differ from their plain twin in that alone.
+and two early ones, ``…-printed-seeds``, hold several.) Runs named after a *reading* of what the paper leaves open,
+:data:`READINGS`, differ from their plain twin in that alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 r"""The ledger itself: one row a claim, computed from artefacts, written to ``ledger.json``, and checked against it.
 
-A verdict is *replicated*, *partly*, *differs* or *pending*. A run that has not come to its end can make a claim *partly* true
-(its figure lies where a finished run's would have to) or leave it *pending*; it never replicates and never contradicts.
+A verdict is *replicated*, *partly*, *differs*, *not comparable* or *pending*. A row is judged from the seeds that exist, those
+that came to their end if there are any. A run that has not can make a claim *partly* true (its figure lies where a finished
+run's would have to) or leave it *pending*; it never replicates and never contradicts.
 """
 
 from __future__ import annotations
@@ -17,8 +18,18 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.ledger import artefacts, travel
 from hybrid_lib.ledger.artefacts import Artefact
 from hybrid_lib.ledger.claims import CLAIMS, Claim
-from hybrid_lib.ledger.runs import RUNS
-from hybrid_lib.ledger.verdicts import HOLDS, PARTLY, PENDING, REPLICATED, VERDICTS, Measurement, number
+from hybrid_lib.ledger.runs import RUNS, seeds_of
+from hybrid_lib.ledger.verdicts import (
+    APART,
+    HOLDS,
+    PARTLY,
+    PENDING,
+    REPLICATED,
+    SUCCESSES,
+    VERDICTS,
+    Measurement,
+    number,
+)
 
 FILE = "ledger.json"
 COSTS = "costs"
@@ -125,24 +136,22 @@ def summary(table: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _wanted() -> set[str]:
-    names = {name for claim in CLAIMS.values() for name in (*claim.needs, *claim.more, *claim.provisional)}
+    names = {name for claim in CLAIMS.values() for name in (*claim.needs, *claim.provisional)}
     return names | set(RUNS)
 
 
 def _row(
     claim: Claim, shelf: dict[str, Artefact | None], costs: Artefact | None, folder: Path
 ) -> dict[str, Any]:
-    found = [shelf[name] for name in claim.needs]
-    extra = [shelf[name] for name in claim.more if shelf[name] is not None and shelf[name].complete]
-    used = [artefact for artefact in (*found, *extra) if artefact is not None]
-    ready = all(artefact is not None for artefact in found)
-    ours = claim.measure([*found, *extra]) if ready else None
-    verdict, reason = _verdict(claim, ours, used)
-    runs = [name for name in (*claim.needs, *claim.more) if name in RUNS]
+    groups = [_group(name, shelf) for name in claim.needs]
+    used = [artefact for group in groups for artefact in group]
+    ours = claim.measure(groups) if all(groups) else None
+    verdict, reason = _verdict(claim, ours, groups)
+    runs = [name for need in claim.needs for name in seeds_of(need) if name in RUNS]
     twins = [shelf[name] for name in claim.provisional]
     provisional = None
     if twins and all(twin is not None for twin in twins):
-        rough = claim.measure(twins)
+        rough = claim.measure([[twin] for twin in twins])
         if rough.values:
             provisional = _figures(claim, rough) | {"scale": "laptop", "iterations": twins[0].record["steps"]}
     return {
@@ -165,25 +174,44 @@ def _row(
             "command": f"python -m hybrid_lib reproduce {claim.id}",
             "missing": [
                 _missing(name, shelf[name], costs)
-                for name in runs
-                if shelf[name] is None or not shelf[name].complete
+                for name in claim.waits_for
+                if name in RUNS and (shelf[name] is None or not shelf[name].complete)
             ],
         },
         "provisional": provisional,
     }
 
 
-def _verdict(claim: Claim, ours: Measurement | None, used: list[Artefact]) -> tuple[str, str]:
+def _group(name: str, shelf: dict[str, Artefact | None]) -> list[Artefact]:
+    """The artefacts of a run's seeds: those that came to their end or, while there is none, all that exist."""
+    found = [shelf[seed] for seed in seeds_of(name) if shelf[seed] is not None]
+    return [artefact for artefact in found if artefact.complete] or found
+
+
+def _verdict(claim: Claim, ours: Measurement | None, groups: list[list[Artefact]]) -> tuple[str, str]:
     if ours is None:
         return PENDING, "not run yet"
-    if not all(np.isfinite(ours.values)) and claim.rule is not HOLDS:
-        return _unless_complete("differs", "a seed has no finite value", used)
-    return _unless_complete(*claim.rule.judge(ours, claim.paper, claim.spread), used)
+    used = [artefact for group in groups for artefact in group]
+    count = min(sum(len(artefact.record.get("seeds", ())) for artefact in group) for group in groups)
+    few = f"; {count} of {claim.seeds} seeds" if count < claim.seeds > 1 else ""
+    if few and claim.rule is SUCCESSES:
+        return PENDING, ours.text + few
+    if ours.apart:
+        verdict, reason = APART, ours.apart
+    elif not all(np.isfinite(ours.values)) and claim.rule is not HOLDS:
+        verdict, reason = "differs", "a seed has no finite value"
+    elif not ours.values and claim.rule is not HOLDS:
+        verdict, reason = PENDING, ours.text
+    else:
+        verdict, reason = claim.rule.judge(ours, claim.paper, claim.spread)
+    if ours.flaw:
+        verdict, reason = (PARTLY if verdict == REPLICATED else verdict), f"{reason}; {ours.flaw}"
+    return _unless_complete(verdict, reason + few, used)
 
 
 def _unless_complete(verdict: str, reason: str, used: list[Artefact]) -> tuple[str, str]:
     cut = [a for a in used if not a.complete]
-    if not cut:
+    if not cut or verdict == PENDING:
         return verdict, reason
     reached = "; ".join(f"iteration {a.record['steps']:,} of {a.record['planned_steps']:,}" for a in cut)
     if verdict in (REPLICATED, PARTLY):

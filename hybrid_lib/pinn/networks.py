@@ -110,7 +110,7 @@ class MLP(nn.Module):
 
 
 class FourierFeatures(nn.Module):
-    """(cos sBx, sin sBx) with B drawn from N(0, scale²), s = `factor`; B lies in the collection ``"fixed"`` or, trainable, in ``"params"``."""
+    """(cos sBx, sin sBx), s = `factor`, B from N(0, scale²), kept in ``"fixed"`` or, where trainable, in ``"params"``."""
 
     frequencies: int
     scale: float
