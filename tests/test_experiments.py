@@ -11,7 +11,7 @@ import pytest
 from hybrid_lib import experiments, fem, media, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import configuration, references, with_settings
-from hybrid_lib.experiments.config import balance_every
+from hybrid_lib.experiments.config import balance_every, fingerprint
 from hybrid_lib.pinn import domains
 
 TINY = {
@@ -236,6 +236,20 @@ def test_defaults_that_depend_on_the_coupling():
     assert float(setup.state.members.weights["coupling"][0]) == 3
     layers = with_settings(config, {"network.kind": "two-scale", "network.boundary_layers": "true"})
     assert layers.network.boundary_layers is True
+
+
+def test_readings_of_the_balancing_reach_the_loop_and_the_fingerprint():
+    config = tiny("heat2d", method="hybrid", network="mlp")
+    same = {"balance_terms": "all", "balance_reference": "sum", "balance_start": "given"}
+    same = with_settings(config, {f"training.{k}": v for k, v in same.items()})
+    assert fingerprint(same, (0,)) == fingerprint(config, (0,))
+    other = with_settings(config, {"training.balance_terms": "without-coupling", "coarse.weight": "100"})
+    assert fingerprint(other, (0,)) != fingerprint(config, (0,))
+    setup = experiments.assemble(experiments.problem_of(other), other, (0,))
+    assert setup.program.options.balance_kept == ("coupling",)
+    assert float(setup.state.members.weights["coupling"][0]) == 100.0
+    with pytest.raises(InputError, match="balance_terms: expected one of all, without-coupling"):
+        with_settings(config, {"training.balance_terms": "some"})
 
 
 def test_resampling_changes_points_with_the_step_only():

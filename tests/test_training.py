@@ -13,7 +13,7 @@ from hybrid_lib import training
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn import networks
 from hybrid_lib.pinn.networks import Ansatz
-from hybrid_lib.training import LoopOptions, fit
+from hybrid_lib.training import LoopOptions, fit, loop
 
 OPTIONS = LoopOptions(gate_every=3, balance_every=4, record_every=2)
 SEEDS = (0, 1, 2)
@@ -168,6 +168,33 @@ def test_balance_equalises_gradient_norms():
     weights = training.balance({name: jnp.ones(()) for name in norms}, norms, 0.0)
     pulls = [float(weights[name] * norms[name]) for name in norms]
     np.testing.assert_allclose(pulls, pulls[0], rtol=1e-12)
+
+
+def test_readings_of_the_balancing():
+    """Each reading at steps 0 and 1 from the norms, by hand; the defaults are the plain rule, to the last bit."""
+    _, state, data, objective = build()
+    member, own = training.member(state.members, 0), training.member(data, 0)
+    norms = training.gradient_norms(objective, member.params, own, member.coarse)
+    g = {name: float(v) for name, v in norms.items()}
+
+    def updated(step=0, weights=None, **options):
+        options = LoopOptions(gate_every=100, balance_every=1, gate_tolerance=1e9, **options)
+        single = loop.iteration(objective, OPTIMISERS["adam"](), options)
+        start = member if weights is None else member._replace(weights=weights)
+        return single.prepare(jnp.asarray(step), start, own).weights
+
+    plain, total = updated(), sum(norms.values())
+    identical(plain, {name: 0.9 * member.weights[name] + (1 - jnp.asarray(0.9)) * (total / norms[name]) for name in g})
+    newer = training.balance(member.weights, norms, 0.1)
+    assert float(newer["coupling"]) == pytest.approx(0.1 + 0.9 * sum(g.values()) / g["coupling"])
+    weights = {"pde": jnp.asarray(1.0), "boundary": jnp.asarray(5.0), "coupling": jnp.asarray(7.0)}
+    options = {"balance_kept": ("coupling",), "balance_reference": "residual", "balance_start": "balanced"}
+    first, later = updated(0, weights, **options), updated(1, weights, **options)
+    assert (float(first["pde"]), float(first["coupling"])) == (1.0, 7.0)
+    assert float(first["boundary"]) == pytest.approx(g["pde"] / g["boundary"])
+    assert float(later["boundary"]) == pytest.approx(0.9 * 5.0 + 0.1 * g["pde"] / g["boundary"])
+    alone = updated(0, weights, balance_kept=("coupling", "boundary"))
+    assert alone == weights
 
 
 def test_balancing_holds_one_block_at_a_time():

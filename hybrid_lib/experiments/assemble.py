@@ -151,6 +151,9 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         balance_every(config),
         options.balance_momentum,
         options.record_every,
+        ("coupling",) if options.balance_terms == "without-coupling" else (),
+        options.balance_reference,
+        options.balance_start,
     )
     weights = {"boundary": config.boundary_weight, "coupling": config.coarse.weight or 1.0}
     if has_defect(config) and config.coarse.weight is None:

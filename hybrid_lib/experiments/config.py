@@ -74,7 +74,8 @@ class TrainingConfig:
     """Options of Algorithm 3.1 and of the optimiser; see ``LoopOptions`` and ``adam``.
 
     `balance_every` None stands for 100, the paper's, and for no balancing with the defect coupling, the first-order
-    system or Gauss-Newton.
+    system or Gauss-Newton. `balance_terms`, `balance_reference` and `balance_start` are readings of the rule, see
+    :mod:`hybrid_lib.training.balancing`.
     `select` names the iterate whose errors are reported: the one with the smallest PDE term (the paper's) or the last.
     `momentum`: of Gauss-Newton, see ``gauss_newton``; for points that are drawn anew every few steps.
     `finish`: most Galerkin steps on the energy after the last step, see :func:`finish_steps` for None.
@@ -90,6 +91,9 @@ class TrainingConfig:
     gate_tolerance: float = 1e-2
     balance_every: int | None = None
     balance_momentum: float = 0.9
+    balance_terms: str = "all"
+    balance_reference: str = "sum"
+    balance_start: str = "given"
     record_every: int = 100
     report_every: int = 1000
     select: str = "smallest-residual"
@@ -128,6 +132,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "sampling.sampler": ("gauss", "graded", "sobol", "uniform"),
     "coarse.coupling": ("averaged", "averaged-both", "defect"),
     "training.optimiser": ("adam", "gauss-newton"),
+    "training.balance_terms": ("all", "without-coupling"),
+    "training.balance_reference": ("residual", "sum"),
+    "training.balance_start": ("balanced", "given"),
     "training.select": ("last", "smallest-residual"),
 }
 POSITIVE = {

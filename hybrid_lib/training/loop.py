@@ -45,6 +45,12 @@ class LoopOptions:
         Steps between two updates of the weights; 0 keeps them.
     balance_momentum : float
         Share of the old weight in the moving average.
+    balance_kept : tuple of str
+        Blocks that keep their weight and are left out of the balancing.
+    balance_reference : str
+        Numerator of the targets: ``sum`` of the norms, or the norm of the ``residual``, the first block.
+    balance_start : str
+        ``given``: the update at step 0 mixes like any other; ``balanced``: it replaces the weights.
     record_every : int
         Steps between two rows of the history.
     """
@@ -55,6 +61,9 @@ class LoopOptions:
     balance_every: int = 100
     balance_momentum: float = 0.9
     record_every: int = 10
+    balance_kept: tuple[str, ...] = ()
+    balance_reference: str = "sum"
+    balance_start: str = "given"
 
 
 class Program(NamedTuple):
@@ -87,7 +96,7 @@ def iteration(objective: Objective, optimiser: Optimiser, options: LoopOptions) 
     """The iteration of this objective with this optimiser."""
     names = tuple(objective.blocks)
     gated = objective.coarse is not None
-    balanced = options.balance_every > 0 and len(names) > 1
+    balanced = options.balance_every > 0 and len(set(names) - set(options.balance_kept)) > 1
     intervals = [options.gate_every] * gated + [options.balance_every] * balanced
 
     def gate(member: Member, data: Tree) -> Tree:
@@ -96,9 +105,12 @@ def iteration(objective: Objective, optimiser: Optimiser, options: LoopOptions) 
         moved = model.distance(member.coarse, K_hat) > options.gate_tolerance
         return lax.cond(moved & model.usable(K_hat), lambda: model.refresh(K_hat), lambda: member.coarse)
 
-    def rebalance(member: Member, data: Tree) -> dict[str, Array]:
-        norms = gradient_norms(objective, member.params, data, member.coarse)
-        return balance(member.weights, norms, options.balance_momentum)
+    def rebalance(step: Array, member: Member, data: Tree) -> dict[str, Array]:
+        norms = gradient_norms(objective, member.params, data, member.coarse, options.balance_kept)
+        momentum = options.balance_momentum
+        if options.balance_start == "balanced":
+            momentum = jnp.where(step == 0, 0.0, momentum)
+        return balance(member.weights, norms, momentum, names[0] if options.balance_reference == "residual" else None)
 
     def prepare(step: Array, member: Member, data: Tree) -> Member:
         if gated:
@@ -107,7 +119,7 @@ def iteration(objective: Objective, optimiser: Optimiser, options: LoopOptions) 
             member = member._replace(coarse=coarse)
         if balanced:
             due = step % options.balance_every == 0
-            weights = lax.cond(due, lambda: rebalance(member, data), lambda: member.weights)
+            weights = lax.cond(due, lambda: rebalance(step, member, data), lambda: member.weights)
             member = member._replace(weights=weights)
         return member
 
