@@ -8,7 +8,7 @@ in the plane 150,000 for perceptrons and 100,000 for Fourier networks, where Tab
 
 A run has one seed, so that adding a seed repeats none: seed 0 has the plain name, others end in ``-seed1``, …. (The laptop runs,
 and two early ones, ``…-printed-seeds``, hold several.) Runs named after a *reading* of what the paper leaves open,
-:data:`READINGS`, differ from their plain twin in that alone.
+:data:`READINGS` and :data:`BALANCING`, differ from their plain twin in that alone.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ READINGS: dict[str, dict[str, str]] = {
     "float64": {"dtype": "float64"},
 }
 """Readings of the Fourier features: cos Bx for the printed cos 2πBx; trained frequencies; 128 of them; arithmetic."""
+BALANCING: dict[str, dict[str, str]] = {
+    f"tau{weight}": {"training.balance_terms": "without-coupling", "coarse.weight": weight} for weight in ("100", "10", "1")
+} | {"newest": {"training.balance_momentum": "0.1"}}
+"""Readings of the loss balancing, at laptop scale: residual and boundary balanced and τ₂ fixed; all three, 0.9 before the new weight.
+
+Left out because they end at the same τ₂/λ_pde: relative to the residual or to the sum (same ratio of the targets), and balanced
+from step 0 on (the start's share is 0.9ⁿ after n updates).
+"""
 SEEDS = range(5)
 _SMOKE = {
     "network.widths": "8,8",
@@ -60,7 +68,7 @@ class RunSpec:
     settings : dict of str to str
         As in ``--set``.
     reading : str
-        Key of :data:`READINGS`, empty for the plain run.
+        Key of :data:`READINGS` or :data:`BALANCING`, empty for the plain run.
     """
 
     id: str
@@ -119,6 +127,13 @@ def _specs() -> dict[str, RunSpec]:
                 dataclasses.replace(spec, id=f"{spec.id}-printed", settings=PRINTED),
                 dataclasses.replace(spec, id=f"{spec.id}-laptop", scale="laptop", seeds=(0, 1, 2)),
             ]
+            if method == "hybrid":
+                specs += [
+                    dataclasses.replace(
+                        spec, id=f"{spec.id}-laptop-{reading}", scale="laptop", settings=settings, reading=reading
+                    )
+                    for reading, settings in BALANCING.items()
+                ]
     return {spec.id: spec for spec in specs}
 
 
