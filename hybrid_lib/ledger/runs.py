@@ -35,7 +35,7 @@ READINGS: dict[str, dict[str, str]] = {
 BALANCING: dict[str, dict[str, str]] = {
     f"tau{weight}": {"training.balance_terms": "without-coupling", "coarse.weight": weight} for weight in ("100", "10", "1")
 } | {"newest": {"training.balance_momentum": "0.1"}}
-"""Readings of the loss balancing, at laptop scale: residual and boundary balanced and τ₂ fixed; all three, 0.9 before the new weight.
+"""Readings of the loss balancing, at laptop scale: residual and boundary balanced, τ₂ fixed; all three, 0.9 before the new weight.
 
 Left out because they end at the same τ₂/λ_pde: relative to the residual or to the sum (same ratio of the targets), and balanced
 from step 0 on (the start's share is 0.9ⁿ after n updates).
