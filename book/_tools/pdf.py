@@ -1,6 +1,6 @@
 """Make the printed book, _build/latex/hybrid_lib.pdf, from the outputs in the execution cache.
 
-    python book/_tools/pdf.py [--check]
+    python book/_tools/pdf.py [--check | --packages]
 
 Sphinx writes LaTeX, TeX sets it; then the log is read. A sign that no font has, a reference that leads nowhere or an
 error of TeX fails the build. Lines that stick out are listed: they are for the author to break.
@@ -59,6 +59,9 @@ def run(*command: str, cwd: Path = ROOT) -> int:
 
 def main() -> None:
     """Build, set, and read the log."""
+    if "--packages" in sys.argv[1:]:  # what Debian and Ubuntu call the parts of TeX
+        print(PACKAGES)
+        return
     if lacks := missing():
         sys.exit(f"pdf: not found: {', '.join(lacks)}. On Debian or Ubuntu: apt-get install --no-install-recommends {PACKAGES}")
     if "--check" in sys.argv[1:]:  # whether TeX is here, before the chapters run
