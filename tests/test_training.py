@@ -338,3 +338,24 @@ def test_checkpoint_errors(tmp_path):
 def test_program_errors():
     with pytest.raises(InputError, match="record_every: expected an integer >= 1; received 0"):
         build(options=dataclasses.replace(OPTIONS, record_every=0))
+
+
+def test_points_in_chunks_give_the_same_values_and_gradients(key):
+    """Chunks that do and do not divide the number of points; under vmap over seeds too."""
+    ansatz = Ansatz(networks.multiscale_fourier((1.0, 4.0), (6, 5), 3, dtype=jnp.float64), 1)
+    x = jax.random.uniform(key, (23, 1), jnp.float64)
+    theta, fixed = ansatz.init(key)
+    data = {"fixed": fixed, "points": {"collocation": x, "boundary": x[:2]}, "conductivity": 1 + x[:, 0]}
+    plain = training.evaluate_fields(ansatz)
+
+    def loss(fields, theta):
+        found = fields(theta, data)
+        jet = found["collocation"]
+        return jnp.sum(jet.value**2 + jet.gradient[0] * jet.laplacian) + jnp.sum(found["boundary"] ** 3)
+
+    whole = jax.value_and_grad(functools.partial(loss, plain))(theta)
+    for size in (5, 23):
+        parts = jax.value_and_grad(functools.partial(loss, dataclasses.replace(plain, chunk=size)))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), whole, jax.jit(parts)(theta))
+    both = jax.vmap(parts)(jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), theta))
+    np.testing.assert_allclose(both[0], [whole[0]] * 2, rtol=1e-12)
