@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hybrid_lib {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    listing = commands.add_parser("list", help="experiments, methods, networks, optimisers, scales")
+    listing = commands.add_parser("list", help="experiments, methods, networks, optimisers, scales, settings")
     listing.add_argument("--json", action="store_true", help="print one JSON object")
     listing.set_defaults(action=_list)
 
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATH=VALUE",
-        help="change a setting, e.g. training.steps=500",
+        help="change a setting, e.g. training.steps=500; `hybrid list` names them",
     )
     run.add_argument("--out", type=Path, metavar="DIR", help="run directory; needed to resume")
     run.add_argument("--resume", action="store_true", help="continue the run in --out")
@@ -157,7 +157,7 @@ def _add_ledger(commands) -> None:
 
 def _list(options) -> int:
     from hybrid_lib import experiments
-    from hybrid_lib.experiments.config import CHOICES
+    from hybrid_lib.experiments.config import CHOICES, FIELDS, FIXED
 
     content = {
         "experiments": {name: entry[2] for name, entry in experiments.EXPERIMENTS.items()},
@@ -167,14 +167,16 @@ def _list(options) -> int:
         "formulations": list(CHOICES["formulation"]),
         "optimisers": list(CHOICES["training.optimiser"]),
         "scales": list(experiments.SCALES),
+        "settings": {path: item.metadata["words"] for path, item in FIELDS.items() if path not in FIXED},
     }
     if options.json:
         print(json.dumps(content))
         return 0
     for title, names in content.items():
         print(f"{title}:")
+        width = max(16, 2 + max(map(len, names)))
         for name in names:
-            print(f"  {name:<16}{names[name] if isinstance(names, dict) else ''}".rstrip())
+            print(f"  {name:<{width}}{names[name] if isinstance(names, dict) else ''}".rstrip())
     return 0
 
 

@@ -197,6 +197,14 @@ def test_a_run_that_fails_later_keeps_what_it_reported(monkeypatch, tmp_path):
     assert training.steps_done(tmp_path / "finish" / "checkpoint" / "state.npz") == 6
 
 
+def test_a_resume_to_fewer_steps_than_done_changes_nothing(run):
+    before = {p.name: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    with pytest.raises(InputError, match=r"^--resume, training\.steps: expected at least the 2 that are done; received 1; "):
+        experiments.train(problem(), with_settings(CONFIG, {"training.steps": 1}), out=run, resume=True)
+    assert before == {p.name: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    assert experiments.train(problem(), SHORT, out=run, resume=True).summary["steps"] == 2
+
+
 def test_a_damaged_checkpoint_changes_nothing_else(run):
     (run / "checkpoint" / "state.npz").write_bytes(b"PK")
     before = (run / "config.json").read_bytes()

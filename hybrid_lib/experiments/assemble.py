@@ -114,7 +114,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         For a precision that JAX was not switched to, repeated seeds, averaging balls without points, or a first-order
         system with a method or boundary conditions that it does not have.
     """
-    validated(config)  # it may have been changed by hand
+    validated(config)
     if config.dtype == "float64" and not jax.config.jax_enable_x64:
         raise InputError(
             "dtype",

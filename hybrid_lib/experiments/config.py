@@ -1,188 +1,213 @@
-r"""Configurations: frozen data, changed by typed paths, identified by a fingerprint."""
+r"""Configurations: frozen data, checked when made, changed by typed paths, identified by a fingerprint."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import math
-import types
-import typing
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.settings import Section, described, setting
 
 
+@described
 @dataclass(frozen=True)
-class NetworkConfig:
-    """`kind` ms, mlp or two-scale; hidden `widths`; `activation`; `frequencies` m of each of the scales 1 and 1/ε (ms only);
-    `boundary_layers`: features that decay from the boundary at the rate 2π/ε (two-scale only); `layer_factor`: the fast part
-    has a factor of its own, which is one but for a layer of that width (two-scale, hard boundary); `corrector`: the network
-    corrects the first-order expansion of homogenisation (hard boundary, periodic medium on the unit cube). Readings of the
-    paper's features (ms only): `cycles`, cos 2πBx as printed or, false, cos Bx; `trainable_frequencies`, B is trained too."""
+class NetworkConfig(Section):
+    """The network: its kind, its sizes, and what it is told of the problem."""
 
-    kind: str = "ms"
-    widths: tuple[int, ...] = (128, 128)
-    activation: str = "tanh"
-    frequencies: int = 64
-    boundary_layers: bool = False
-    layer_factor: bool = False
-    corrector: bool = False
-    cycles: bool = True
-    trainable_frequencies: bool = False
+    kind: str = setting(
+        "ms", "Fourier features of each of the scales 1 and 1/ε, a plain network, or two networks that are told ε.",
+        choices=("ms", "mlp", "two-scale"),
+    )  # fmt: skip
+    widths: tuple[int, ...] = setting((128, 128), "Hidden layers, of each of the two networks where there are two.")
+    activation: str = setting("tanh", "Of every hidden layer.", choices=("swish", "tanh"))
+    frequencies: int = setting(64, "m, of each of the scales 1 and 1/ε (ms only).", above=0)
+    boundary_layers: bool = setting(False, "Features that decay from the boundary at the rate 2π/ε (two-scale only).")
+    layer_factor: bool = setting(
+        False, "The fast part has a factor of its own, one but for a layer of width ε (two-scale, hard boundary)."
+    )
+    corrector: bool = setting(
+        False, "The network corrects the first-order expansion of homogenisation (hard boundary, periodic medium, unit cube)."
+    )
+    cycles: bool = setting(True, "Features cos 2πBx, as printed; false: cos Bx (ms only).")
+    trainable_frequencies: bool = setting(False, "B is trained, too (ms only).")
 
 
+@described
 @dataclass(frozen=True)
-class SamplingConfig:
-    """Collocation: number of `points` and `boundary_points`, `sampler`, `resample_every` steps (0: never).
+class SamplingConfig(Section):
+    """Collocation points."""
 
-    Sampler uniform or sobol; graded, Sobol points with half of them (an axis) in the boundary layers, and their weights; or
-    gauss, the quadrature points of the defect in the coarse cells, with their weights, whose number `points` does not tell.
-    """
+    points: int = setting(2000, "In the domain.", above=0)
+    boundary_points: int = setting(0, "On the boundary, for soft boundary conditions.", least=0)
+    sampler: str = setting(
+        "uniform",
+        "Random, Sobol, Sobol with half of the points (an axis) in the boundary layers and weights, "
+        "or the quadrature points of the defect in the coarse cells, whose number `points` does not tell.",
+        choices=("gauss", "graded", "sobol", "uniform"),
+    )  # fmt: skip
+    resample_every: int = setting(0, "Steps between two draws of the points; 0 for one draw.", least=0)
 
-    points: int = 2000
-    boundary_points: int = 0
-    sampler: str = "uniform"
-    resample_every: int = 0
 
-
+@described
 @dataclass(frozen=True)
-class CoarseConfig:
-    """Coarse problem of the hybrid method.
+class CoarseConfig(Section):
+    """Coarse problem of the hybrid method."""
 
-    `cells` a side; averaging length `delta` (None: ε); ball `radius` (None: δ/2); `coupling` by name; `parts` a side of the
-    partition on which K̂ is constant; initial `weight` τ₂ of the coupling (None: 1 for an averaged coupling, the rule of
-    ``assemble.coupling_weight`` for the defect). Quadrature of the defect: `pieces` of each edge of a coarse cell (None: so
-    that the parts resolve ε) and the `order` of the rule on each part (None: 7 in 1-D, 5 in 2-D).
-    """
-
-    cells: int = 250
-    delta: float | None = None
-    radius: float | None = None
-    coupling: str = "averaged"
-    parts: int = 1
-    weight: float | None = None
-    pieces: int | None = None
-    order: int | None = None
+    cells: int = setting(250, "Of the coarse mesh, a side.", above=0)
+    delta: float | None = setting(None, "Averaging length δ; none stands for ε.", above=0)
+    radius: float | None = setting(None, "Of the averaging balls; none stands for δ/2.", above=0)
+    coupling: str = setting("averaged", "(2.10), (2.16), or the defect.", choices=("averaged", "averaged-both", "defect"))
+    parts: int = setting(1, "A side of the partition on which the upscaled coefficient is constant.", above=0)
+    weight: float | None = setting(
+        None, "First weight τ₂; none stands for 1, and with the defect for the rule of ``assemble.coupling_weight``.", above=0
+    )
+    pieces: int | None = setting(
+        None, "Of each edge of a coarse cell in the defect's quadrature; none: so that the parts resolve ε.", above=0
+    )
+    order: int | None = setting(None, "Of the rule on each part; none: 7 in one dimension, 5 in two.", above=0)
 
 
+@described
 @dataclass(frozen=True)
-class TrainingConfig:
-    """Options of Algorithm 3.1 and of the optimiser; see ``LoopOptions`` and ``adam``.
+class TrainingConfig(Section):
+    """Options of Algorithm 3.1 and of the optimiser; see ``LoopOptions``, ``adam`` and ``gauss_newton``."""
 
-    `balance_every` None stands for 100, the paper's, and for no balancing with the defect coupling, the first-order
-    system or Gauss-Newton. `balance_terms`, `balance_reference` and `balance_start` are readings of the rule, see
-    :mod:`hybrid_lib.training.balancing`.
-    `select` names the iterate whose errors are reported: the one with the smallest PDE term (the paper's) or the last.
-    `momentum`: of Gauss-Newton, see ``gauss_newton``; for points that are drawn anew every few steps.
-    `finish`: most Galerkin steps on the energy after the last step, see :func:`finish_steps` for None.
-    """
+    optimiser: str = setting("adam", "Which one.", choices=("adam", "gauss-newton"))
+    steps: int = setting(200_000, "In all, counted from the start of the run.", above=0, may_change=True)
+    learning_rate: float = setting(5e-4, "Of Adam, at the start.", above=0)
+    decay_rate: float = setting(0.75, "Factor of the learning rate.", above=0)
+    decay_every: int = setting(5000, "Steps between two such factors.", above=0)
+    tolerance: float = setting(0.0, "A seed stops when the objective is not above it.", least=0)
+    gate_every: int = setting(100, "Steps between two looks at the upscaled coefficient.", above=0)
+    gate_tolerance: float = setting(1e-2, "Change of it that renews the coarse state.", least=0)
+    balance_every: int | None = setting(
+        None, "Steps between two updates of the weights, 0 for none. None stands for 100, the paper's, and for no balancing "
+        "with the defect coupling, the first-order system or Gauss-Newton.", least=0,
+    )  # fmt: skip
+    balance_momentum: float = setting(0.9, "Share of the old weight in the moving average.", least=0, below=1)
+    balance_terms: str = setting(
+        "all", "Reading of the rule: which terms are balanced, see :mod:`hybrid_lib.training.balancing`.",
+        choices=("all", "without-coupling"),
+    )  # fmt: skip
+    balance_reference: str = setting(
+        "sum", "Reading of the rule: relative to the sum of the norms or to the residual's.", choices=("residual", "sum")
+    )
+    balance_start: str = setting("given", "Reading of the rule: the first weights.", choices=("balanced", "given"))
+    record_every: int = setting(100, "Steps between two rows of the history.", above=0)
+    report_every: int = setting(1000, "Steps between two evaluations.", above=0, may_change=True)
+    select: str = setting(
+        "smallest-residual", "The iterate that is reported: the one with the smallest PDE term, the paper's, or the last.",
+        choices=("last", "smallest-residual"), may_change=True,
+    )  # fmt: skip
+    finish: int | None = setting(
+        None, "Most Galerkin steps on the energy after the last step; see ``finish_steps`` for none.", least=0, may_change=True
+    )
+    momentum: float = setting(0.0, "Of Gauss-Newton, for points that are drawn anew every few steps.", least=0, below=1)
 
-    optimiser: str = "adam"
-    steps: int = 200_000
-    learning_rate: float = 5e-4
-    decay_rate: float = 0.75
-    decay_every: int = 5000
-    tolerance: float = 0.0
-    gate_every: int = 100
-    gate_tolerance: float = 1e-2
-    balance_every: int | None = None
-    balance_momentum: float = 0.9
-    balance_terms: str = "all"
-    balance_reference: str = "sum"
-    balance_start: str = "given"
-    record_every: int = 100
-    report_every: int = 1000
-    select: str = "smallest-residual"
-    finish: int | None = None
-    momentum: float = 0.0
 
-
+@described
 @dataclass(frozen=True)
-class Config:
+class Config(Section):
     """One run but for its seeds: experiment, method, scale, numbers' type, and a section for each part.
 
-    `formulation`: the strong residual of u, or the first-order system of u and its flux (pinn with hard boundary only).
+    A configuration that exists is consistent: every setting has the type of its field and lies in its range, and the
+    settings fit each other.
     """
 
-    experiment: str
-    eps: float
-    method: str = "hybrid"
-    scale: str = "quick"
-    dtype: str = "float32"
-    boundary: str = "hard"
-    boundary_weight: float = 1.0
+    experiment: str = setting(MISSING, "Name of the experiment, or of a problem of one's own.")
+    eps: float = setting(MISSING, "ε, the small length that network and quadrature are told.", above=0)
+    method: str = setting("hybrid", "With the coarse constraint or without.", choices=("hybrid", "pinn"))
+    scale: str = setting("quick", "Name of the sizes, for reports.", choices=("quick", "laptop", "paper"))
+    dtype: str = setting("float32", "Of network and data.", choices=("float32", "float64"))
+    boundary: str = setting("hard", "Boundary conditions by a factor that vanishes, or by a penalty.", choices=("hard", "soft"))
+    boundary_weight: float = setting(1.0, "First weight τ₁ of that penalty.", above=0)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     coarse: CoarseConfig = field(default_factory=CoarseConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    formulation: str = "strong"
+    formulation: str = setting(
+        "strong", "The strong residual of u, or the first-order system of u and its flux (pinn with hard boundary only).",
+        choices=("strong", "first-order"),
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for name, kind in SECTIONS.items():
+            if not isinstance(getattr(self, name), kind):
+                received = type(getattr(self, name)).__name__
+                raise InputError(name, f"a {kind.__name__}", received, "make one, or use with_settings")
+        super().__post_init__()
+        _consistent(self)
 
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "method": ("hybrid", "pinn"),
-    "dtype": ("float32", "float64"),
-    "boundary": ("hard", "soft"),
-    "formulation": ("strong", "first-order"),
-    "network.kind": ("ms", "mlp", "two-scale"),
-    "network.activation": ("swish", "tanh"),
-    "sampling.sampler": ("gauss", "graded", "sobol", "uniform"),
-    "coarse.coupling": ("averaged", "averaged-both", "defect"),
-    "training.optimiser": ("adam", "gauss-newton"),
-    "training.balance_terms": ("all", "without-coupling"),
-    "training.balance_reference": ("residual", "sum"),
-    "training.balance_start": ("balanced", "given"),
-    "training.select": ("last", "smallest-residual"),
+SECTIONS: dict[str, type] = {
+    "network": NetworkConfig, "sampling": SamplingConfig, "coarse": CoarseConfig, "training": TrainingConfig
+}  # fmt: skip
+FIELDS: dict[str, dataclasses.Field] = {
+    f"{head}.{item.name}" if head else item.name: item
+    for head, section in {"": Config, **SECTIONS}.items()
+    for item in dataclasses.fields(section)
+    if item.metadata
 }
-POSITIVE = {
-    "eps",
-    "boundary_weight",
-    "network.frequencies",
-    "sampling.points",
-    "coarse.cells",
-    "coarse.delta",
-    "coarse.radius",
-    "coarse.parts",
-    "coarse.weight",
-    "coarse.pieces",
-    "coarse.order",
-    "training.steps",
-    "training.learning_rate",
-    "training.decay_rate",
-    "training.decay_every",
-    "training.gate_every",
-    "training.record_every",
-    "training.report_every",
-}
-NOT_NEGATIVE = {
-    "sampling.boundary_points",
-    "sampling.resample_every",
-    "training.tolerance",
-    "training.gate_tolerance",
-    "training.balance_every",
-    "training.finish",
-}
-WHOLE = {
-    "network.frequencies",
-    "sampling.points",
-    "sampling.boundary_points",
-    "sampling.resample_every",
-    "coarse.cells",
-    "coarse.parts",
-    "training.steps",
-    "training.decay_every",
-    "training.gate_every",
-    "training.record_every",
-    "training.report_every",
-}
-FRACTIONS = {"training.balance_momentum", "training.momentum"}
-"""Settings in [0, 1)."""
-FIXED = {"experiment", "scale"}
-LEFT_OUT = ("training.steps", "training.report_every", "training.select", "training.finish")
+"""Every setting by its dotted path."""
+CHOICES: dict[str, tuple[str, ...]] = {p: f.metadata["choices"] for p, f in FIELDS.items() if f.metadata["choices"]}
+FIXED = ("experiment", "scale")
+"""Names that no setting changes."""
+LEFT_OUT = tuple(path for path, item in FIELDS.items() if item.metadata["may_change"])
 """Settings that may change when a run is resumed: they are not in its fingerprint."""
+ABSENT: dict[str, Any] = {
+    "method": "hybrid",
+    "scale": "quick",
+    "dtype": "float32",
+    "boundary": "hard",
+    "boundary_weight": 1.0,
+    "formulation": "strong",
+    "network.kind": "ms",
+    "network.widths": (128, 128),
+    "network.activation": "tanh",
+    "network.frequencies": 64,
+    "network.boundary_layers": False,
+    "network.layer_factor": False,
+    "network.corrector": False,
+    "network.cycles": True,
+    "network.trainable_frequencies": False,
+    "sampling.points": 2000,
+    "sampling.boundary_points": 0,
+    "sampling.sampler": "uniform",
+    "sampling.resample_every": 0,
+    "coarse.cells": 250,
+    "coarse.delta": None,
+    "coarse.radius": None,
+    "coarse.coupling": "averaged",
+    "coarse.parts": 1,
+    "coarse.weight": None,
+    "coarse.pieces": None,
+    "coarse.order": None,
+    "training.optimiser": "adam",
+    "training.steps": 200_000,
+    "training.learning_rate": 5e-4,
+    "training.decay_rate": 0.75,
+    "training.decay_every": 5000,
+    "training.tolerance": 0.0,
+    "training.gate_every": 100,
+    "training.gate_tolerance": 1e-2,
+    "training.balance_every": None,
+    "training.balance_momentum": 0.9,
+    "training.balance_terms": "all",
+    "training.balance_reference": "sum",
+    "training.balance_start": "given",
+    "training.record_every": 100,
+    "training.report_every": 1000,
+    "training.select": "smallest-residual",
+    "training.finish": None,
+    "training.momentum": 0.0,
+}
+"""What a configuration stands for that does not name a setting, because it was written before the setting existed, or by its
+fingerprint alone. Frozen: these are not the defaults, which may change. A new setting gets a line with the value that changes
+nothing; without one it counts in every fingerprint, and parts all runs from their checkpoints."""
 
 
 def paths(config: Config) -> dict[str, Any]:
@@ -193,31 +218,37 @@ def paths(config: Config) -> dict[str, Any]:
     >>> paths(Config("heat1d-eps15", 1 / 15))["network.widths"]
     (128, 128)
     """
-    flat: dict[str, Any] = {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            flat |= {
-                f"{item.name}.{inner.name}": getattr(value, inner.name) for inner in dataclasses.fields(value)
-            }
-        else:
-            flat[item.name] = value
-    return flat
+    return flat({item.name: getattr(config, item.name) for item in dataclasses.fields(config)})
 
 
-def with_settings(config: Config, settings: dict[str, str]) -> Config:
-    """Apply ``path=value`` settings, each value converted to the type of its field.
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings by dotted path, from a dict whose sections are dicts or dataclasses.
+
+    Examples
+    --------
+    >>> flat({"eps": 0.1, "coarse": {"cells": 4}})
+    {'eps': 0.1, 'coarse.cells': 4}
+    """
+    out: dict[str, Any] = {}
+    for name, value in settings.items():
+        part = vars(value) if isinstance(value, Section) else value
+        out |= {f"{name}.{inner}": v for inner, v in part.items()} if isinstance(part, dict) else {name: value}
+    return out
+
+
+def with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Apply ``path=value`` settings, each value brought to the type of its field.
 
     Parameters
     ----------
     config : Config
-    settings : dict of str to str
-        Dotted path to text, as on the command line; ``none`` or ``auto`` for an optional value, ``64,64`` for a tuple.
+    settings : mapping of str to value
+        Dotted path to a typed value (True, 1.0, a tuple, a scalar of NumPy) or a text, as on the command line: ``none`` or
+        ``auto`` for an optional value, ``64,64`` for a tuple.
 
     Returns
     -------
     Config
-        Validated.
 
     Raises
     ------
@@ -226,38 +257,34 @@ def with_settings(config: Config, settings: dict[str, str]) -> Config:
 
     Examples
     --------
-    >>> with_settings(Config("heat1d-eps15", 1 / 15), {"network.widths": "32,32"}).network.widths
-    (32, 32)
+    >>> config = with_settings(Config("heat1d-eps15", 1 / 15), {"network.widths": "32,32", "coarse.delta": 0.1})
+    >>> config.network.widths, config.coarse.delta
+    ((32, 32), 0.1)
     """
-    known = [path for path in paths(config) if path not in FIXED]
-    for path, text in settings.items():
+    validated(config)
+    if not isinstance(settings, Mapping):
+        raise InputError("settings", "a mapping of paths to values", repr(settings)[:80], 'for example {"training.steps": 500}')
+    known = [path for path in FIELDS if path not in FIXED]
+    changes: dict[str, dict[str, Any]] = {}
+    for path, value in settings.items():
         if path not in known:
             raise InputError(f"--set {path}", "one of " + ", ".join(known), repr(path), "correct the path")
-        head, _, tail = path.partition(".")
-        owner = getattr(config, head) if tail else config
-        name = tail or head
-        value = _convert(path, text, typing.get_type_hints(type(owner))[name])
-        changed = dataclasses.replace(owner, **{name: value})
-        config = dataclasses.replace(config, **{head: changed}) if tail else changed
-    return validated(config)
+        head, _, name = path.rpartition(".")
+        changes.setdefault(head, {})[name] = value
+    sections = {head: dataclasses.replace(getattr(config, head), **new) for head, new in changes.items() if head}
+    return dataclasses.replace(config, **sections, **changes.get("", {}))
 
 
 def validated(config: Config) -> Config:
-    """`config` itself, if every setting is in its range."""
-    for path, value in paths(config).items():
-        if path in WHOLE and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
-            raise InputError(path, "an integer", repr(value), f"set {path} to a whole number")
-        if path in CHOICES and value not in CHOICES[path]:
-            raise InputError(path, "one of " + ", ".join(CHOICES[path]), repr(value), "choose one of these")
-        if path in NOT_NEGATIVE and value is not None and value < 0:
-            kind = "an integer" if isinstance(value, int) else "a number"
-            raise InputError(path, f"{kind} >= 0", value, f"set {path}=0 to do without, or a positive value")
-        if path in FRACTIONS and not 0 <= value < 1:
-            raise InputError(path, "a number in [0, 1)", value, f"set {path}=0 to do without")
-        if path in POSITIVE and value is not None and not value > 0:
-            raise InputError(path, "a number > 0", value, f"set {path} to a positive value")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(path, "a finite number", value, f"set {path} to a number")
+    """`config` itself, if it is one: a wrong one cannot be made."""
+    if not isinstance(config, Config):
+        remedy = "make one with experiments.configuration or own_configuration"
+        raise InputError("config", "a Config", type(config).__name__, remedy)
+    return config
+
+
+def _consistent(config: Config) -> None:
+    """Refuse settings that do not fit each other."""
     if config.boundary == "soft" and config.sampling.boundary_points < 1:
         raise InputError(
             "sampling.boundary_points",
@@ -280,9 +307,9 @@ def validated(config: Config) -> Config:
             "set network.boundary_layers=false",
         )  # fmt: skip
     if (config.network.trainable_frequencies or not config.network.cycles) and config.network.kind != "ms":
-        setting = "network.trainable_frequencies" if config.network.trainable_frequencies else "network.cycles"
+        name = "network.trainable_frequencies" if config.network.trainable_frequencies else "network.cycles"
         received = f"network.kind={config.network.kind}"
-        raise InputError(setting, "network.kind=ms", received, "leave it out")
+        raise InputError(name, "network.kind=ms", received, "leave it out")
     if is_first_order(config) and (config.method, config.boundary) != ("pinn", "hard"):
         raise InputError(
             "formulation",
@@ -299,9 +326,6 @@ def validated(config: Config) -> Config:
     if config.training.momentum and config.training.optimiser != "gauss-newton":
         received = f"{config.training.momentum} with optimiser {config.training.optimiser}"
         raise InputError("training.momentum", "0 but for gauss-newton", received, "set training.momentum=0")
-    if not config.network.widths or min(config.network.widths) < 1:
-        raise InputError("network.widths", "positive integers", config.network.widths, "for example 128,128")
-    return config
 
 
 def has_defect(config: Config) -> bool:
@@ -344,38 +368,12 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 
 def fingerprint(config: Config, seeds: tuple[int, ...]) -> str:
-    """Short hash of what determines a run's numbers; the number of steps may grow on a resume and is left out.
+    """Short hash of what determines a run's numbers: the seeds, and every setting but those that may change on a resume.
 
-    Only settings that differ from the defaults of their dataclass count, so that a setting added later, at a default that
-    changes nothing, does not part a run from its checkpoint.
+    Of the settings those are hashed that differ from ``ABSENT``, which is frozen: a default that changes does not make two runs
+    one, and a setting added later does not part a run from its checkpoint.
     """
-    defaults = paths(Config(config.experiment, config.eps))
-    content = {path: v for path, v in paths(config).items() if path not in LEFT_OUT and v != defaults.get(path)}
+    content = {path: v for path, v in paths(config).items() if path not in (*LEFT_OUT, "experiment", "eps")}
+    content = {path: v for path, v in content.items() if path not in ABSENT or v != ABSENT[path]}
     identity = {"experiment": config.experiment, "eps": config.eps, "config": content, "seeds": list(seeds)}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _convert(path: str, text: str, hint: Any) -> Any:
-    """`text` as a value of type `hint`: int, float, str, an optional of these, or a tuple of integers."""
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        if text.strip().lower() in ("none", "auto"):
-            return None
-        hint = next(h for h in typing.get_args(hint) if h is not type(None))
-    try:
-        if typing.get_origin(hint) is tuple:
-            return tuple(int(part) for part in text.strip("()[] ").split(",") if part.strip())
-        if hint is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
-        if hint is int:
-            number = float(text)
-            if number != int(number):
-                raise ValueError
-            return int(number)
-        return hint(text)
-    except (ValueError, OverflowError, KeyError):
-        kind = (
-            "integers separated by commas"
-            if typing.get_origin(hint) is tuple
-            else f"a value of type {hint.__name__}"
-        )
-        raise InputError(f"--set {path}", kind, repr(text), f"write {path}=<value>") from None

@@ -22,7 +22,7 @@ import numpy as np
 
 from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.config import LEFT_OUT, Config, as_dict, fingerprint
+from hybrid_lib.experiments.config import ABSENT, LEFT_OUT, Config, as_dict, fingerprint, flat
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference
 
@@ -52,10 +52,13 @@ class RunFolder:
     path : Path
     checkpoint : Path
         ``checkpoint/state.npz``; it exists as soon as a run can be continued.
+    identity : str
+        The fingerprint that the run was begun with.
     """
 
-    def __init__(self, path: Path, config: Config, seeds: tuple[int, ...]):
+    def __init__(self, path: Path, config: Config, seeds: tuple[int, ...], identity: str | None = None):
         self.path, self.checkpoint = path, path / "checkpoint" / "state.npz"
+        self.identity = identity or fingerprint(config, seeds)
         self._config, self._seeds = config, seeds
 
     def write_config(self, initial: str | None) -> None:
@@ -63,7 +66,7 @@ class RunFolder:
         content = {
             "config": as_dict(self._config),
             "seeds": list(self._seeds),
-            "fingerprint": fingerprint(self._config, self._seeds),
+            "fingerprint": self.identity,
             "initial": initial,
         }
         write_json(self.path / "config.json", content)
@@ -169,9 +172,11 @@ def claimed(out: Path | str, config: Config, seeds: tuple[int, ...], resume: boo
             raise InputError(
                 "--out", "a new or empty directory", out, "add --resume to continue it, or choose another --out"
             )
-        if resume:
-            _same_settings(out, config, seeds)
-        folder = RunFolder(out, config, seeds)
+        folder = RunFolder(out, config, seeds, _same_settings(out, config, seeds) if resume else None)
+        done = training.steps_done(folder.checkpoint) if resume else 0
+        if done > config.training.steps:
+            remedy = "leave training.steps as it was, or choose another --out"
+            raise InputError("--resume, training.steps", f"at least the {done:,} that are done", config.training.steps, remedy)
         try:
             yield folder
         except BaseException as error:
@@ -326,21 +331,26 @@ def _same(stored: np.ndarray | None, now: np.ndarray) -> bool:
     return bool(np.all(stored == now) if now.dtype.kind != "f" else np.allclose(stored, now, rtol=SAME, atol=0))
 
 
-def _same_settings(out: Path, config: Config, seeds: tuple[int, ...]) -> None:
-    """Refuse to go on with other settings, and name the first that differs; a run may get longer."""
-    before = read_json(out / "config.json")
-    if before.get("fingerprint") == fingerprint(config, seeds):
-        return
-    then = _flat(before.get("config", {})) | {"seeds": before.get("seeds")}
-    now = _flat(json.loads(json.dumps(as_dict(config)))) | {"seeds": list(seeds)}
-    different = [key for key in now if key in then and then[key] != now[key] and key not in LEFT_OUT]
-    if different:
-        key = different[0]
-        remedy = "resume with the same options, or choose another --out"
-        raise InputError(f"--resume, {key}", f"{then[key]}, as in {out / 'config.json'}", now[key], remedy)
+def _same_settings(out: Path, config: Config, seeds: tuple[int, ...]) -> str | None:
+    """The fingerprint that a run was begun with; refuses to go on with other settings, and names the first that differs.
 
-
-def _flat(content: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted path."""
-    inner = {f"{a}.{b}": v for a, part in content.items() if isinstance(part, dict) for b, v in part.items()}
-    return {a: v for a, v in content.items() if not isinstance(v, dict)} | inner
+    What the directory says is completed by what its version stood for, so that neither a changed default nor a new setting
+    makes two runs one.
+    """
+    path = out / "config.json"
+    before = read_json(path)
+    then = before.get("config")
+    if not isinstance(then, dict):
+        raise InputError(str(path), "the settings of a run", "none", "restore it, or choose another --out")
+    then = ABSENT | flat(then) | {"seeds": before.get("seeds")}
+    now = flat(json.loads(json.dumps(as_dict(config)))) | {"seeds": list(seeds)}
+    for key in dict.fromkeys([*now, *then]):
+        if key in LEFT_OUT:
+            continue
+        if key not in now:
+            remedy = "resume with the version that began the run"
+            raise InputError(f"--resume, {key}", "a setting of this version", then[key], remedy)
+        if json.loads(json.dumps(then.get(key))) != now[key]:
+            remedy = "resume with the same options, or choose another --out"
+            raise InputError(f"--resume, {key}", f"{then.get(key)}, as in {path}", now[key], remedy)
+    return before.get("fingerprint")

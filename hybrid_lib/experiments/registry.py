@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import heat1d, heat2d
-from hybrid_lib.experiments.config import CHOICES, Config, validated
+from hybrid_lib.experiments.config import CHOICES, Config
 from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem
 
-METHODS = ("hybrid", "pinn")
-NETWORKS = ("ms", "mlp", "two-scale")
-SCALES = ("quick", "laptop", "paper")
+METHODS, NETWORKS, SCALES = CHOICES["method"], CHOICES["network.kind"], CHOICES["scale"]
 EXPERIMENTS = {
     "heat1d-eps15": (heat1d, heat1d_problem, "1-D, eps = 1/15: Fig. 1"),
     "heat1d-eps100": (heat1d, heat1d_problem, "1-D, eps = 0.01: Fig. 2"),
@@ -71,7 +69,7 @@ def configuration(
     if config.network.kind != network:
         remedy = "choose one of these, or optimiser gauss-newton"
         raise InputError("network", f"ms or mlp for {experiment} at scale {scale}", repr(network), remedy)
-    return validated(config)
+    return config
 
 
 def problem_of(config: Config) -> Problem:

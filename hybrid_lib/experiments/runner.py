@@ -211,13 +211,10 @@ def train(
         configuration, medium, source, direction or start.
     """
     began = time.perf_counter()
-    if not isinstance(config, Config):
-        remedy = "make one with experiments.configuration or own_configuration"
-        raise InputError("config", "a Config", type(config).__name__, remedy)
+    validated(config)
     seeds = _whole(seeds)
-    identity = fingerprint(validated(config), seeds)
     if setup is not None:
-        _belongs(setup, problem, identity, initial)
+        _belongs(setup, problem, fingerprint(config, seeds), initial)
     if out is None:
         setup = setup or assemble(problem, config, seeds, initial)
         return _fit(setup, reference(problem), began, None, setup.state, None, callbacks, time_limit, checkpoint_every)
@@ -231,7 +228,7 @@ def train(
         folder.check_problem(problem, exact)
         setup = _with_frequencies(setup, folder)
         if folder.checkpoint.exists():
-            previous = training.restore(folder.checkpoint, state, identity)
+            previous = training.restore(folder.checkpoint, state, folder.identity)
             state = previous.state
         points = np.asarray(setup.data["points"]["collocation"][0])
         folder.write_config(start)
@@ -268,12 +265,11 @@ def _fit(
 ) -> RunResult:
     """Train from `state`, save into `folder`, sum up."""
     config, options = setup.config, setup.config.training
-    identity = fingerprint(config, setup.seeds)
     saver = None
     if folder is not None:
         if previous is None:  # from here on the run can be continued
-            training.save(folder.checkpoint, training.FitResult(state, {}, {}, 0.0, 0.0, False), identity)
-        saver = Saver(folder.checkpoint, identity, every)
+            training.save(folder.checkpoint, training.FitResult(state, {}, {}, 0.0, 0.0, False), folder.identity)
+        saver = Saver(folder.checkpoint, folder.identity, every)
         callbacks = (*callbacks, saver)
     evaluate = evaluator(setup.ansatz, exact)
     left = None if time_limit is None else time_limit - (time.perf_counter() - began)
@@ -296,7 +292,7 @@ def _fit(
             saver.save()
         raise
     if folder is not None:
-        training.save(folder.checkpoint, result, identity)
+        training.save(folder.checkpoint, result, folder.identity)
     finished = finish_all(setup, result)
     out = None if folder is None else folder.path
     done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished), finished)
