@@ -84,8 +84,8 @@ def test_a_run_starts_from_the_expansion_and_improves_on_it():
 @pytest.mark.parametrize("formulation", ["strong", "first-order"])
 def test_errors_are_those_of_the_field_with_its_base(formulation):
     """The evaluator leaves B out on both sides; here it is in."""
-    config = dataclasses.replace(small(corrector=True), formulation=formulation)
-    config = dataclasses.replace(config, method="pinn") if formulation == "first-order" else config
+    config = small(corrector=True)
+    config = config if formulation == "strong" else dataclasses.replace(config, method="pinn", formulation=formulation)
     run = experiments.run(config)
     reference, (norm_l2, norm_h1) = run.reference, run.reference.norms()
     value, gradient = run.solution(reference.points)

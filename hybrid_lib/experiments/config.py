@@ -222,7 +222,7 @@ def paths(config: Config) -> dict[str, Any]:
 
 
 def flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted path, from a dict whose sections are dicts or dataclasses.
+    """Settings by dotted path, from a dict whose parts are dicts or sections.
 
     Examples
     --------
