@@ -16,6 +16,7 @@ from hybrid_lib.ledger import (
     check,
     measures,
     read,
+    readings_table,
     results_folder,
     rows,
     runs,
@@ -206,6 +207,15 @@ def test_artefact_holds_histories_solution_and_passport(made):
     floats = {v.dtype for k, v in artefact.arrays.items() if not k.endswith(":step")}
     assert floats == {np.dtype("float32")}
     assert measures.plateau([[artefact]]).mean > 0
+
+
+def test_readings_are_told_seed_by_seed(made):
+    lines = readings_table(made, "heat1d-eps15").lines
+    assert set(runs.READING_WORDS) == set(runs.READINGS)
+    assert [line[0] for line in lines[::2]] == ["as printed", *runs.READING_WORDS.values()]
+    assert lines[0][2] == "not run"
+    book = readings_table(results_folder(), "heat1d-eps15").lines[0]
+    assert book[1] == "L²" and len(book[2].split(", ")) >= 3
 
 
 def test_thinning_keeps_both_ends():

@@ -6,7 +6,7 @@
 
 from hybrid_lib.ledger.artefacts import Artefact, load
 from hybrid_lib.ledger.claims import CLAIMS, Claim
-from hybrid_lib.ledger.render import claims_table, pending_table, rules_table
+from hybrid_lib.ledger.render import claims_table, pending_table, readings_table, rules_table
 from hybrid_lib.ledger.reproduce import estimate, missing, reproduce, wanted
 from hybrid_lib.ledger.runs import RUNS, RunSpec
 from hybrid_lib.ledger.table import check, read, results_folder, rows, summary, write
@@ -24,6 +24,7 @@ __all__ = [
     "missing",
     "pending_table",
     "read",
+    "readings_table",
     "reproduce",
     "results_folder",
     "rows",

@@ -1,8 +1,8 @@
 r"""What is read from artefacts to judge a claim.
 
 A function receives, for each run that a claim needs, the artefacts of all its seeds, and returns a :class:`.Measurement`. Where
-two runs are compared, seed is compared with seed. An error is relative and integrated over the domain, ``rel_l2`` or ``rel_h1``; the
-paper does not name its norm. *Selected* is the iterate with the smallest residual, Table 1's criterion.
+two runs are compared, seed is compared with seed. An error is relative and integrated over the domain, ``rel_l2`` or ``rel_h1``;
+the paper does not name its norm. *Selected* is the iterate with the smallest residual, Table 1's criterion.
 """
 
 from __future__ import annotations

@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from hybrid_lib.ledger.verdicts import APART, DIFFERS, PARTLY, PENDING, REPLICATED, times
+from hybrid_lib.ledger.artefacts import Artefact, load
+from hybrid_lib.ledger.runs import READING_WORDS, seeds_of
+from hybrid_lib.ledger.verdicts import APART, DIFFERS, PARTLY, PENDING, REPLICATED, number, times
 
 SIGNS = {REPLICATED: "●", PARTLY: "◐", DIFFERS: "○", APART: "≠", PENDING: "…"}
 
@@ -71,6 +74,38 @@ def rules_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Each rule once: name, tolerance, why."""
     rules = {tuple(row["tolerance"][key] for key in ("rule", "text", "why")) for row in rows}
     return Table(("rule", "tolerance", "why"), tuple(sorted(rules)))
+
+
+def readings_table(folder: Path, experiment: str, method: str = "pinn") -> Table:
+    """Fourier networks as printed and in each reading of what the print leaves open: relative errors of the last iterate by seed.
+
+    Parameters
+    ----------
+    folder : Path
+        With the artefacts.
+    experiment, method : str
+        As in ``hybrid run``.
+
+    Returns
+    -------
+    Table
+        A line a reading; a run that is not finished says at which iteration it stands.
+    """
+    lines = []
+    for reading, words in {"": "as printed", **READING_WORDS}.items():
+        name = "-".join(part for part in (experiment, method, "ms", "printed", reading) if part)
+        found = [artefact for seed in seeds_of(name) if (artefact := load(seed, folder)) is not None]
+        rows = [(row, artefact) for artefact in found for row in artefact.record["seeds"]]
+        for key in ("last_rel_l2", "last_rel_h1"):
+            texts = [_last(row[key], artefact) for row, artefact in rows]
+            norm = "L²" if key == "last_rel_l2" else "H¹"
+            lines.append((words if norm == "L²" else "", norm, ", ".join(texts) or "not run"))
+    return Table(("reading", "norm", "seed by seed"), tuple(lines))
+
+
+def _last(value: float | None, artefact: Artefact) -> str:
+    text = "not finite" if value is None else number(value)
+    return text if artefact.complete else f"{text} (at {artefact.record['steps']:,})"
 
 
 def pending_table(rows: Iterable[Mapping[str, Any]]) -> Table:

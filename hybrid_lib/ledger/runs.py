@@ -31,11 +31,18 @@ READINGS: dict[str, dict[str, str]] = {
     "m128": {"network.frequencies": "128"},
     "float64": {"dtype": "float64"},
 }
-"""Readings of the Fourier features: cos Bx for the printed cos 2πBx; trained frequencies; 128 of them; arithmetic."""
+"""Readings of the Fourier features; :data:`READING_WORDS` says what each is."""
+READING_WORDS = {
+    "radians": "cos Bx for cos 2πBx",
+    "trained": "B trained",
+    "radians-trained": "cos Bx, B trained",
+    "m128": "128 frequencies for 64",
+    "float64": "float64",
+}
 BALANCING: dict[str, dict[str, str]] = {
     f"tau{weight}": {"training.balance_terms": "without-coupling", "coarse.weight": weight} for weight in ("100", "10", "1")
 } | {"newest": {"training.balance_momentum": "0.1"}}
-"""Readings of the loss balancing, at laptop scale: residual and boundary balanced, τ₂ fixed; all three, 0.9 before the new weight.
+"""Readings of the loss balancing, at laptop scale: residual and boundary balanced, τ₂ fixed; all, 0.9 before the new weight.
 
 Left out because they end at the same τ₂/λ_pde: relative to the residual or to the sum (same ratio of the targets), and balanced
 from step 0 on (the start's share is 0.9ⁿ after n updates).
