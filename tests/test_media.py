@@ -479,3 +479,30 @@ def test_errors_are_one_line_that_says_what_to_do(name):
     assert text in message
     assert "\n" not in message
     assert message.count(";") >= 2
+
+
+@pytest.mark.parametrize(
+    ("function", "d", "bounds"),
+    [
+        (lambda x: 1 + 999999 * x[0], 1, (9, 1e6)),  # the bound is far above K(0) = 1, and a small part of K(1)
+        (lambda x: jnp.exp(13.8155 * x[0]), 1, (9, 1e6)),
+        (lambda x: 1 + 999999 * x[0] * x[1], 2, (9, 1e6)),
+        (lambda x: jnp.diag(jnp.array([1.0, 1e6], x.dtype)) + 0 * x[0], 2, (9, 1e6)),
+        (lambda x: 1e-9 * (2 + jnp.sin(x[0])), 1, (2.1e-9, 3e-9)),
+        (lambda x: 1e9 * (2 + jnp.sin(x[0])), 1, (2e9, 2.5e9)),
+    ],
+)
+def test_given_bounds_are_compared_each_with_its_own_size(function, d, bounds):
+    with pytest.raises(InputError, match="bounds: expected alpha ≤"):
+        media.from_function(function, d, *bounds)
+
+
+def test_bounds_reach_to_the_edge_of_the_box():
+    medium = media.from_function(lambda x: 1 + 999999 * x[0], 1)
+    assert medium.alpha == pytest.approx(1 / 1.1)
+    assert media.from_function(lambda x: 1 + 999999 * x[0], 1, 1.0, 1e6).bounds_exact
+
+
+def test_a_tensor_that_is_singular_to_rounding_is_refused():
+    with pytest.raises(InputError, match="positive"):
+        media.constant([[1e-6, 1e-6], [1e-6, 1e-6 * (1 + 2e-16)]], 2)

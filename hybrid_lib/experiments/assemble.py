@@ -18,7 +18,7 @@ from hybrid_lib.experiments.config import Config, balance_every, has_defect, is_
 from hybrid_lib.experiments.data import coarse_problem_of, sampler
 from hybrid_lib.experiments.first_order import first_order_ansatz, first_order_objective
 from hybrid_lib.experiments.objective import objective_of
-from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.experiments.problems import Problem, units
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.multiscale.coarse import CoarseProblem
 from hybrid_lib.multiscale.corrector import expansion
@@ -63,7 +63,7 @@ class Setup:
 
 
 def ansatz_of(problem: Problem, config: Config) -> Ansatz:
-    """The trial field of a configuration: network, and the vanishing factor for hard boundary conditions."""
+    """The trial field of a configuration: network, and the vanishing factor for hard boundary conditions, in the unit of u."""
     dtype, net = jnp.dtype(config.dtype), config.network
     if net.kind == "ms":
         factor = 2 * math.pi if net.cycles else 1.0
@@ -78,7 +78,17 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
     factor = problem.domain.vanishing if config.boundary == "hard" else None
     if net.layer_factor:
         factor = (factor, lambda x: problem.domain.layer(x, config.eps))
-    return Ansatz(network, problem.domain.dimension, factor, _base(problem) if net.corrector else None)
+    base = _base(problem) if net.corrector else None
+    return Ansatz(network, problem.domain.dimension, _times(factor, units(problem).field), base)
+
+
+def _times(factor: Any, unit: float) -> Any:
+    """The factor or factors of an ansatz times the unit of its field."""
+    if unit == 1:
+        return factor
+    if isinstance(factor, tuple):
+        return tuple(_times(one, unit) for one in factor)
+    return lambda x: jnp.asarray(unit, x.dtype) if factor is None else jnp.asarray(unit, x.dtype) * factor(x)
 
 
 def _base(problem: Problem) -> Callable[[Array], Array]:
@@ -126,7 +136,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
     ansatz, hybrid = ansatz_of(problem, config), config.method == "hybrid"
     if is_first_order(config):
-        ansatz = first_order_ansatz(ansatz)
+        ansatz = first_order_ansatz(ansatz, units(problem).source)
     mesh = problem.domain.mesh(config.coarse.cells) if hybrid else None
     coarse = coarse_problem_of(problem, config, mesh) if hybrid else None
     draws = [_draw(ansatz, seed) for seed in seeds]
@@ -139,7 +149,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     data_at = sampler(problem, config, ansatz, seeds, fixed, coarse, mesh)
     data = data_at(0)
     if is_first_order(config):
-        objective = first_order_objective(problem, ansatz)
+        objective = first_order_objective(problem, ansatz, units(problem).energy)
     else:
         objective = objective_of(problem, config, ansatz, coarse)
     optimiser = _optimiser(config)
@@ -157,7 +167,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     )
     weights = {"boundary": config.boundary_weight, "coupling": config.coarse.weight or 1.0}
     if has_defect(config) and config.coarse.weight is None:
-        weights["coupling"] = coupling_weight(problem, config, mesh)
+        weights["coupling"] = coupling_weight(problem, config, mesh) / problem.medium.alpha
     init = jax.jit(lambda p, d: training.init_member(objective, optimiser, p, d, weights))
     members = [init(p, d) for p, d in zip(params, data, strict=True)]
     return Setup(

@@ -63,8 +63,9 @@ class CoarseConfig(Section):
     coupling: str = setting("averaged", "(2.10), (2.16), or the defect.", choices=("averaged", "averaged-both", "defect"))
     parts: int = setting(1, "A side of the partition on which the upscaled coefficient is constant.", above=0)
     weight: float | None = setting(
-        None, "First weight τ₂; none stands for 1, and with the defect for the rule of ``assemble.coupling_weight``.", above=0
-    )
+        None, "First weight τ₂; none stands for 1, and with the defect for the rule of ``assemble.coupling_weight`` over the "
+        "bound α of the medium.", above=0,
+    )  # fmt: skip
     pieces: int | None = setting(
         None, "Of each edge of a coarse cell in the defect's quadrature; none: so that the parts resolve ε.", above=0
     )
@@ -81,9 +82,11 @@ class TrainingConfig(Section):
     learning_rate: float = setting(5e-4, "Of Adam, at the start.", above=0)
     decay_rate: float = setting(0.75, "Factor of the learning rate.", above=0)
     decay_every: int = setting(5000, "Steps between two such factors.", above=0)
-    tolerance: float = setting(0.0, "A seed stops when the objective is not above it.", least=0)
+    tolerance: float = setting(0.0, "A seed stops when the objective, in the units of the problem, is not above it.", least=0)
     gate_every: int = setting(100, "Steps between two looks at the upscaled coefficient.", above=0)
-    gate_tolerance: float = setting(1e-2, "Change of it that renews the coarse state.", least=0)
+    gate_tolerance: float = setting(
+        1e-2, "Change of it, over the lower bound α of the medium (1 for the paper's), that renews the coarse state.", least=0
+    )
     balance_every: int | None = setting(
         None, "Steps between two updates of the weights, 0 for none. None stands for 100, the paper's, and for no balancing "
         "with the defect coupling, the first-order system or Gauss-Newton.", least=0,

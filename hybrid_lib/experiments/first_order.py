@@ -53,7 +53,7 @@ from jax import Array
 
 from hybrid_lib import training
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.experiments.problems import Problem, poincare_constant
 from hybrid_lib.media import Medium
 from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.pinn.jets import Jet
@@ -151,12 +151,13 @@ class FirstOrderAnsatz:
         return self.fields_of(theta, self.embed(fixed, x))
 
 
-def first_order_ansatz(solution: Ansatz) -> FirstOrderAnsatz:
-    """u_θ as it is, and a flux of networks of the same kind and size."""
-    return FirstOrderAnsatz(solution, Ansatz(solution.network, solution.dimension))
+def first_order_ansatz(solution: Ansatz, unit: float = 1.0) -> FirstOrderAnsatz:
+    """u_θ as it is, and a flux of networks of the same kind and size, times `unit`."""
+    factor = None if unit == 1 else lambda x: jnp.asarray(unit, x.dtype)
+    return FirstOrderAnsatz(solution, Ansatz(solution.network, solution.dimension, factor))
 
 
-def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz) -> training.Objective:
+def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz, unit: float = 1.0) -> training.Objective:
     r"""Blocks ``flux_0`` … ``flux_{d−1}`` and ``divergence``, whose terms add up to J; needs hard boundary conditions.
 
     The weight w_div is a part of the last block, and all weights are one: the sum of the terms is J, and the
@@ -166,6 +167,8 @@ def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz) -> trainin
     ----------
     problem : Problem
     ansatz : FirstOrderAnsatz
+    unit : float
+        Unit of the root of J; training takes that of the problem, see ``experiments.problems.units``.
 
     Returns
     -------
@@ -176,7 +179,7 @@ def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz) -> trainin
     root = math.sqrt(divergence_weight(problem.medium, problem.domain))
 
     def scaled(r: Array, data: Tree, factor: float = 1.0) -> Array:
-        r = r * jnp.asarray(factor * math.sqrt(problem.domain.measure / r.shape[0]), r.dtype)
+        r = r * jnp.asarray(factor * math.sqrt(problem.domain.measure / r.shape[0]) / unit, r.dtype)
         return r * data["scale"] if "scale" in data else r
 
     def flux_block(k: int) -> training.PointwiseBlock:
@@ -197,21 +200,6 @@ def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz) -> trainin
         lambda theta, data, name, embedding: ansatz.fields_of(theta, embedding),
     )
     return training.Objective(fields, blocks, selection=tuple(blocks))
-
-
-def poincare_constant(domain: Domain) -> float:
-    """C_P in ‖v‖ ≤ C_P‖∇v‖ for v = 0 on ∂Ω: π⁻¹(Σ_i L_i⁻²)^{−1/2} with the sides L of the smallest box around Ω.
-
-    The best constant of an interval or a rectangle, an upper bound for any other domain.
-
-    Examples
-    --------
-    >>> from hybrid_lib.pinn.domains import interval
-    >>> poincare_constant(interval()) * math.pi
-    1.0
-    """
-    lower, upper = domain.box
-    return 1 / (math.pi * math.sqrt(sum((b - a) ** -2 for a, b in zip(lower, upper, strict=True))))
 
 
 def divergence_weight(medium: Medium, domain: Domain) -> float:

@@ -11,7 +11,7 @@ from jax import Array
 
 from hybrid_lib import training
 from hybrid_lib.experiments.config import Config, has_defect
-from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.experiments.problems import Problem, units
 from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale.coarse import CoarseProblem, frozen_state, is_elliptic, refresh
 from hybrid_lib.multiscale.coupling import FineValues, coupling
@@ -34,11 +34,15 @@ class CellFields(NamedTuple):
 def objective_of(
     problem: Problem, config: Config, ansatz: Ansatz, coarse: CoarseProblem | None
 ) -> training.Objective:
-    """Blocks ``pde``, ``boundary`` (soft conditions) and ``coupling`` (hybrid method) over one evaluation of the network."""
-    fields = _fields(ansatz, problem.medium.is_tensor, config)
-    blocks = {"pde": _pde_block(problem, config)}
+    """Blocks ``pde``, ``boundary`` (soft conditions) and ``coupling`` (hybrid method) over one evaluation of the network.
+
+    The fields are those of the problem; the blocks are in its :func:`~hybrid_lib.experiments.problems.units`, so that weights,
+    tolerances and optimisers meet the same numbers whatever the user's units.
+    """
+    of, fields = units(problem), _fields(ansatz, problem.medium.is_tensor, config)
+    blocks = {"pde": _pde_block(problem, config, of.source)}
     if config.boundary == "soft":
-        blocks["boundary"] = training.boundary_block(problem.domain.boundary_measure)
+        blocks["boundary"] = training.boundary_block(problem.domain.boundary_measure / of.field**2)
     if coarse is None:
         return training.Objective(fields, blocks)
     model = _coarse_model(problem, config, coarse)
@@ -47,14 +51,15 @@ def objective_of(
         def coupling_block(fields, data, state):
             cells = fields["cells"]
             rho = coarse_residual(coarse, data["coupling"], cells.flux)
-            return dual_norm.residual(coarse, data["unit_factor"], state, model.upscale(fields, data), rho)
+            r = dual_norm.residual(coarse, data["unit_factor"], state, model.upscale(fields, data), rho)
+            return _in_units(r, of.energy)
     else:
         residual = coupling(config.coarse.coupling).residual
 
         def coupling_block(fields, data, state):
             y = frozen_state(coarse, state, model.upscale(fields, data))
             fine = FineValues(fields["collocation"].value, fields["nodes"])
-            return residual(coarse, data["coupling"], fine, y)
+            return _in_units(residual(coarse, data["coupling"], fine, y), of.field)
 
     return training.Objective(fields, blocks | {"coupling": coupling_block}, model)
 
@@ -79,7 +84,7 @@ def _coarse_model(problem: Problem, config: Config, coarse: CoarseProblem) -> tr
     return training.CoarseModel(
         upscale=from_cells if has_defect(config) else from_points,
         refresh=lambda K_hat: refresh(coarse, K_hat),
-        distance=lambda state, K_hat: jnp.max(jnp.abs(K_hat - state.K_hat)),
+        distance=lambda state, K_hat: _in_units(jnp.max(jnp.abs(K_hat - state.K_hat)), problem.medium.alpha),
         usable=is_elliptic,
     )
 
@@ -111,8 +116,12 @@ def _chunk(config: Config) -> int | None:
     return CHUNK if slow and layer > CACHE_BYTES else None
 
 
-def _pde_block(problem: Problem, config: Config) -> training.PointwiseBlock:
-    block = training.pde_block(problem.domain.measure)
+def _in_units(values: Array, unit: float) -> Array:
+    return values if unit == 1 else values / jnp.asarray(unit, values.dtype)
+
+
+def _pde_block(problem: Problem, config: Config, unit: float) -> training.PointwiseBlock:
+    block = training.pde_block(problem.domain.measure / unit**2)
     if config.sampling.sampler not in ("gauss", "graded"):
         return block
     return training.PointwiseBlock(

@@ -2,14 +2,16 @@ r"""Problems: a medium on a domain with a source and a temperature drop (paper (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hybrid_lib import media
+from hybrid_lib import fem, media
 from hybrid_lib.errors import InputError
 from hybrid_lib.media import Medium
 from hybrid_lib.media.medium import shape_at_point
@@ -38,6 +40,63 @@ class Problem:
     medium: Medium
     source: Callable[[Array], Array]
     direction: tuple[float, ...]
+
+
+class Units(NamedTuple):
+    """Units in which training sees a problem, so that its answer is the same in other ones; both are 1 for the paper's problems.
+
+    Attributes
+    ----------
+    conductivity : float
+        The lower bound α of the medium: of K, K̂ and the tolerance of the gate.
+    field : float
+        Of u: the temperature drop |e|, or C_P² ‖q‖/√(αβ |Ω|) if that is larger.
+    """
+
+    conductivity: float
+    field: float
+
+    @property
+    def source(self) -> float:
+        """Of q, of the strong residual and of the flux."""
+        return self.conductivity * self.field
+
+    @property
+    def energy(self) -> float:
+        """Of ‖K^{1/2}∇u‖, of the defect's dual norm and of the root of the first-order J."""
+        return math.sqrt(self.conductivity) * self.field
+
+
+def units(problem: Problem) -> Units:
+    """The units of a problem; u, K̂ and q in them do not change when K and q, or q and e, are multiplied by a number.
+
+    Examples
+    --------
+    >>> units(heat2d_problem(0.1))
+    Units(conductivity=1.0, field=1.0)
+    >>> units(own_problem(media.constant(3e-6, 1), 3e-6, (2.0,)))
+    Units(conductivity=3e-06, field=2.0)
+    """
+    medium, mesh = problem.medium, problem.domain.mesh(32)
+    q = fem.evaluate(problem.source, mesh.points[mesh.cells].mean(axis=1))  # (m,)
+    mean = math.sqrt(mesh.volumes @ q**2 / mesh.volumes.sum())
+    driven = poincare_constant(problem.domain) ** 2 * mean / math.sqrt(medium.alpha * medium.beta)
+    return Units(medium.alpha, max(math.hypot(*problem.direction), driven) or 1.0)
+
+
+def poincare_constant(domain: Domain) -> float:
+    """C_P in ‖v‖ ≤ C_P‖∇v‖ for v = 0 on ∂Ω: π⁻¹(Σ_i L_i⁻²)^{−1/2} with the sides L of the smallest box around Ω.
+
+    The best constant of an interval or a rectangle, an upper bound for any other domain.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import interval
+    >>> poincare_constant(interval()) * math.pi
+    1.0
+    """
+    lower, upper = domain.box
+    return 1 / (math.pi * math.sqrt(sum((b - a) ** -2 for a, b in zip(lower, upper, strict=True))))
 
 
 def heat1d_problem(eps: float, name: str = "heat1d") -> Problem:

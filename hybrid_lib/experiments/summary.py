@@ -12,6 +12,8 @@ import numpy as np
 
 from hybrid_lib import training
 from hybrid_lib.experiments.assemble import Setup
+from hybrid_lib.experiments.config import is_first_order
+from hybrid_lib.experiments.problems import units
 from hybrid_lib.training.ritz import RitzResult
 
 Evaluate = Callable[[Any, Any], dict[str, Any]]
@@ -28,7 +30,8 @@ def summary(
     """The object ``run --json`` prints.
 
     The plain error keys belong to the finished iterate, if there is one, else to the one that ``training.select`` names.
-    ``residual`` is the root of the number by which iterates are selected (the PDE term, or J), at that same iterate.
+    ``residual`` is the root of the number by which iterates are selected (the PDE term, or J), at that same iterate, in the
+    units of the problem; losses in a history are in those of :func:`hybrid_lib.experiments.problems.units`.
     """
     config, members = setup.config, result.state.members
     errors = {
@@ -39,7 +42,8 @@ def summary(
     at = {"best": np.asarray(members.best.step), "last": np.full(len(setup.seeds), step)}
     chosen = "last" if config.training.select == "last" else "best"
     data = _data_at(setup, step) if chosen == "last" or any(ritz is not None for ritz in finished) else None
-    selected = _selected(setup)
+    selected, scale = _selected(setup), units(setup.problem)
+    unit = scale.energy if is_first_order(config) else scale.source
     last = selected(members.params, data, members.coarse) if chosen == "last" else None
     pde = {"best": np.asarray(members.best.value, float), "last": last}
     blocks = [*setup.objective.blocks, "gradient"]
@@ -54,7 +58,7 @@ def summary(
             "seed": seed,
             "rel_l2": _number(errors[chosen]["rel_l2"][index]),
             "rel_h1": _number(errors[chosen]["rel_h1"][index]),
-            "residual": _number(np.sqrt(float(pde[chosen][index]))),
+            "residual": _number(unit * np.sqrt(float(pde[chosen][index]))),
             "iterations": int(at[chosen][index]),
             "seconds": round(result.seconds, 3),
             "status": status,
@@ -62,7 +66,7 @@ def summary(
         for which in ("best", "last"):
             row |= {f"{which}_{name}": _number(values[index]) for name, values in errors[which].items()}
         if finished and finished[index] is not None:
-            row |= _finished(finished[index], evaluate, selected, _alone((data, members.coarse), index))
+            row |= _finished(finished[index], evaluate, selected, _alone((data, members.coarse), index), unit)
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
         rows.append(row)
     return {
@@ -80,12 +84,12 @@ def summary(
     }
 
 
-def _finished(ritz: RitzResult, evaluate: Evaluate, selected: Callable, own: tuple[Any, Any]) -> dict[str, Any]:
-    """What the finish of one seed adds to its row; `own` are its data and coarse data."""
+def _finished(ritz: RitzResult, evaluate: Evaluate, selected: Callable, own: tuple[Any, Any], unit: float) -> dict[str, Any]:
+    """What the finish of one seed adds to its row; `own` are its data and coarse data, `unit` that of the residual."""
     theta = jax.tree.map(lambda leaf: leaf[None], ritz.params)
     errors = evaluate(theta, {"fixed": own[0]["fixed"]})
     return {name: _number(values[0]) for name, values in errors.items()} | {
-        "residual": _number(np.sqrt(np.asarray(selected(theta, *own)[0], float))),
+        "residual": _number(unit * np.sqrt(np.asarray(selected(theta, *own)[0], float))),
         "finish_steps": len(ritz.dampings),
         "finish_energies": [float(e) for e in ritz.energies],
         "finish_reason": ritz.reason,

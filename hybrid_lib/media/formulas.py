@@ -19,6 +19,7 @@ from hybrid_lib.media.medium import (
     check_period,
     check_shape,
     check_values,
+    edge_points,
     evaluate,
     make_medium,
     numbers,
@@ -278,7 +279,7 @@ def from_function(
 ) -> Medium:
     """A medium from a JAX function of one point, x (d,) -> () or (d, d).
 
-    The function is evaluated at `SAMPLES` points of (box[0], box[1])^d: it must be finite, symmetric and
+    The function is evaluated at `SAMPLES` points of (box[0], box[1])^d and on its boundary: it must be finite, symmetric and
     positive there. Bounds that are not given are the extreme eigenvalues at these points, divided or
     multiplied by `SAFETY`; then ``bounds_exact`` is False. Given ones are taken as exact once the samples
     respect them.
@@ -327,14 +328,17 @@ def from_function(
         period = positive("period", period, "pass None when there is none")
     points = sample_points(d, *box)
     values = evaluate(conductivity, points)
-    low, high = check_values(values, points)
+    edge = edge_points(d, *box)
+    ranges = [check_values(v, x) for v, x in ((values, points), (evaluate(conductivity, edge), edge))]
+    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     if period is not None:
         check_period(conductivity, period, points, values)
-    tolerance = 1e-5 * high  # rounding, float32 included
+    slack = 1e-5  # of each bound: rounding, float32 included
+    noise = 4.0 * np.finfo(values.dtype).eps * high if shape else 0.0  # of the eigenvalues of a tensor
     exact = alpha is not None and beta is not None
     alpha = low / SAFETY if alpha is None else positive("alpha", alpha, "the medium is elliptic")
     beta = high * SAFETY if beta is None else positive("beta", beta, "the medium is elliptic")
-    if alpha > low + tolerance or beta < high - tolerance:
+    if alpha > low * (1.0 + slack) + noise or beta < high * (1.0 - slack):
         raise InputError(
             "bounds",
             f"alpha ≤ {low:g} and beta ≥ {high:g}, the values found at sample points",

@@ -40,7 +40,8 @@ class LoopOptions:
     gate_every : int
         T_K: steps between two tests of the gate.
     gate_tolerance : float
-        The coarse data are refreshed when `|K̂ − K̂_stored|` exceeds this.
+        The coarse data are refreshed when ``CoarseModel.distance`` exceeds this: `|K̂ − K̂_stored|` over the lower bound α of the
+        medium, which is 1 for the paper's media.
     balance_every : int
         Steps between two updates of the weights; 0 keeps them.
     balance_momentum : float

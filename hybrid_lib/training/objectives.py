@@ -40,7 +40,8 @@ class CoarseModel:
     refresh : callable (K̂) -> coarse
         Coarse data (K̂, state, factor) at K̂, a tree of fixed shapes.
     distance : callable (coarse, K̂) -> ()
-        How far K̂ has moved from the one in `coarse`; the gate of Algorithm 3.1 compares it with a tolerance.
+        How far K̂ has moved from the one in `coarse`, as a part of a scale of K; the gate of Algorithm 3.1 compares it with a
+        tolerance.
     usable : callable (K̂) -> () bool
         Whether the coarse problem makes sense with K̂ (elliptic); where it does not, the gate stays shut.
     """
