@@ -317,6 +317,12 @@ def _print_summary(summary: dict, config) -> None:
     before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row]
     if before:
         print(f"errors are those after the Ritz finish; the relative L2 errors before it: {', '.join(before)}")
+    doubtful = [row["seed"] for row in summary["seeds"] if row["doubtful"]]
+    if summary["reference"] is not None:
+        off = [summary["reference"][k] for k in ("rel_l2", "rel_h1")]
+        off = ["not known" if e is None else f"{e:.1e}" for e in off]
+        more = f"; errors of seed {', '.join(map(str, doubtful))} are not well above these" if doubtful else ""
+        print(f"estimated errors of the reference itself: L2 {off[0]}, H1 {off[1]}{more}")
     if dataclasses.asdict(config)["training"]["steps"] > summary["steps"]:
         print(f"stopped at step {summary['steps']} of {config.training.steps}")
 

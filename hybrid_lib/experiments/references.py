@@ -1,9 +1,10 @@
-r"""Reference solutions, with their error, on quadrature points.
+r"""Reference solutions, with their errors, on quadrature points.
 
 One dimension: K(u' + e) = c − ∫₀ˣ q with c = (e + ∫ Q/K) / ∫ 1/K, Q(x) = ∫₀ˣ q, by collocated Gauss quadrature; the
-error is estimated from twice as many cells. Two dimensions: P1 elements on two nested uniform meshes, Richardson
-extrapolation of the nodal values, a quintic spline through them for values and gradients anywhere; the error is
-estimated from a coarser pair and the result is kept in a cache directory.
+errors are the differences to a quadrature with several times as many cells, 8,192 at least. Two dimensions: P1 elements
+on three nested uniform meshes, Richardson extrapolation of the nodal values of the finer two, a quintic spline through
+them for values and gradients anywhere; the errors of nodes and spline are estimated from what a halved mesh changes, with
+the orders that the meshes show and a factor of two to spare. The result is kept in a cache directory.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,13 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.training import UNREADABLE, write_atomically
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
+SAFETY = 2.0
+"""Factor on every estimate in the plane."""
+CAP, MOST = 320, 640
+"""Cells a side of the middle mesh: as many as 32 a period may ask for, and as many as 8 a period may."""
+FINE_1D = 8192
+"""Cells, at least, of the quadrature that judges another one in one dimension."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Reference:
         Estimated relative L² error of `value`.
     upscaled : float
         `K̂[u] = ∫ e·K(∇u + e) / (|e|² |Ω|)` by the same quadrature.
+    error_h1 : float
+        Estimated relative error of `gradient`, in the same norm as ``rel_h1`` of a run.
     """
 
     points: np.ndarray
@@ -50,6 +60,7 @@ class Reference:
     gradient: np.ndarray
     error: float
     upscaled: float
+    error_h1: float = math.nan
 
     def norms(self) -> tuple[float, float]:
         """`(‖u‖_{L²}, |u|_{H¹})`."""
@@ -69,13 +80,18 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None
         Cells a side of the quadrature (Gauss points inside each); default 16 a period in 1-D, 4 in 2-D. Without a period in
         1-D: doubled until the estimated error is below 1e-9, 12,800 at most.
     mesh_cells : int, optional
-        d = 2: cells a side of the coarser of the two finest meshes; default 32 a period, between 64 and 320, and 320 without
-        a period.
+        d = 2: cells a side of the middle one of three meshes; default 32 a period, between 64 and 320, but 8 a period at
+        least, and 320 without a period.
 
     Raises
     ------
     InputError
-        d = 2 on a domain other than the unit square, or `mesh_cells` that is odd or below 10.
+        d = 2 on a domain other than the unit square, a period below 1/80 without `mesh_cells`, or `mesh_cells` that is odd
+        or below 10.
+
+    Notes
+    -----
+    The errors are estimates, none of them a bound: what no point of a mesh has seen, a source between them all, cannot be told.
     """
     known, period = problem.medium.period, problem.medium.period or 1.0
     if problem.domain.dimension == 1:
@@ -92,7 +108,12 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None
         )
     if mesh_cells is not None and (mesh_cells < 10 or mesh_cells % 2):
         raise InputError("mesh_cells", "an even number of at least 10", mesh_cells, "its half is the coarsest of three meshes")
-    sides = 320 if known is None else min(320, max(64, 2 * round(16 / known)))
+    sides = CAP if known is None else max(min(CAP, max(64, 2 * round(16 / known))), 2 * math.ceil(4 / known - 1e-9))
+    if mesh_cells is None and sides > MOST:
+        raise InputError(
+            "reference", f"a period of at least 1/{MOST // 8}, 8 of at most {MOST} cells a side", f"{known:g}",
+            f"pass mesh_cells={sides}, whose finest mesh has {(2 * sides + 1) ** 2:,d} nodes, or do without a reference",
+        )  # fmt: skip
     return _extrapolated_2d(problem, cells or max(20, round(4 / period)), mesh_cells or sides)
 
 
@@ -113,9 +134,24 @@ def _running_integral(values: np.ndarray, h: float, weights: np.ndarray, matrix:
 
 def _exact_1d(problem: Problem, cells: int) -> Reference:
     x, w, u, slope, upscaled = _quadrature_1d(problem, cells)
-    finer = _halved_to_points(_quadrature_1d(problem, 2 * cells)[2], cells)  # at the same points
-    error = float(np.linalg.norm(u - finer) / max(np.linalg.norm(finer), np.finfo(float).tiny))
-    return Reference(x[:, None], w, u, slope[:, None], max(error, np.finfo(float).eps), upscaled)
+    times = max(4, math.ceil(FINE_1D / cells))
+    _, _, finer, finer_slope, _ = _quadrature_1d(problem, times * cells)
+    finer, flux = (_to_points(v, cells, times) for v in (finer, _flux_1d(problem, times * cells, finer_slope)))
+    off = _flux_1d(problem, cells, slope) - flux  # smoother than the slope where K jumps
+
+    def relative(change: np.ndarray, size: np.ndarray) -> float:
+        small, large = (float(np.sqrt(w @ v**2)) for v in (change, size))
+        return max(small / max(large, np.finfo(float).tiny), np.finfo(float).eps)
+
+    K = fem.evaluate(problem.medium.conductivity, x[:, None]).reshape(-1)
+    return Reference(x[:, None], w, u, slope[:, None], relative(u - finer, finer), upscaled, relative(off / K, slope))
+
+
+def _flux_1d(problem: Problem, cells: int, slope: np.ndarray, order: int = 8) -> np.ndarray:
+    """K(u' + e) at the Gauss points of `cells` cells."""
+    points = (np.arange(cells)[:, None] + _gauss(order)[0]).reshape(-1, 1) / cells
+    K = fem.evaluate(problem.medium.conductivity, points).reshape(-1)
+    return K * (slope + problem.direction[0])
 
 
 def _quadrature_1d(problem: Problem, cells: int, order: int = 8) -> tuple:
@@ -137,14 +173,14 @@ def _quadrature_1d(problem: Problem, cells: int, order: int = 8) -> tuple:
     return x, np.tile(h * weights, cells), u.reshape(-1), slope.reshape(-1), total(K * (slope + e)) / e
 
 
-def _halved_to_points(values: np.ndarray, cells: int, order: int = 8) -> np.ndarray:
-    """Values at the Gauss points of 2·`cells` cells, interpolated to those of `cells` cells."""
+def _to_points(values: np.ndarray, cells: int, times: int, order: int = 8) -> np.ndarray:
+    """Values at the Gauss points of `times`·`cells` cells, interpolated to those of `cells` cells."""
     nodes, _, _ = _gauss(order)
-    half = (nodes > 0.5).astype(int)  # (p,): the half of the cell a point lies in
-    local = 2 * nodes - half
+    part = np.minimum((times * nodes).astype(int), times - 1)  # (p,): the part of the cell a point lies in
+    local = times * nodes - part
     powers = np.arange(order)
     lagrange = np.linalg.solve((nodes[:, None] ** powers).T, (local[:, None] ** powers).T).T  # (p, p)
-    return np.einsum("kj,ckj->ck", lagrange, values.reshape(cells, 2, order)[:, half, :]).reshape(-1)
+    return np.einsum("kj,ckj->ck", lagrange, values.reshape(cells, times, order)[:, part, :]).reshape(-1)
 
 
 def fine_solution(problem: Problem, cells: int, order: int = 4) -> np.ndarray:
@@ -162,11 +198,8 @@ def fine_solution(problem: Problem, cells: int, order: int = 4) -> np.ndarray:
 
 
 def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int) -> Reference:
-    from scipy.interpolate import RectBivariateSpline  # here, since it is slow to import
-
-    nodal, error = _cached(problem, mesh_cells)
-    axis = np.linspace(0, 1, mesh_cells + 1)
-    spline = RectBivariateSpline(axis, axis, nodal, kx=5, ky=5)
+    nodal, error, error_h1 = _cached(problem, mesh_cells)
+    spline = _spline(nodal)
     nodes, weights, _ = _gauss(4)
     h = 1.0 / cells
     x = ((np.arange(cells)[:, None] + nodes) * h).reshape(-1)
@@ -179,7 +212,15 @@ def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int) -> Reference
     K = fem.evaluate(problem.medium.conductivity, points)
     K = K[:, None, None] * np.eye(2) if K.ndim == 1 else K  # (E, 2, 2)
     upscaled = float(weights2 @ np.einsum("a,eab,eb->e", e, K, gradient + e)) / float(e @ e)
-    return Reference(points, weights2, value.reshape(-1), gradient, error, upscaled)
+    return Reference(points, weights2, value.reshape(-1), gradient, error, upscaled, error_h1)
+
+
+def _spline(grid: np.ndarray):
+    """Quintic spline through nodal values on a uniform grid of the unit square."""
+    from scipy.interpolate import RectBivariateSpline  # here, since it is slow to import
+
+    axis = np.linspace(0, 1, len(grid))
+    return RectBivariateSpline(axis, axis, grid, kx=5, ky=5)
 
 
 def _grid(problem: Problem, cells: int) -> np.ndarray:
@@ -192,20 +233,66 @@ def _grid(problem: Problem, cells: int) -> np.ndarray:
     return grid
 
 
-def richardson(problem: Problem, cells: int) -> tuple[np.ndarray, float]:
-    """Extrapolated nodal values (4 u_{h/2} − u_h)/3 on `cells` a side, and an estimate of their relative error.
+def richardson(problem: Problem, cells: int) -> tuple[np.ndarray, float, float]:
+    """Extrapolated nodal values (4 u_{h/2} − u_h)/3 on `cells` a side, and the relative L² and H¹ errors of their spline.
 
-    The estimate is the difference to the extrapolation from half as fine a pair, divided by 15 (fourth order), in the
-    nodal ℓ² norm.
+    Two parts are added. *Nodes*: the change to the extrapolation from half as fine a pair, over 2^p − 1 with the order p of
+    the elements that the three meshes show, 2 at most. *Spline*: the change if every other node is left out, over 2^p − 1
+    with the order that leaving out three of four shows, 6 at most (5 for gradients). Where the order is below one, above
+    the theory, or not to be had, the largest change takes the place of the quotient. All times :data:`SAFETY`; inf if the
+    finest mesh has fewer than four cells a period.
     """
     coarse, middle, fine = (_grid(problem, n) for n in (cells // 2, cells, 2 * cells))
     best = (4 * fine[::2, ::2] - middle) / 3
     rough = (4 * middle[::2, ::2] - coarse) / 3
-    size = np.linalg.norm(rough)
-    return best, float(np.linalg.norm(best[::2, ::2] - rough) / size / 15) if size else 0.0
+    if problem.medium.period is not None and 2 * cells * problem.medium.period < 4 - 1e-9:
+        return best, math.inf, math.inf
+    return best, *_estimates(coarse, middle, fine, best, rough)
 
 
-def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float]:
+def _estimates(
+    coarse: np.ndarray, middle: np.ndarray, fine: np.ndarray, best: np.ndarray, rough: np.ndarray
+) -> tuple[float, float]:
+    """Relative L² and H¹ error of the spline through `best`; see :func:`richardson`."""
+    cells = len(best) - 1
+    nodes, weights, _ = _gauss(2)
+    x, w = ((np.arange(cells)[:, None] + nodes) / cells).reshape(-1), np.tile(weights / cells, cells)
+
+    def field(grid: np.ndarray) -> tuple[np.ndarray, ...]:
+        spline = _spline(grid)
+        return spline(x, x), spline(x, x, dx=1), spline(x, x, dy=1)
+
+    def sizes(*parts: np.ndarray) -> np.ndarray:  # L², H¹
+        squares = [w @ part**2 @ w for part in parts]
+        return np.sqrt([squares[0], squares[1] + squares[2]])
+
+    def change(one: tuple, other: tuple) -> np.ndarray:
+        return sizes(*(a - b for a, b in zip(one, other, strict=True)))
+
+    whole, halved = field(best), field(best[::2, ::2])
+    nodal = change(halved, field(rough))
+    moved = [np.linalg.norm(middle[::2, ::2] - coarse), np.linalg.norm(fine[::4, ::4] - middle[::2, ::2])]
+    order = _order(*moved)
+    if 1 <= order <= 2.5:
+        found = nodal / (2 ** min(order, 2.0) - 1)
+    else:  # the differences tell no order: take the largest, those of the elements themselves among them
+        steps = [field(grid) for grid in (coarse, middle, fine)]
+        found = np.max([nodal, *(change(a, b) for a, b in zip(steps, [*steps[1:], whole], strict=True))], axis=0)
+    left_out = change(whole, halved)
+    sparser = change(halved, field(best[::4, ::4])) if cells % 4 == 0 and cells >= 20 else left_out
+    for k, highest in enumerate((6.0, 5.0)):
+        order = min(_order(sparser[k], left_out[k]), highest)
+        found[k] += left_out[k] / (2**order - 1) if order >= 1 else max(sparser[k], left_out[k])
+    return tuple(float(e) for e in SAFETY * found / np.maximum(sizes(*whole), np.finfo(float).tiny))
+
+
+def _order(before: float, after: float) -> float:
+    """Order of convergence that two successive changes show; inf if the second is zero, nan if both are."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.log2(np.float64(before) / after))
+
+
+def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float, float]:
     """Richardson values from the cache directory, computed and stored at the first call.
 
     The key is made of the medium's and source's *values* at the centroids of the mesh, so that two problems never share a file
@@ -222,14 +309,14 @@ def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float]:
     path = cache_directory() / f"reference2d-v{CACHE_VERSION}-{cells}-{digest}.npz"
     try:
         with np.load(path) as file:
-            return file["nodal"], float(file["error"])
+            return file["nodal"], float(file["error"]), float(file["error_h1"])
     except UNREADABLE:
-        nodal, error = richardson(problem, cells)
+        nodal, error, error_h1 = richardson(problem, cells)
         buffer = io.BytesIO()
-        np.savez(buffer, nodal=nodal, error=error)
+        np.savez(buffer, nodal=nodal, error=error, error_h1=error_h1)
         with contextlib.suppress(OSError):  # a read-only home: compute again next time
             write_atomically(path, buffer.getvalue())
-        return nodal, error
+        return nodal, error, error_h1
 
 
 def cache_directory() -> Path:

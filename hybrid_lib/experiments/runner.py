@@ -295,7 +295,7 @@ def _fit(
         training.save(folder.checkpoint, result, folder.identity)
     finished = finish_all(setup, result)
     out = None if folder is None else folder.path
-    done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished), finished)
+    done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished, exact), finished)
     if folder is not None:
         buffer = io.BytesIO()
         columns = {f"history:{k}": v for k, v in result.history.items()}

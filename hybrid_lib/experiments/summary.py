@@ -14,8 +14,11 @@ from hybrid_lib import training
 from hybrid_lib.experiments.assemble import Setup
 from hybrid_lib.experiments.config import is_first_order
 from hybrid_lib.experiments.problems import units
+from hybrid_lib.experiments.references import Reference
 from hybrid_lib.training.ritz import RitzResult
 
+MARGIN = 5.0
+"""An error below this many times the estimated error of the reference is as much the reference's as the run's."""
 Evaluate = Callable[[Any, Any], dict[str, Any]]
 """(θ, data) ↦ errors, each with a leading seed axis; see :func:`hybrid_lib.experiments.assemble.evaluator`."""
 
@@ -26,13 +29,17 @@ def summary(
     evaluate: Evaluate,
     out: Path | str | None,
     finished: tuple[RitzResult | None, ...] = (),
+    reference: Reference | None = None,
 ) -> dict[str, Any]:
     """The object ``run --json`` prints.
 
     The plain error keys belong to the finished iterate, if there is one, else to the one that ``training.select`` names.
     ``residual`` is the root of the number by which iterates are selected (the PDE term, or J), at that same iterate, in the
     units of the problem; losses in a history are in those of :func:`hybrid_lib.experiments.problems.units`.
+    ``reference`` holds the estimated relative errors of the reference, and ``doubtful`` of a seed names those of its errors that
+    are not well above them: below :data:`MARGIN` times as large.
     """
+    known = {} if reference is None else {"rel_l2": _number(reference.error), "rel_h1": _number(reference.error_h1)}
     config, members = setup.config, result.state.members
     errors = {
         "best": {k: np.asarray(v) for k, v in evaluate(members.best.params, setup.data).items()},
@@ -68,6 +75,9 @@ def summary(
         if finished and finished[index] is not None:
             row |= _finished(finished[index], evaluate, selected, _alone((data, members.coarse), index), unit)
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
+        row["doubtful"] = [
+            name for name, off in known.items() if off is None or (row[name] is not None and row[name] < MARGIN * off)
+        ]
         rows.append(row)
     return {
         "experiment": config.experiment,
@@ -80,6 +90,7 @@ def summary(
         "run_dir": None if out is None else str(out),
         "select": config.training.select,
         "steps": step,
+        "reference": known or None,
         "seeds": rows,
     }
 
