@@ -12,18 +12,22 @@ from hybrid_lib.fem.assembly import (
     pattern,
     stiffness,
 )
+from hybrid_lib.fem.dense import (
+    SymmetricFactor,
+    factor,
+    factor_solve,
+    half_solve,
+    linear_solve,
+    tensor_eigenvalues,
+    tensor_root,
+    tensor_solve,
+    thin_svd,
+)
 from hybrid_lib.fem.location import interpolate, interpolation_matrix, locate
 from hybrid_lib.fem.mesh import Mesh, from_simplices, interval, lshape, refine, unit_square
 from hybrid_lib.fem.norms import flux_error, flux_norm, h1_error, h1_seminorm, l2_error, l2_norm
 from hybrid_lib.fem.quadrature import composite_rule, evaluate, quadrature_points, rule
-from hybrid_lib.fem.solve import (
-    SymmetricFactor,
-    factor,
-    factor_solve,
-    linear_solve,
-    solve_diffusion,
-    solve_dirichlet,
-)
+from hybrid_lib.fem.solve import solve_diffusion, solve_dirichlet
 
 __all__ = [
     "Mesh",
@@ -43,6 +47,7 @@ __all__ = [
     "from_simplices",
     "h1_error",
     "h1_seminorm",
+    "half_solve",
     "interpolate",
     "interpolation_matrix",
     "interval",
@@ -60,5 +65,9 @@ __all__ = [
     "solve_diffusion",
     "solve_dirichlet",
     "stiffness",
+    "tensor_eigenvalues",
+    "tensor_root",
+    "tensor_solve",
+    "thin_svd",
     "unit_square",
 ]

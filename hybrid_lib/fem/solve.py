@@ -1,21 +1,14 @@
-"""Solve symmetric systems: on the host by sparse factors or multigrid, in JAX by one Cholesky factor.
+"""Solve sparse symmetric systems on the host, by sparse factors or multigrid: the large references.
 
-Large references go through :func:`solve_dirichlet`. The coarse state (3.17) and adjoint (3.18) of the paper
-are small and go through :func:`linear_solve`, which JAX differentiates forwards and backwards with the same
-Cholesky factor.
+The small dense systems of the coarse problem are solved inside the programs, see :mod:`hybrid_lib.fem.dense`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.custom_batching import sequential_vmap
-from jax.scipy.linalg import cho_solve
 from scipy.sparse import csc_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
@@ -146,113 +139,6 @@ def solve_diffusion(
     values = evaluate(boundary, mesh.points[mesh.boundary_nodes]) if callable(boundary) else boundary
     matrix, rhs = stiffness(mesh, K, order), load(mesh, f, order)
     return solve_dirichlet(matrix, rhs, mesh.boundary_nodes, values, method)
-
-
-class SymmetricFactor(NamedTuple):
-    """Cholesky factor L of a dense symmetric positive definite matrix L Lᵀ; a pytree of one array.
-
-    Attributes
-    ----------
-    lower : (n, n) array
-        L, zero above the diagonal.
-    """
-
-    lower: jax.Array
-
-
-def factor(matrix: jax.Array) -> SymmetricFactor:
-    """Factor a dense symmetric positive definite matrix, A = L Lᵀ; jittable.
-
-    Parameters
-    ----------
-    matrix : (n, n) array
-        If it is not positive definite the factor is nan.
-
-    Returns
-    -------
-    SymmetricFactor
-        dtype of the matrix.
-
-    Notes
-    -----
-    Cost O(n³/3).
-
-    Examples
-    --------
-    >>> factor(jnp.array([[4.0]])).lower.tolist()
-    [[2.0]]
-    """
-    return SymmetricFactor(_cholesky(matrix))
-
-
-@sequential_vmap
-def _cholesky(matrix: jax.Array) -> jax.Array:
-    """L of one matrix; under vmap one after the other, for two of jaxlib's batched factorisations can wait for each other."""
-    return jnp.linalg.cholesky(matrix)
-
-
-def factor_solve(factor: SymmetricFactor, b: jax.Array) -> jax.Array:
-    """Solve A x = b with a factor of A; jittable.
-
-    Parameters
-    ----------
-    factor : SymmetricFactor
-    b : (n,) or (n, k) array
-
-    Returns
-    -------
-    (n,) or (n, k) array
-
-    Notes
-    -----
-    Cost O(n²) a right-hand side. To differentiate with respect to A, use :func:`linear_solve`.
-
-    Examples
-    --------
-    >>> factor_solve(SymmetricFactor(jnp.array([[2.0]])), jnp.array([8.0])).tolist()
-    [2.0]
-    """
-    return cho_solve((factor.lower, True), b)
-
-
-def linear_solve(matrix: jax.Array, b: jax.Array, factored: SymmetricFactor | None = None) -> jax.Array:
-    """Solve A x = b for a dense symmetric positive definite A; differentiable in A and b, to any order.
-
-    Derivatives come from the equation: dx = A⁻¹(db - dA x), and λ = A⁻¹ x̄ gives b̄ = λ, Ā = -λ xᵀ. The
-    factor is computed once and serves the solve, J·v and Jᵀ·v; works under jit, vmap, jvp, vjp. (3.17),
-    (3.18) of the paper.
-
-    Parameters
-    ----------
-    matrix : (n, n) array
-        Symmetric positive definite; nan results otherwise.
-    b : (n,) or (n, k) array
-        dtype of the matrix.
-    factored : SymmetricFactor, optional
-        ``factor(matrix)`` if it is known already; it must belong to this matrix.
-
-    Returns
-    -------
-    (n,) or (n, k) array
-
-    Notes
-    -----
-    Cost O(n³/3) once, O(n²) for each solve and each derivative.
-
-    Examples
-    --------
-    >>> linear_solve(jnp.array([[2.0, 0.0], [0.0, 4.0]]), jnp.array([2.0, 2.0])).round(6).tolist()
-    [1.0, 0.5]
-    """
-    if factored is None:
-        factored = factor(lax.stop_gradient(matrix))
-    known = lax.stop_gradient(factored)  # outside the closures below, so that every derivative reuses it
-    return lax.custom_linear_solve(
-        lambda x: jnp.matmul(matrix, x, precision="highest"),
-        b,
-        solve=lambda _, right: factor_solve(known, right),
-        symmetric=True,
-    )
 
 
 def _checked_constraint(

@@ -261,10 +261,5 @@ def is_elliptic(K_hat: jax.Array, alpha: float = 0.0) -> jax.Array:
     >>> bool(is_elliptic(jnp.eye(2)[None])), bool(is_elliptic(jnp.asarray(-1.0)))
     (True, False)
     """
-    if K_hat.ndim == 0 or K_hat.shape[-1] == 1:
-        lowest = K_hat
-    else:  # the smaller eigenvalue, in closed form
-        mean = (K_hat[..., 0, 0] + K_hat[..., 1, 1]) / 2  # (P,)
-        spread = (K_hat[..., 0, 0] - K_hat[..., 1, 1]) / 2
-        lowest = mean - jnp.hypot(spread, (K_hat[..., 0, 1] + K_hat[..., 1, 0]) / 2)
+    lowest = K_hat if K_hat.ndim == 0 else fem.tensor_eigenvalues(K_hat)[0]
     return jnp.all(jnp.isfinite(K_hat)) & jnp.all(lowest > alpha)

@@ -176,12 +176,8 @@ def residual(
     K_hat, coarse = valid_tensor(problem, K_hat), jax.lax.stop_gradient(coarse)
     change = K_hat - jax.lax.stop_gradient(K_hat)  # exactly zero
     if problem.isotropic_constant:
-        r = _forward(unit_factor, rho) / jnp.sqrt(coarse.K_hat)
+        r = fem.half_solve(unit_factor, rho) / jnp.sqrt(coarse.K_hat)
         return r - jax.lax.stop_gradient(r) * (change / (2 * coarse.K_hat))
     z = jax.lax.stop_gradient(extend(problem, fem.factor_solve(coarse.factor, rho)))
-    return _forward(coarse.factor, rho - flux_integrals(problem, change, slopes(problem, z)) / 2)
+    return fem.half_solve(coarse.factor, rho - flux_integrals(problem, change, slopes(problem, z)) / 2)
 
-
-def _forward(factor: fem.SymmetricFactor, b: jax.Array) -> jax.Array:
-    """L⁻¹ b."""
-    return jax.scipy.linalg.solve_triangular(factor.lower, b, lower=True)

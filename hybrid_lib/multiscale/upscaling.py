@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hybrid_lib import fem
 from hybrid_lib.errors import InputError
 
 
@@ -64,7 +65,7 @@ def upscaled_tensor(
         conductivity, gradients, weights, parts, n_parts
     )  # (P, d, d), row i of field i
     T = T if mean_gradients is None else mean_gradients
-    return jnp.swapaxes(jnp.linalg.solve(T, F), 1, 2)  # K T^T = F^T
+    return jnp.swapaxes(fem.tensor_solve(T, F), 1, 2)  # K T^T = F^T
 
 
 @partial(jax.jit, static_argnames="n_parts")

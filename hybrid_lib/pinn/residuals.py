@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 
+from hybrid_lib import fem
 from hybrid_lib.pinn.jets import Jet
 
 
@@ -98,7 +98,10 @@ def flux_residual(flux: Array, gradient: Array, conductivity: Array) -> Array:
     """
     if jnp.ndim(conductivity) == 0:
         return (flux - conductivity * gradient) / jnp.sqrt(conductivity)
-    return solve_triangular(jnp.linalg.cholesky(conductivity), flux - conductivity @ gradient, lower=True)
+    lower, rest, whitened = fem.tensor_root(conductivity), flux - conductivity @ gradient, []
+    for i in range(len(flux)):  # forward substitution, entry by entry
+        whitened.append((rest[i] - sum(lower[i, j] * whitened[j] for j in range(i))) / lower[i, i])
+    return jnp.stack(whitened)
 
 
 def balance_residual(divergence: Array, source: Array) -> Array:

@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import cho_solve
 
+from hybrid_lib import fem
 from hybrid_lib.errors import InputError
 from hybrid_lib.training.jacobians import normal_equations, ravel, unraveller
 from hybrid_lib.training.objectives import Objective, PointFields, PointwiseBlock
@@ -125,7 +125,7 @@ def energy(
     if conductivity.ndim == 1:
         factor = jnp.sqrt(conductivity)[:, None, None] * jnp.eye(len(e), dtype=root.dtype)[None]
     else:
-        factor = jnp.swapaxes(jnp.linalg.cholesky(conductivity), 1, 2)  # K = factorᵀ factor
+        factor = jnp.swapaxes(fem.tensor_root(conductivity), 1, 2)  # K = factorᵀ factor
     data = {"inputs": inputs, "factor": factor, "root": root}
 
     def at(theta: Tree, data: Tree, name: str, point: Tree) -> EnergyPoint:
@@ -197,8 +197,7 @@ def ritz_finish(
     @jax.jit
     def solve(A: Array, g: Array, part: Array) -> Array:
         shift = part * jnp.trace(A) / len(g)
-        factor = jnp.linalg.cholesky(A + shift * jnp.eye(len(g), dtype=g.dtype))
-        return -cho_solve((factor, True), g)
+        return -fem.factor_solve(fem.factor(A + shift * jnp.eye(len(g), dtype=g.dtype)), g)
 
     began = time.perf_counter()
     vector = jax.ShapeDtypeStruct((ravel(theta).size,), jnp.float64)

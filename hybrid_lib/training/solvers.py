@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import sequential_vmap
-from jax.scipy.linalg import cho_solve
 from jax.scipy.sparse.linalg import cg
 
+from hybrid_lib import fem
 from hybrid_lib.training.jacobians import (
     jacobian,
     normal_equations,
@@ -171,18 +171,13 @@ def nystrom(product: Callable[[Array], Array], like: Array, rank: int) -> tuple[
     shift = jnp.finfo(like.dtype).eps * jnp.linalg.norm(image)
     image = image + shift * sketch
     gram = sketch.T @ image
-    L = sequential_vmap(jnp.linalg.cholesky)((gram + gram.T) / 2)
-    B = lax.linalg.triangular_solve(L, image, left_side=False, lower=True, transpose_a=True)  # (P, rank)
-    U, s, _ = jnp.linalg.svd(B, full_matrices=False)
+    L = fem.factor((gram + gram.T) / 2)
+    U, s, _ = fem.thin_svd(fem.half_solve(L, image.T).T)  # image L⁻ᵀ, (P, rank)
     return U, jnp.maximum(s**2 - shift, 0.0)
 
 
 @sequential_vmap
 def _solve(matrix: Array, damping: Array, rhs: Array) -> Array:
-    """(matrix + damping I)⁻¹ rhs by Cholesky; not finite where that fails.
-
-    The members of an ensemble one after the other: jaxlib's batched factorisations hand their parts to the pool of threads they
-    run on and wait there, and two of them at once can wait for each other for ever on two cores.
-    """
+    """(matrix + damping I)⁻¹ rhs by Cholesky; not finite where that fails. One member at a time, and one factor in memory."""
     shifted = matrix + damping * jnp.eye(len(rhs), dtype=rhs.dtype)
-    return cho_solve((lax.linalg.cholesky(shifted, symmetrize_input=False), True), rhs)
+    return fem.factor_solve(fem.factor(shifted, symmetrise=False), rhs)
