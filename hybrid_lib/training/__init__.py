@@ -30,6 +30,7 @@ from hybrid_lib.training.state import (
     member,
     stack,
 )
+from hybrid_lib.training.watchdog import Watchdog
 
 __all__ = [
     "STATUS",
@@ -45,6 +46,7 @@ __all__ = [
     "Program",
     "Terms",
     "TrainState",
+    "Watchdog",
     "adam",
     "balance",
     "boundary_block",

@@ -9,6 +9,7 @@ is not compiled in.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
@@ -25,6 +26,7 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.training.balancing import balance, gradient_norms
 from hybrid_lib.training.objectives import Objective
 from hybrid_lib.training.state import CONVERGED, DIVERGED, RUNNING, Best, Member, Optimiser, TrainState
+from hybrid_lib.training.watchdog import Watchdog
 
 Tree = Any
 
@@ -263,6 +265,7 @@ def fit(
     resample: Callable[[int], Tree] | None = None,
     resample_every: int = 0,
     previous: FitResult | None = None,
+    watchdog: Watchdog | None = None,
 ) -> FitResult:
     """Train until `steps` iterations are done, every seed has stopped, or the time is up.
 
@@ -288,6 +291,8 @@ def fit(
         New data for the slice that starts at `step`, a pure function of it; every `resample_every` steps.
     previous : FitResult, optional
         The result this one continues; its history, evaluations and seconds are carried on.
+    watchdog : Watchdog, optional
+        Watches the compiled programs while they run.
 
     Returns
     -------
@@ -299,11 +304,11 @@ def fit(
     every = program.options.record_every
     report_every = min(report_every, program.capacity * every)
 
-    jax.block_until_ready(
-        program.advance(state, data, jnp.asarray(0, jnp.int32))
-    )  # compiles, runs no iteration
-    if evaluate is not None:
-        jax.block_until_ready(evaluate(state.members.params, data))
+    watched = watchdog.watched if watchdog is not None else lambda what: contextlib.nullcontext()
+    with watched("compilation"):
+        jax.block_until_ready(program.advance(state, data, jnp.asarray(0, jnp.int32)))  # runs no iteration
+        if evaluate is not None:
+            jax.block_until_ready(evaluate(state.members.params, data))
     compile_seconds = time.perf_counter() - called
 
     before = previous.seconds if previous else 0.0
@@ -315,7 +320,8 @@ def fit(
 
     def measure(step: int) -> None:
         if evaluate is not None and evaluations.last("step") != step:
-            values = {name: np.asarray(v)[None] for name, v in evaluate(state.members.params, data).items()}
+            with watched(f"errors at step {step}"):
+                values = {name: np.asarray(v)[None] for name, v in evaluate(state.members.params, data).items()}
             evaluations.append({"step": np.asarray([step])} | values)
 
     step = int(state.step)
@@ -338,7 +344,8 @@ def fit(
         if fitting < stop - step and time_limit is not None:
             stop = step + int(fitting)
         training = time.perf_counter()
-        state, rows = jax.block_until_ready(program.advance(state, data, jnp.asarray(stop, jnp.int32)))
+        with watched(f"steps {step} to {stop}"):
+            state, rows = jax.block_until_ready(program.advance(state, data, jnp.asarray(stop, jnp.int32)))
         trained = time.perf_counter()
         at = np.arange(-(-step // every) * every, int(state.step), every)
         history.append({"step": at} | {name: np.asarray(v)[: len(at)] for name, v in rows.items()})
