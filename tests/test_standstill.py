@@ -199,7 +199,8 @@ raise SystemExit(cli.main(["run", "heat1d-eps15", "--out", {out!r}, *arguments])
 def test_a_command_that_stands_still_leaves_its_checkpoint(tmp_path):
     out = tmp_path / "run"
     env = os.environ | {"HYBRID_LIB_STANDSTILL": "2"}
-    done = subprocess.run([sys.executable, "-c", STUCK.format(out=str(out))], env=env, capture_output=True, text=True, timeout=300)
+    program = STUCK.format(out=str(out))
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert done.stderr.startswith("hybrid: steps 4 to 6: expected processor time") and f"{out} continues" in done.stderr
     assert training.steps_done(out / "checkpoint" / "state.npz") == 4
