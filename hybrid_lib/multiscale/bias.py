@@ -58,7 +58,7 @@ def coupling_bias(
     direction: int = 0,
     radius: float | None = None,
 ) -> Bias:
-    r"""Minimise :math:`\|A u - f\|^2 + \tau_2 \sum_i \omega_i ((Q_\delta u - y_h)(x_i))^2` for each τ₂, with :math:`y_h = y_1/\hat K`.
+    r"""Minimise :math:`\|A u - f\|^2 + \tau_2 \sum_i \omega_i ((Q_\delta u - y_h)(x_i))^2` for each τ₂, y_h the state of u.
 
     Parameters
     ----------
