@@ -40,7 +40,7 @@ READING_WORDS = {
     "float64": "float64",
 }
 BALANCING: dict[str, dict[str, str]] = {
-    f"tau{weight}": {"training.balance_terms": "without-coupling", "coarse.weight": weight} for weight in ("100", "10", "1")
+    f"tau{weight}": {"training.balance_terms": "without-coupling", "coarse.weight": weight} for weight in ("1", "10", "100", "1000")
 } | {"newest": {"training.balance_momentum": "0.1"}}
 """Readings of the loss balancing, at laptop scale: residual and boundary balanced, τ₂ fixed; all, 0.9 before the new weight.
 
