@@ -15,15 +15,16 @@ import numpy as np
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem.buckets import Buckets, background_grid
+from hybrid_lib.fem.conformity import NEAR, check_boundary, merged
 from hybrid_lib.fem.topology import (
     LOCAL_EDGES,
-    check_cells,
-    check_connections,
     checked_arrays,
+    checked_boundary,
     edge_vectors,
     edges_of,
     facets_of,
     signed_volumes,
+    turned,
     unique_pairs,
 )
 
@@ -207,19 +208,25 @@ def lshape(n: int) -> Mesh:
     return _grid(coordinate, coordinate, kept)
 
 
-def from_simplices(points: np.ndarray, cells: np.ndarray) -> Mesh:
+def from_simplices(points: np.ndarray, cells: np.ndarray, *, merge: bool | float = False, crack: bool = False) -> Mesh:
     """Make a mesh from given points and cells, after checking that they form one.
 
-    Checked: shapes, finite coordinates, integer node numbers in range, no degenerate, flipped or repeated
-    cell, no facet in more than two cells or in two cells on the same side, no unused point. Hanging nodes are
-    not looked for.
+    Clockwise cells are turned. Refused: wrong shapes, coordinates that are not finite, node numbers out of range, degenerate
+    or repeated cells, a facet in more than two cells or in two on the same side, unused points, cells that overlap anywhere, and
+    parts that touch without sharing nodes: two points at one place, or a hanging node on an edge.
 
     Parameters
     ----------
     points : (n, d) array, d = 1 or 2
         Node coordinates.
     cells : (m, d+1) integer array
-        Node numbers, positively oriented: left to right in 1-D, anticlockwise in 2-D.
+        Node numbers.
+    merge : bool or float
+        Glue points nearer to each other than this part of the shortest edge at them, True for 1e-3. The first of them stays, so
+        that later points have other numbers.
+    crack : bool
+        Let parts touch without sharing nodes. The nodes on both sides are boundary nodes: :func:`.solve_diffusion` fixes them;
+        with :func:`.solve_dirichlet` and other nodes nothing flows across.
 
     Raises
     ------
@@ -234,11 +241,20 @@ def from_simplices(points: np.ndarray, cells: np.ndarray) -> Mesh:
     --------
     >>> from_simplices([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0, 1, 2]]).volumes.tolist()
     [0.5]
+    >>> halves = [[0.0], [0.5], [0.5], [1.0]], [[0, 1], [2, 3]]
+    >>> from_simplices(*halves, merge=True).cells.tolist()
+    [[0, 1], [1, 2]]
     """
     points, cells = checked_arrays(points, cells)
-    check_cells(points, cells)
-    check_connections(points, cells)
-    return _mesh(points, cells)
+    if merge is not False:
+        tolerance = NEAR if merge is True else merge
+        if not (isinstance(tolerance, (int, float, np.number)) and 0 <= tolerance < 0.5):
+            raise InputError("merge", "True, False or a number from 0 to 0.5", repr(merge), "1e-3 of an edge is usual")
+        points, cells = merged(points, cells, float(tolerance))
+    cells = turned(points, cells)
+    entries = checked_boundary(points, cells)
+    check_boundary(points, cells, entries, bool(crack))
+    return _mesh(points, cells, entries)
 
 
 def refine(mesh: Mesh) -> Mesh:
@@ -267,12 +283,14 @@ def refine(mesh: Mesh) -> Mesh:
     return _mesh(np.concatenate([mesh.points, midpoints]), children)
 
 
-def _mesh(points: np.ndarray, cells: np.ndarray) -> Mesh:
-    """A mesh of arrays known to be valid: finds the boundary, fixes dtypes, makes the arrays read-only."""
+def _mesh(points: np.ndarray, cells: np.ndarray, entries: np.ndarray | None = None) -> Mesh:
+    """A mesh of valid arrays: finds the boundary if its facets are not given, fixes dtypes, makes the arrays read-only."""
     cells = np.ascontiguousarray(cells, dtype=np.int32)
-    lower, upper, place = unique_pairs(*facets_of(cells), len(points))
-    single = np.bincount(place, minlength=len(lower)) == 1  # a facet of one cell is on the boundary
-    boundary = np.unique(np.concatenate([lower[single], upper[single]])).astype(np.int32)
+    lower, upper = facets_of(cells)
+    if entries is None:
+        place = unique_pairs(lower, upper, len(points))[2]
+        entries = np.flatnonzero(np.bincount(place)[place] == 1)  # a facet of one cell is on the boundary
+    boundary = np.unique(np.concatenate([lower[entries], upper[entries]])).astype(np.int32)
     return Mesh(_frozen(np.ascontiguousarray(points)), _frozen(cells), _frozen(boundary))
 
 

@@ -81,9 +81,8 @@ def checked_arrays(points: Any, cells: Any) -> tuple[np.ndarray, np.ndarray]:
             "mesh", "arrays of points and cells", str(error), "make all rows equally long"
         ) from None
     if points.ndim != 2 or points.shape[1] not in (1, 2):
-        remedy = "pass points[:, None]" if points.ndim == 1 else "pass points as rows"
-        raise InputError("points", "shape (n, 1) or (n, 2)", f"shape {points.shape}", remedy)
-    d = points.shape[1]
+        raise InputError("points", "shape (n, 1) or (n, 2)", f"shape {points.shape}", _remedy_for_points(points, cells))
+    n, d = points.shape
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if bad.size:
         where = points[bad[0]].tolist()
@@ -91,44 +90,96 @@ def checked_arrays(points: Any, cells: Any) -> tuple[np.ndarray, np.ndarray]:
     if cells.ndim != 2 or cells.shape[1] != d + 1 or not len(cells):
         raise InputError(
             "cells", f"shape (m, {d + 1}) with m >= 1 for points in {d}-D", f"shape {cells.shape}",
-            f"list the {d + 1} node numbers of each cell in a row",
+            _remedy_for_cells(points, cells),
         )  # fmt: skip
     if not np.issubdtype(cells.dtype, np.integer):
         raise InputError("cells", "integer node numbers", f"dtype {cells.dtype}", "use cells.astype(int)")
-    return points, cells
-
-
-def check_cells(points: np.ndarray, cells: np.ndarray) -> None:
-    """Each cell by itself: node numbers in range, not degenerate, not flipped."""
-    n, d = points.shape
     bad = np.flatnonzero(((cells < 0) | (cells >= n)).any(axis=1))
     if bad.size:
+        from_one = cells.min() == 1 and cells.max() == n
         raise InputError(
             f"mesh cell {bad[0]}", f"node numbers from 0 to {n - 1}", cells[bad[0]].tolist(),
-            "correct the numbers (they count from 0) or add the missing points",
+            "pass cells - 1 (they count from 1)" if from_one
+            else "correct the numbers (they count from 0) or add the missing points",
         )  # fmt: skip
+    return points, cells.astype(np.int64)
+
+
+def _remedy_for_points(points: np.ndarray, cells: np.ndarray) -> str:
+    """What to do about points that are not rows of one or two coordinates."""
+    if points.ndim == 1:
+        return "pass points[:, None]"
+    if points.ndim == 2 and points.shape[1] == 3:
+        spread = np.ptp(points, axis=0)
+        kept = [i for i in range(3) if spread[i] > 1e-9 * spread.max()]
+        kept = [0, 1] if not kept or (len(kept) == 1 and cells.shape[-1:] != (2,)) else kept
+        dropped = " and ".join("xyz"[i] for i in range(3) if i not in kept)
+        if dropped:
+            taken = {(0,): ":1", (0, 1): ":2"}.get(tuple(kept), kept)
+            return f"drop the {dropped} coordinate: points[:, {taken}]"
+        return "meshes lie in a line or a plane; none of the three coordinates is constant"
+    return "pass points.T" if points.ndim == 2 and len(points) in (1, 2) else "pass points as rows"
+
+
+def _remedy_for_cells(points: np.ndarray, cells: np.ndarray) -> str:
+    """What to do about cells that are not rows of d + 1 numbers."""
+    d = points.shape[1]
+    if cells.dtype == object or cells.ndim != 2:
+        block = "line" if d == 1 else "triangle"
+        return f"list the {d + 1} node numbers of each cell in a row (meshio: mesh.cells_dict[{block!r}])"
+    if d == 2 and cells.shape[1] == 2 and (flat := np.flatnonzero(np.ptp(points, axis=0) == 0)).size:
+        return f"drop the {'xy'[flat[-1]]} coordinate: points[:, {1 - flat[-1]}:{2 - flat[-1]}]"
+    if len(cells) == d + 1 != cells.shape[1]:
+        return "pass cells.T"
+    if d == 2 and cells.shape[1] == 6:
+        return "take the corners, cells[:, :3], and drop the points that are then unused"
+    if d == 2 and cells.shape[1] == 4:
+        return "cut each quadrilateral in two: np.concatenate([cells[:, [0, 1, 2]], cells[:, [0, 2, 3]]])"
+    return f"list the {d + 1} node numbers of each cell in a row"
+
+
+def turned(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """The cells, positively oriented: two nodes of a flipped one are exchanged. Refuses degenerate ones."""
+    d = points.shape[1]
     volumes = signed_volumes(points, cells)
-    corners = points[cells]
-    size = np.ptp(corners, axis=1).max(axis=1)  # longest side of the box, (m,)
-    bad = np.flatnonzero(np.abs(volumes) <= 1e-14 * size**d)
+    size = np.zeros(len(cells))  # longest side of the box, (m,)
+    for column in points.T:
+        corners = column[cells]
+        np.maximum(size, corners.max(axis=1) - corners.min(axis=1), out=size)
+    rounding = 4 * np.finfo(float).eps * np.abs(points).max()  # of coordinates far from 0
+    bad = np.flatnonzero(np.abs(volumes) <= (1e-14 * size + rounding) * size ** (d - 1))
     if bad.size:
         raise InputError(
             f"mesh cell {bad[0]}", "a cell of positive volume", f"nodes {cells[bad[0]].tolist()}, degenerate",
             "remove the cell or move a node so that its nodes do not coincide or lie on one line",
         )  # fmt: skip
-    bad = np.flatnonzero(volumes < 0)
-    if bad.size:
-        turned = [*cells[bad[0], :-2].tolist(), *cells[bad[0], :-3:-1].tolist()]
-        way = "left to right" if d == 1 else "anticlockwise"
+    cells[volumes < 0, -2:] = cells[volumes < 0, :-3:-1]
+    return cells
+
+
+def checked_boundary(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Numbers of the facets of one cell, if no facet has more cells than one on each side and all points are used."""
+    n = len(points)
+    lower, upper = facets_of(cells)
+    place = unique_pairs(lower, upper, n)[2]
+    count = np.bincount(place)
+    side = np.bincount(place, weights=_facet_sides(points, cells, lower, upper))  # of one cell 1, of two on both sides 0
+    if count.max() > 2 or np.abs(side).max() > 1.5:
+        _refuse_crowded(cells, lower, upper, place, count, side)
+    unused = np.flatnonzero(np.bincount(cells.ravel(), minlength=n) == 0)
+    if unused.size:
         raise InputError(
-            f"mesh cell {bad[0]}", f"nodes {way}", f"{cells[bad[0]].tolist()}, flipped",
-            f"exchange two nodes: {turned} ({bad.size} cell(s) are flipped)",
+            f"point {unused[0]}", "every point in some cell", f"{unused.size} unused point(s)",
+            "drop unused points and renumber the cells, or add the missing cells",
         )  # fmt: skip
+    return np.flatnonzero(count[place] == 1)
 
 
-def check_connections(points: np.ndarray, cells: np.ndarray) -> None:
-    """The cells together: none repeated, none overlapping at a facet, no point left over."""
-    n, d = points.shape
+def _refuse_crowded(
+    cells: np.ndarray, lower: np.ndarray, upper: np.ndarray, place: np.ndarray, count: np.ndarray, side: np.ndarray
+) -> None:
+    """Name a repeated cell, a facet of more than two cells, or one with two cells on the same side."""
+    d = cells.shape[1] - 1
     ordered = np.sort(cells, axis=1)
     order = np.lexsort(ordered.T[::-1])
     same = np.flatnonzero((ordered[order[1:]] == ordered[order[:-1]]).all(axis=1))
@@ -136,10 +187,8 @@ def check_connections(points: np.ndarray, cells: np.ndarray) -> None:
         first, second = sorted((int(order[same[0]]), int(order[same[0] + 1])))
         raise InputError(
             f"mesh cell {second}", "each cell once", f"the nodes of cell {first} again",
-            f"remove cell {second}",
+            f"remove cell {second}" + (f" and {same.size - 1} more" if same.size > 1 else ""),
         )  # fmt: skip
-    lower, upper = facets_of(cells)
-    place = unique_pairs(lower, upper, n)[2]
     kind = {1: "node", 2: "edge"}[d]
 
     def facet_and_owners(number: int) -> tuple[str, list[int]]:
@@ -147,27 +196,18 @@ def check_connections(points: np.ndarray, cells: np.ndarray) -> None:
         ends = sorted({int(lower[entries[0]]), int(upper[entries[0]])})
         return f"{kind} {ends if d > 1 else ends[0]}", (entries // (d + 1)).tolist()
 
-    crowded = np.flatnonzero(np.bincount(place) > 2)
+    crowded = np.flatnonzero(count > 2)
     if crowded.size:
         facet, owners = facet_and_owners(crowded[0])
         raise InputError(
             f"mesh cell {owners[2]}", f"each {kind} in at most two cells", f"{facet} in cells {owners}",
             "remove the cells that overlap there",
         )  # fmt: skip
-    side = _facet_sides(points, cells, lower, upper)
-    overlapped = np.flatnonzero(np.abs(np.bincount(place, weights=side)) > 1.5)
-    if overlapped.size:
-        facet, owners = facet_and_owners(overlapped[0])
-        raise InputError(
-            f"mesh cell {owners[1]}", f"at most one cell on each side of {facet}",
-            f"cells {owners} on the same side", "remove one of the two, as they overlap",
-        )  # fmt: skip
-    unused = np.setdiff1d(np.arange(n), cells)
-    if unused.size:
-        raise InputError(
-            f"point {unused[0]}", "every point in some cell", f"{unused.size} unused point(s)",
-            "drop unused points and renumber the cells, or add the missing cells",
-        )  # fmt: skip
+    facet, owners = facet_and_owners(np.flatnonzero(np.abs(side) > 1.5)[0])
+    raise InputError(
+        f"mesh cell {owners[1]}", f"at most one cell on each side of {facet}",
+        f"cells {owners} on the same side", "remove one of the two, as they overlap",
+    )  # fmt: skip
 
 
 def _facet_sides(points: np.ndarray, cells: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
