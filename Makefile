@@ -13,6 +13,12 @@ AUDIT := axe-core@4.14.1 playwright-core@1.65.1
 ALONE := NPROC=1 OPENBLAS_NUM_THREADS=1
 CACHE := $(ALONE) JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
 
+# The edition without solutions is built beside the other one.
+SOLUTIONS ?= 1
+export SOLUTIONS
+BUILD := $(if $(filter 0,$(SOLUTIONS)),_build/class/_build,_build)
+EDITION := $(if $(filter 0,$(SOLUTIONS)),--path-output _build/class)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup book pdf test test-library test-chapters notebooks lint workflows links test-newest test-colab colab audit bench
 .PHONY: address version dist release site clean
@@ -30,11 +36,12 @@ setup: .venv/installed      ## make the environment .venv with the tested versio
 	@$(BIN)/python -c 'import matplotlib.font_manager'  # builds its font cache now, not inside a chapter
 	@touch $@
 
-book: setup    ## build the book; warnings are errors
+book: setup    ## build the book; warnings are errors (SOLUTIONS=0: for a class, without solutions)
 	$(BIN)/python book/_tools/fresh.py
 	$(CACHE) $(BIN)/python book/_tools/execute.py
-	$(CACHE) $(BIN)/jupyter-book build . -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
-	@echo "The book: file://$(CURDIR)/_build/html/index.html"
+	$(CACHE) $(BIN)/jupyter-book build . -W -n --keep-going $(EDITION) || { rm -rf $(BUILD)/.doctrees; exit 1; }
+	$(if $(filter 0,$(SOLUTIONS)),@rm -rf $(BUILD)/jupyter_execute && $(BIN)/python book/_tools/teaching.py $(BUILD)/notebooks)
+	@echo "The book: file://$(CURDIR)/$(BUILD)/html/index.html"
 
 pdf: setup     ## the book on paper: one PDF (needs TeX, see CONTRIBUTING.md)
 	@$(BIN)/python book/_tools/pdf.py --check
