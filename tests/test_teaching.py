@@ -77,10 +77,10 @@ Add one and one.
 :class: dropdown
 ```
 
-It makes two, xyzzy.
+It makes two, abracadabra.
 
 ```python
-xyzzy = 1 + 1
+abracadabra = 1 + 1
 ```
 
 ```{solution-end}
@@ -105,7 +105,7 @@ def test_pages_sources_and_search_hold_solutions_only_if_they_should(tmp_path, s
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
     files = [path for path in (tmp_path / "out").rglob("*") if path.suffix in {".html", ".md", ".txt", ".js"} and path.is_file()]
-    holding = {path.name for path in files if "xyzzy" in path.read_text(encoding="utf-8")}
+    holding = {path.name for path in files if "abracadabra" in path.read_text(encoding="utf-8")}
     assert holding == (set() if solutions == "0" else {"index.html", "index.md", "searchindex.js"})
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "Add one and one." in page and "After it." in page
