@@ -52,7 +52,7 @@ def test_notebooks_of_the_class_keep_the_outputs_of_the_cells_that_stay(tmp_path
         ours, full = nbformat.read(path, as_version=4), nbformat.read(BOOK / path.name, as_version=4)
         code = {cell.source: cell.outputs for cell in full.cells if cell.cell_type == "code"}
         cells = [cell for cell in ours.cells if cell.cell_type == "code"]
-        assert all("{solution" not in cell.source for cell in ours.cells) and len(cells) <= len(code)
+        assert cells and all("{solution" not in cell.source for cell in ours.cells)
         assert all(cell.outputs == code[cell.source] for cell in cells if cell.source in code)
 
 
