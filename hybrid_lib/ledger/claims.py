@@ -52,7 +52,7 @@ class Claim:
 
     @property
     def waits_for(self) -> tuple[str, ...]:
-        """Runs and calculations without which the row is not whole: of each run the seeds 0, 1, … that the figure rests on."""
+        """Runs and calculations without which the row is not whole; of each run the seeds 0, 1, … that the figure rests on."""
         names = [name for need in self.needs for name in seeds_of(need)]
         return tuple(name for name in names if name not in RUNS or max(RUNS[name].seeds) < self.seeds)
 
