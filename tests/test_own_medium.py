@@ -13,7 +13,7 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import element_cost, error_estimate, field_energy, own_configuration, own_problem
 from hybrid_lib.pinn import domains
 
-EPS = 1 / 6
+EPS, KEY = 1 / 6, jax.random.key(0)
 
 
 def waves(x):
@@ -49,9 +49,14 @@ def test_own_problem_is_the_library_s_problem_with_defaults():
         (lambda: own_problem(media.paper_2d(0.1), 1.0, (1.0,)), "direction: expected 2 numbers"),
         (
             lambda: own_configuration(own_problem(media.layered([1.0, 9.0], 0, 0.1, 1))),
-            "medium: expected a Lipschitz continuous conductivity; received 'layered' with jumps; smooth it",
+            "medium: expected a conductivity without jumps, as the strong form contains ∇K and every coupling is added to it; "
+            "received 'layered', which jumps from 1 to 9 at x = (0.05,); use finite elements",
         ),
-        (lambda: own_configuration(own_problem(media.raster([1.0, 3.0]))), "length: expected the smallest length of a medium"),
+        (lambda: own_configuration(own_problem(media.raster([1.0, 3.0]))), "medium: expected a conductivity without jumps"),
+        (
+            lambda: own_configuration(own_problem(media.raster([1.0, 3.0], smoothing="cubic"))),
+            "length: expected the smallest length of a medium",
+        ),
         (lambda: own_configuration(own_problem(media.paper_1d(0.1)), 2.0), "length: expected a number > 0, at most the side 1"),
         (lambda: element_cost(own_problem(media.paper_1d(0.1)), 0.0), "tolerance: expected a number > 0; received 0.0"),
         (lambda: element_cost(own_problem(media.paper_1d(0.1)), "a"), "tolerance: expected a number > 0; received a"),
@@ -60,7 +65,7 @@ def test_own_problem_is_the_library_s_problem_with_defaults():
         (lambda: media.from_function(3.0, 1), "function: expected a function of one point x; received 3.0; a number goes to"),
         (lambda: experiments.train(own_problem(media.paper_1d(0.1)), None), "config: expected a Config; received NoneType"),
         (lambda: error_estimate(own_problem(media.paper_1d(0.1))), "result: expected what experiments.train returns"),
-        (lambda: element_cost(own_problem(media.raster([1.0, 3.0]))), "length: expected the smallest length"),
+        (lambda: element_cost(own_problem(media.random_smooth(KEY, 1, 0.1))), "length: expected the smallest length"),
         (lambda: element_cost(own_problem(media.paper_2d(0.001))), "most_unknowns: expected at least 16008001"),
         (
             lambda: element_cost(dataclasses.replace(own_problem(media.paper_2d(0.1)), domain=domains.lshape())),

@@ -20,6 +20,7 @@ from hybrid_lib.experiments.first_order import (
     poincare_constant,
     stability_range,
 )
+from hybrid_lib.experiments.jumps import MeanFlux, SmoothingChange, mean_flux, smoothing_change
 from hybrid_lib.experiments.own import (
     Elements,
     ErrorEstimate,
@@ -43,12 +44,14 @@ __all__ = [
     "Elements",
     "ErrorEstimate",
     "FirstOrderAnsatz",
+    "MeanFlux",
     "NetworkConfig",
     "Problem",
     "Reference",
     "RunResult",
     "SamplingConfig",
     "Setup",
+    "SmoothingChange",
     "TrainingConfig",
     "ansatz_of",
     "assemble",
@@ -65,6 +68,7 @@ __all__ = [
     "first_order_objective",
     "heat1d_problem",
     "heat2d_problem",
+    "mean_flux",
     "objective_value",
     "own_configuration",
     "own_problem",
@@ -73,6 +77,7 @@ __all__ = [
     "problem_of",
     "reference",
     "run",
+    "smoothing_change",
     "stability_range",
     "train",
     "with_settings",

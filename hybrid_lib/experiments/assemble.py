@@ -17,6 +17,7 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.config import Config, balance_every, has_defect, is_first_order, validated
 from hybrid_lib.experiments.data import coarse_problem_of, sampler
 from hybrid_lib.experiments.first_order import first_order_ansatz, first_order_objective
+from hybrid_lib.experiments.jumps import require_no_jumps
 from hybrid_lib.experiments.objective import objective_of
 from hybrid_lib.experiments.problems import Problem, units
 from hybrid_lib.experiments.references import Reference
@@ -121,8 +122,8 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     Raises
     ------
     InputError
-        For a precision that JAX was not switched to, repeated seeds, averaging balls without points, or a first-order
-        system with a method or boundary conditions that it does not have.
+        For a precision that JAX was not switched to, repeated seeds, averaging balls without points, a conductivity that jumps
+        where the strong form is trained, or a first-order system with a method or boundary conditions that it does not have.
     """
     validated(config)
     if config.dtype == "float64" and not jax.config.jax_enable_x64:
@@ -134,6 +135,8 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         )
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
+    if not is_first_order(config):
+        require_no_jumps(problem)
     ansatz, hybrid = ansatz_of(problem, config), config.method == "hybrid"
     if is_first_order(config):
         ansatz = first_order_ansatz(ansatz, units(problem).source)

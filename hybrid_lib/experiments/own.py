@@ -33,6 +33,7 @@ from hybrid_lib.experiments.config import (
     validated,
 )
 from hybrid_lib.experiments.data import defect_of
+from hybrid_lib.experiments.jumps import require_no_jumps
 from hybrid_lib.experiments.problems import Problem, is_number
 from hybrid_lib.experiments.references import fine_solution
 from hybrid_lib.multiscale import dual_norm
@@ -88,15 +89,9 @@ def own_configuration(
     >>> config.coarse.cells, config.coarse.pieces, config.training.steps
     (41, 13, 300)
     """
-    medium, d = problem.medium, problem.domain.dimension
+    d = problem.domain.dimension
     length = _small_length(problem, length)
-    if not medium.is_lipschitz:
-        raise InputError(
-            "medium",
-            "a Lipschitz continuous conductivity",
-            f"{medium.name!r} with jumps",
-            "smooth it, or use finite elements",
-        )
+    require_no_jumps(problem)
     cells = max(4, math.ceil(CELLS_A_LENGTH[d] / length - 1e-9))
     repeats = round(1 / length)
     while repeats > 1 and math.gcd(cells, repeats) > 1:
@@ -162,7 +157,8 @@ def element_cost(
     .. math:: \|u_h - u^\varepsilon\| \approx \frac{\|u_h - u_{2h}\|}{2^p - 1} .
 
     The first mesh has four cells a small length. From coarser ones the estimate is worthless: two meshes that both miss the
-    oscillation agree with each other.
+    oscillation agree with each other. For pixels it has, where there is such a mesh, its lines on their edges; the means of K
+    over the cells are exact on any.
 
     Parameters
     ----------
@@ -171,7 +167,7 @@ def element_cost(
     tolerance : float
         Relative L² error to reach.
     length : float, optional
-        Smallest length of the medium; default its period.
+        Smallest length of the medium; default its period, or a pixel.
     most_unknowns : int
         No mesh has more nodes. A last row with an error above the tolerance says that this was reached.
 
@@ -203,6 +199,9 @@ def element_cost(
             most_unknowns,
             "raise it, or upscale",
         )
+    grid = problem.medium.pixels
+    if grid is not None and (grid.cells(cells) + 1) ** d <= most_unknowns:
+        cells = grid.cells(cells)
     fine_solution(problem, cells, ORDER[d])  # compiles
     rows, before, gap = [], None, math.nan
     while (cells + 1) ** d <= most_unknowns:
@@ -378,14 +377,17 @@ def _small_length(problem: Problem, length: float | None) -> float:
         raise InputError(
             "domain", "the interval or the unit square", problem.domain.name, "solve with hybrid_lib.fem"
         )
-    if length is None and problem.medium.period is None:
+    medium = problem.medium
+    known = [float(np.min(medium.pixels.sizes))] if medium.pixels is not None else []
+    known += [medium.period] if medium.period is not None else []
+    if length is None and not known:
         raise InputError(
             "length",
             "the smallest length of a medium without a period",
             "none",
             "pass length=, for instance the size of a pixel",
         )
-    length = problem.medium.period if length is None else length
+    length = min(1.0, *known) if length is None and medium.pixels is not None else medium.period if length is None else length
     if not (is_number(length) and 0 < length <= 1):
         raise InputError(
             "length",

@@ -132,7 +132,7 @@ def own_problem(
     medium : Medium
         K; its dimension is that of the domain.
     source : float or callable x (d,) -> ()
-        q, written with jax.numpy.
+        q, written with jax.numpy. It may jump: it only has to be square integrable.
     direction : d floats, optional
         e, not zero; the first axis by default. Boundary values that are not linear have to be lifted by hand: with w = u + g
         for a smooth g the source becomes q + ∇·(K∇g) − ∇·(Ke).

@@ -94,8 +94,10 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None
     The errors are estimates, none of them a bound: what no point of a mesh has seen, a source between them all, cannot be told.
     """
     known, period = problem.medium.period, problem.medium.period or 1.0
+    grid = problem.medium.pixels
+    aligned = (lambda n: n) if grid is None else grid.cells  # cells whose ends are the jumps
     if problem.domain.dimension == 1:
-        found = _exact_1d(problem, cells or max(100, round(16 / period)))
+        found = _exact_1d(problem, aligned(cells or max(100, round(16 / period))))
         while cells is None and known is None and found.error > 1e-9 and len(found.points) < 8 * 12_800:
             found = _exact_1d(problem, 2 * len(found.points) // 8)
         return found
@@ -114,6 +116,7 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None
             "reference", f"a period of at least 1/{MOST // 8}, 8 of at most {MOST} cells a side", f"{known:g}",
             f"pass mesh_cells={sides}, whose finest mesh has {(2 * sides + 1) ** 2:,d} nodes, or do without a reference",
         )  # fmt: skip
+    sides = 2 * aligned(sides // 2) if 2 * aligned(sides // 2) <= 1.25 * sides else sides
     return _extrapolated_2d(problem, cells or max(20, round(4 / period)), mesh_cells or sides)
 
 

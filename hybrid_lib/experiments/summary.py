@@ -13,7 +13,8 @@ import numpy as np
 from hybrid_lib import training
 from hybrid_lib.experiments.assemble import Setup
 from hybrid_lib.experiments.config import is_first_order
-from hybrid_lib.experiments.problems import units
+from hybrid_lib.experiments.jumps import smoothing_change
+from hybrid_lib.experiments.problems import Problem, units
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.training.ritz import RitzResult
 
@@ -38,6 +39,7 @@ def summary(
     units of the problem; losses in a history are in those of :func:`hybrid_lib.experiments.problems.units`.
     ``reference`` holds the estimated relative errors of the reference, and ``doubtful`` of a seed names those of its errors that
     are not well above them: below :data:`MARGIN` times as large.
+    For an image that was smoothed by name ``smoothing`` says what that did to its mean flux.
     """
     known = {} if reference is None else {"rel_l2": _number(reference.error), "rel_h1": _number(reference.error_h1)}
     config, members = setup.config, result.state.members
@@ -92,7 +94,15 @@ def summary(
         "steps": step,
         "reference": known or None,
         "seeds": rows,
-    }
+    } | _smoothing(setup.problem)
+
+
+def _smoothing(problem: Problem) -> dict[str, Any]:
+    """What the smoothing of an image changed, for the summary; nothing for other media."""
+    if problem.medium.unsmoothed is None or len(problem.domain.corners) > 1:
+        return {}
+    change = smoothing_change(problem.medium, problem.direction)
+    return {"smoothing": change._asdict()}
 
 
 def _finished(ritz: RitzResult, evaluate: Evaluate, selected: Callable, own: tuple[Any, Any], unit: float) -> dict[str, Any]:

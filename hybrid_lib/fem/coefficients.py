@@ -34,7 +34,8 @@ def cell_coefficient(mesh: Mesh, K: Any, order: int = 2) -> np.ndarray:
 
     Notes
     -----
-    Cost O(m q). Paper: ellipticity (4.2).
+    Cost O(m q). Paper: ellipticity (4.2). A callable with an attribute ``cell_means``, corners (m, d + 1, d) -> (m,) or
+    (m, d, d), is asked for its means and not for values at points: media of pixels have exact ones on every mesh.
 
     Examples
     --------
@@ -42,6 +43,8 @@ def cell_coefficient(mesh: Mesh, K: Any, order: int = 2) -> np.ndarray:
     >>> cell_coefficient(interval(2), lambda x: 1.0 + x[0]).ravel().round(12).tolist()
     [1.25, 1.75]
     """
+    if hasattr(K, "cell_means"):
+        K = K.cell_means(mesh.points[mesh.cells])
     values = coefficient_values(mesh, K, order)  # (m, q) or (m, q, d, d), q may be 1
     m, d = len(mesh.cells), mesh.dimension
     if values.shape[1] > 1:

@@ -25,8 +25,10 @@ from hybrid_lib.media.medium import (
     numbers,
     pointwise,
     positive,
+    quintic_step,
     sample_points,
 )
+from hybrid_lib.media.pixels import Pixels
 
 
 def paper_1d(eps: float) -> Medium:
@@ -104,6 +106,7 @@ def constant(value, dimension: int) -> Medium:
         period=1.0,
         name="constant",
         is_tensor=K.ndim == 2,
+        is_lipschitz=True,
     )
 
 
@@ -124,8 +127,8 @@ def layered(values, direction, period: float, dimension: int, smooth: float | No
     dimension : int
         d.
     smooth : float, optional
-        Width of the transitions, 0 < smooth ≤ period/L. None: sharp layers, for which ``divergence`` is 0 and
-        ``is_lipschitz`` is False.
+        Width of the transitions, 0 < smooth ≤ period/L. None: sharp layers, which have no ``divergence`` and for which
+        ``is_lipschitz`` is False. Across an axis they are `pixels`: finite elements take exact means over their cells.
 
     Raises
     ------
@@ -150,6 +153,8 @@ def layered(values, direction, period: float, dimension: int, smooth: float | No
     normal, along_axis = _direction(direction, d)
     L, thickness = v.size, period / v.size
 
+    flat = bool(np.all(v == v[0]))
+
     def coordinate(x):
         return jnp.sum(jnp.asarray(normal, x.dtype) * x) / thickness  # () in layers
 
@@ -159,8 +164,14 @@ def layered(values, direction, period: float, dimension: int, smooth: float | No
     def sharp(x):
         return layer(jnp.floor(coordinate(x)), x.dtype)
 
+    pixels = None
     if smooth is None:
-        conductivity, divergence = sharp, jnp.zeros_like
+        conductivity, divergence = sharp, jnp.zeros_like if flat else None
+        if along_axis:
+            axis = int(np.argmax(np.abs(normal)))
+            turned = v if normal[axis] > 0 else v[::-1]
+            shape = np.where(np.arange(d) == axis, L, 1)
+            pixels = Pixels(turned.reshape(shape), 0.0, period / shape, periodic=True)
     else:
         smooth = positive("smooth", smooth, "pass None for sharp layers")
         if smooth > thickness * (1.0 + 1e-12):
@@ -172,8 +183,7 @@ def layered(values, direction, period: float, dimension: int, smooth: float | No
         def conductivity(x):
             t = coordinate(x)
             interface = jnp.floor(t + 0.5)
-            r = jnp.clip((t - interface) / width + 0.5, 0.0, 1.0)
-            step = r**3 * (10.0 + r * (6.0 * r - 15.0))
+            step = quintic_step((t - interface) / width + 0.5)
             below, above = layer(interface - 1.0, x.dtype), layer(interface, x.dtype)
             return below + (above - below) * step
 
@@ -186,7 +196,8 @@ def layered(values, direction, period: float, dimension: int, smooth: float | No
         divergence=divergence,
         period=period if along_axis else None,
         name="layered",
-        is_lipschitz=smooth is not None or bool(np.all(v == v[0])),
+        is_lipschitz=smooth is not None or flat,
+        pixels=pixels,
     )
 
 
@@ -253,7 +264,7 @@ def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Med
         def divergence(x):
             return jnp.dot(directions(x), field.divergence(x), precision="highest")
 
-    return make_medium(
+    medium = make_medium(
         conductivity,
         2,
         float(principal.min()) * field.alpha,
@@ -263,8 +274,13 @@ def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Med
         name=f"tensor({field.name})",
         is_tensor=True,
         period=None if callable(angle) else field.period,
-        is_lipschitz=field.is_lipschitz,
+        is_lipschitz=field.is_lipschitz and (None if callable(angle) else True),
+        pixels=None if callable(angle) else field.pixels,
     )
+    if medium.pixels is not None:
+        turned = np.asarray(directions(np.zeros(2)))
+        medium.conductivity.cell_means = lambda corners: field.pixels.cell_means(corners)[:, None, None] * turned
+    return medium
 
 
 def from_function(
@@ -276,6 +292,7 @@ def from_function(
     *,
     period: float | None = None,
     box: tuple[float, float] = (0.0, 1.0),
+    is_lipschitz: bool | None = None,
 ) -> Medium:
     """A medium from a JAX function of one point, x (d,) -> () or (d, d).
 
@@ -299,11 +316,9 @@ def from_function(
         Known period; checked at the sample points.
     box : (float, float)
         Where the samples lie; (−1, 1) for the L-shape.
-
-    Notes
-    -----
-    A function with jumps has no square-integrable ∇·K: mark it by
-    ``dataclasses.replace(medium, is_lipschitz=False)``.
+    is_lipschitz : bool, optional
+        False: K jumps and has no divergence. True: it does not, by the caller's word. None: whoever needs ∇·K looks for jumps
+        that automatic differentiation does not see (`jnp.where`, `jnp.floor`, `jnp.round`, comparisons) and refuses them.
 
     Raises
     ------
@@ -355,6 +370,7 @@ def from_function(
         period=period,
         name="function",
         is_tensor=shape != (),
+        is_lipschitz=is_lipschitz,
     )
 
 
@@ -369,6 +385,7 @@ def _sines(eps, d, mean, name) -> Medium:
         divergence=lambda x: wave * jnp.cos(wave * x),
         period=eps,
         name=name,
+        is_lipschitz=True,
     )
 
 

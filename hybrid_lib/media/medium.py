@@ -14,11 +14,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib.errors import InputError
+from hybrid_lib.media.pixels import Pixels
 
 Field = Callable[[jax.Array], jax.Array]
 
 SAMPLES = 4096
 """Points at which bounds are estimated when they are not known."""
+REAL = "biuf"
+"""Kinds of dtypes that are real numbers."""
+REMEDIES = {
+    "c": "pass its real part or its modulus",
+    "O": "convert it: array.astype(float)",
+    "U": "convert it: array.astype(float)",
+}
+"""What to do with arrays of other kinds."""
 SAFETY = 1.1
 """Factor by which estimated bounds are widened, α = min/SAFETY, β = SAFETY·max."""
 
@@ -45,10 +54,15 @@ class Medium:
         For reports.
     is_tensor : bool
         Whether ``conductivity`` returns a matrix.
-    is_lipschitz : bool
-        Whether ``divergence`` is all of ∇·K. False for sharp layers: their jumps are invisible to a
-        strong-form residual, and only the weak form (finite elements, averages of fluxes) treats them
-        rightly.
+    is_lipschitz : bool or None
+        Whether K has no jumps, so that ``divergence`` is all of ∇·K. False for pixels and sharp layers: asking for their
+        divergence is an error, and only formulations without ∇K treat them rightly (finite elements, averages of fluxes,
+        the first-order system). None: not known, then the doors of the strong form look for jumps. True is believed.
+    pixels : Pixels or None
+        The boxes on which K, or the scalar factor of a tensor, is constant: for rasters and for layers across an axis. They
+        say where K jumps, and finite elements take exact means over their cells from them.
+    unsmoothed : Medium or None
+        What a smoothed raster was before.
     """
 
     conductivity: Field
@@ -60,14 +74,22 @@ class Medium:
     period: float | None = None
     name: str = "medium"
     is_tensor: bool = False
-    is_lipschitz: bool = True
+    is_lipschitz: bool | None = None
+    pixels: Pixels | None = None
+    unsmoothed: Medium | None = None
 
 
 def make_medium(conductivity, d, alpha, beta, *, divergence=None, is_tensor=False, **known) -> Medium:
-    """Every Medium is made here: point checks around both fields, automatic ∇·K if none is given."""
+    """Every Medium is made here: point checks around both fields, automatic ∇·K if none is given, none where K jumps."""
     conductivity = pointwise(conductivity, d)
+    if known.get("pixels") is not None:
+        conductivity.cell_means = known["pixels"].cell_means
     if divergence is None:
-        if is_tensor:
+        if known.get("is_lipschitz") is False:
+
+            def divergence(x):
+                raise no_divergence(known["name"])
+        elif is_tensor:
 
             def divergence(x):  # Jacobian [i, j, k] = ∂_k K_ij; the trace runs over i = k
                 return jnp.trace(jax.jacfwd(conductivity)(x), axis1=0, axis2=2)
@@ -75,6 +97,16 @@ def make_medium(conductivity, d, alpha, beta, *, divergence=None, is_tensor=Fals
             divergence = jax.grad(conductivity)
     return Medium(
         conductivity, pointwise(divergence, d), d, float(alpha), float(beta), is_tensor=is_tensor, **known
+    )
+
+
+def no_divergence(name: str) -> InputError:
+    """What asking for the divergence of a medium with jumps is answered."""
+    return InputError(
+        "divergence",
+        "a conductivity without jumps",
+        f"{name!r}, which has none where it jumps",
+        "smooth the medium by name (smoothing=, smooth=), or use finite elements",
     )
 
 
@@ -202,6 +234,12 @@ def check_shape(what, function, d, allowed) -> tuple:
     return shape
 
 
+def quintic_step(t):
+    """0 below 0, 1 above 1, and the C² polynomial of degree five between."""
+    r = jnp.clip(t, 0.0, 1.0)
+    return r**3 * (10.0 + r * (6.0 * r - 15.0))
+
+
 def ordered_bounds(alpha, beta) -> tuple[float, float]:
     """Both as floats, or an InputError unless 0 < alpha < beta."""
     alpha = positive("alpha", alpha, "the medium is elliptic")
@@ -228,12 +266,25 @@ def positive(what, value, remedy) -> float:
 
 def numbers(what, value) -> np.ndarray:
     """Finite float64 array, or an InputError that counts what is not finite."""
+    masked = int(np.count_nonzero(np.ma.getmaskarray(value))) if isinstance(value, np.ma.MaskedArray) else 0
+    if masked:
+        received = f"a masked array with {masked} of {value.size} values masked"
+        raise InputError(what, "a value everywhere", received, "fill them: array.filled(value)")
     try:
-        array = np.array(value, dtype=np.float64)
+        array = np.asarray(value)
+        kind = array.dtype.kind if array.ndim or array.dtype.kind != "O" else "f"  # a Fraction is a number
+        array = np.array(array, dtype=np.float64) if kind in REAL else None
     except (TypeError, ValueError):
-        raise InputError(what, "real numbers", f"{value!r}"[:80], "pass a number or an array") from None
+        array, kind = None, ""
+    if array is None:
+        many = kind and np.ndim(value)
+        received = f"an array of dtype {np.asarray(value).dtype}" if many else f"{value!r}"[:80]
+        raise InputError(what, "real numbers", received, REMEDIES.get(many and kind, "pass a number or an array"))
     bad = int(np.count_nonzero(~np.isfinite(array)))
     if bad:
-        received = f"{value}" if array.ndim == 0 else f"{bad} of {array.size} values NaN or infinite"
+        received = f"{value}"
+        if array.ndim:
+            first = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+            received = f"{bad} of {array.size} values NaN or infinite, the first at {first}"
         raise InputError(what, "finite numbers", received, "fill or remove them")
     return array

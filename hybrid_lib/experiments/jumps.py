@@ -1,0 +1,336 @@
+r"""Conductivities that jump: where they do, who cannot use them, and what smoothing an image changes.
+
+The strong residual −∇·(K∇u) − q contains ∇K. Across a jump of K that is no function: a training that samples it at points
+sees nothing of the jump and ends, content, at the solution of another problem. A formulation without ∇K keeps its meaning:
+finite elements, and the first-order system of u and its flux. The couplings of the hybrid method do not help, they are added
+to the strong residual. The source q has only to be square integrable, and nobody looks for jumps in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybrid_lib import fem
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.media import Medium
+from hybrid_lib.pinn.domains import Domain
+
+LEAST = 1e-3
+"""Jumps smaller than this part of K are let pass."""
+LINES = {1: 1, 2: 24}
+"""Lines along each axis, and a third of them along each diagonal."""
+POINTS = {1: 16384, 2: 384}
+"""Points on a line; a third of them on one through a single period."""
+PARTS = 16
+"""Pieces of a suspicious segment that are looked at in one step of the search."""
+CANDIDATES = 480
+"""Most segments that are searched at once."""
+GRADING = 3
+"""Power of the grading of meshes towards the edges of pixels."""
+ENERGY_ORDER = 4
+"""Order of the rule for means of a smoothed field over a cell."""
+
+
+class Jump(NamedTuple):
+    """A jump of K: the point (d,), and K on the two sides of it, numbers or (d, d) arrays."""
+
+    point: tuple[float, ...]
+    below: Any
+    above: Any
+
+
+def find_jump(medium: Medium, domain: Domain) -> Jump | None:
+    r"""The largest jump of K that lines through the domain meet, relative to K; None where there is none.
+
+    Neighbouring points a, b on a line are suspicious if the secant misses what the derivative that the strong form would use
+    predicts, `|K(b) − K(a) − (b − a)(K'(a) + K'(b))/2| > LEAST |K|/2`: automatic differentiation does not see `jnp.where`,
+    `jnp.floor`, `jnp.round` or a comparison. Such a segment is cut in pieces and the worst piece taken, until the
+    difference is gone (K is only steep, or has a kink) or the segment has the length of rounding (K jumps). Lines run along
+    the axes and, in the plane, the diagonals; for a medium with a period some of them through a single one. What is smaller
+    than the distance of the lines, 1/24 of the domain and of the period, can be missed.
+
+    Parameters
+    ----------
+    medium : Medium
+    domain : Domain
+
+    Examples
+    --------
+    >>> from hybrid_lib import media
+    >>> from hybrid_lib.pinn.domains import interval
+    >>> jump = find_jump(media.from_function(lambda x: jnp.where(x[0] < 0.3, 1.0, 4.0), 1), interval())
+    >>> round(jump.point[0], 9), float(jump.below), float(jump.above)
+    (0.3, 1.0, 4.0)
+    """
+    d = medium.dimension
+
+    @jax.jit  # compiled for one block of points; operation by operation takes ten times as long
+    def at(z: jax.Array) -> jax.Array:  # (2d,): a point and the direction of its line
+        x, v = z[:d], z[d:]
+        if medium.is_tensor:
+            K, slope = jax.jvp(medium.conductivity, (x,), (v,))
+        else:
+            K = medium.conductivity(x)
+            slope = jnp.zeros_like(K) if medium.is_lipschitz is False else medium.divergence(x) @ v
+        return jnp.nan_to_num(jnp.stack([K.reshape(-1), slope.reshape(-1)]))
+
+    def values(points: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = fem.evaluate(at, np.concatenate([points, np.broadcast_to(along, points.shape)], axis=-1))
+        return found[..., 0, :], found[..., 1, :]  # (..., d² or 1)
+
+    def misses(K: np.ndarray, slope: np.ndarray, step: np.ndarray) -> np.ndarray:
+        size = np.linalg.norm(K, axis=-1)
+        gap = np.diff(K, axis=1) - step[:, None, None] * (slope[:, 1:] + slope[:, :-1]) / 2
+        least = np.maximum(np.minimum(size[:, 1:], size[:, :-1]), np.finfo(float).tiny)
+        return np.linalg.norm(gap, axis=-1) / least
+
+    a, b = [], []
+    for points, steps in _lines(medium, domain):  # (lines, points, d), (lines, d)
+        found = misses(*values(points, steps[:, None]), np.ones(len(points)))
+        found[~(_inside(domain, points[:, 1:]) & _inside(domain, points[:, :-1]))] = 0
+        worst = np.argsort(found, axis=None)[::-1][: CANDIDATES // 2]
+        line, k = np.unravel_index(worst[found.ravel()[worst] > LEAST / 2], found.shape)
+        a.append(points[line, k])
+        b.append(points[line, k + 1])
+    a, b = np.concatenate(a), np.concatenate(b)
+    weights = np.linspace(0, 1, PARTS + 1)[:, None]
+    while len(a):
+        points = a[:, None] + weights * (b - a)[:, None]  # (candidates, parts + 1, d)
+        K, slope = values(points, (b - a)[:, None])
+        found = misses(K, slope, np.full(len(a), 1 / PARTS))
+        worst, every = np.argmax(found, axis=1), np.arange(len(a))
+        size, lengths = found[every, worst], np.linalg.norm(b - a, axis=1)
+        a, b = points[every, worst], points[every, worst + 1]
+        if lengths.max() < 1e-13 and np.any(size > LEAST):
+            k = int(np.argmax(size))
+            shape = (d, d) if medium.is_tensor else ()
+            below, above = K[k, worst[k]].reshape(shape), K[k, worst[k] + 1].reshape(shape)
+            return Jump(tuple(a[k].tolist()), below, above)
+        keep = size > LEAST / 2 if lengths.max() >= 1e-13 else np.zeros(len(a), bool)
+        a, b = a[keep], b[keep]
+    return None
+
+
+def require_no_jumps(problem: Problem) -> None:
+    """What every door of the strong form asks; a medium's own word (`Medium.is_lipschitz`) first, else :func:`find_jump`.
+
+    Raises
+    ------
+    InputError
+        With the place of a jump and what can be done.
+    """
+    medium = problem.medium
+    if medium.is_lipschitz:
+        return
+    found = _jump(medium, problem.domain)
+    if found is None and medium.is_lipschitz is None:
+        return
+    received = f"{medium.name!r}, which jumps"
+    if found is not None:
+        below, above = (f"{k:.3g}" if np.ndim(k) == 0 else np.round(k, 6).tolist() for k in found[1:])
+        place = ", ".join(f"{x:.6g}" for x in found.point)
+        received += f" from {below} to {above} at x = ({place}{',' * (len(found.point) == 1)})"
+    raise InputError(
+        "medium",
+        "a conductivity without jumps, as the strong form contains ∇K and every coupling is added to it",
+        received,
+        "use finite elements (experiments.element_cost, fine_solution), smooth it by name (smooth=, smoothing=), train with "
+        "formulation='first-order' and method='pinn', or say is_lipschitz=True if there is none",
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _jump(medium: Medium, domain: Domain) -> Jump | None:
+    """A jump in the domain: from the pixels, where the medium has some, else searched for."""
+    if medium.pixels is not None and not medium.is_tensor:
+        lower, upper = (np.array(c) for c in domain.box)
+        for axis, jumps in enumerate(medium.pixels.jumps(float(lower.min()), float(upper.max()))):
+            for x in jumps:
+                line = lower + (upper - lower) * (np.arange(401)[:, None] + 0.5) / 401
+                line[:, axis] = x
+                shift = 0.5 * medium.pixels.sizes[axis] * np.eye(len(lower))[axis]
+                below, above = (fem.evaluate(medium.conductivity, line + s * shift) for s in (-1, 1))
+                inside = _inside(domain, line - shift) & _inside(domain, line + shift) & (below != above)
+                if np.any(inside):
+                    k = int(np.argmax(inside))
+                    return Jump(tuple(line[k].tolist()), below[k], above[k])
+    return find_jump(medium, domain)
+
+
+def _inside(domain: Domain, points: np.ndarray) -> np.ndarray:
+    """Whether points (..., d) lie in Ω, up to the seams of its cubes."""
+    return np.any([np.all((points > c) & (points < np.add(c, 1)), axis=-1) for c in domain.corners], axis=0)
+
+
+def _lines(medium: Medium, domain: Domain):
+    """Points (lines, points, d) on lines through Ω and through one period, with the step (lines, d) from one to the next."""
+    lower, upper = (np.array(c) for c in domain.box)
+    boxes = [(lower, upper - lower, POINTS[domain.dimension])]
+    if medium.period is not None and medium.period < 0.5:
+        start = lower + 0.1 * (upper - lower)
+        boxes.append((start, np.full(len(lower), medium.period), POINTS[domain.dimension] // 3))
+    for start, sides, count in boxes:
+        t = (np.arange(count) + 0.381966) / count
+        if len(sides) == 1:
+            directions = [(np.zeros(1), np.ones(1), 1)]
+        else:
+            n = LINES[2]
+            directions = [
+                (np.array([0, 1]), np.array([1, 0]), n),
+                (np.array([1, 0]), np.array([0, 1]), n),
+                (np.array([1, 0]), np.array([1, 1]), n // 3),
+                (np.array([1, 0]), np.array([1, -1]), n // 3),
+            ]
+        across = [(np.arange(n) + 0.618034) / n for _, _, n in directions]
+        points = [
+            np.mod(s[:, None, None] * away + t[:, None] * along, 1 + 1e-15)
+            for s, (away, along, _) in zip(across, directions, strict=True)
+        ]
+        steps = [np.tile(along * sides / count, (n, 1)) for _, along, n in directions]
+        yield start + sides * np.concatenate(points), np.concatenate(steps)
+
+
+class MeanFlux(NamedTuple):
+    r"""Bounds of the mean flux `K̂ = |Ω|⁻¹ ∫ e·K∇w / |e|²` of the field w without source and with boundary values e·x."""
+
+    lower: float
+    upper: float
+
+
+def mean_flux(
+    medium: Medium, direction: tuple[float, ...] | None = None, tolerance: float = 0.02, most_unknowns: int = 70_000
+) -> MeanFlux:
+    r"""Two-sided bounds of the mean flux through the unit cube under a linear drop, by two energies.
+
+    .. math:: 2\int e\cdot\sigma - \int \sigma\cdot K^{-1}\sigma \le |e|^2 \hat K \le \int (e + \nabla v)\cdot K(e + \nabla v)
+
+    for all v that vanish on the boundary and all σ without divergence: linear elements for v and, in the plane, for the
+    stream function of σ, on finer and finer meshes until the bounds are within the tolerance. For pixels the integrals are
+    exact, the bounds rigorous, and the meshes graded to their edges, where the gradient is singular; for other media all is up to
+    quadrature.
+
+    Parameters
+    ----------
+    medium : Medium
+    direction : d numbers, optional
+        e; the first axis by default.
+    tolerance : float
+        Wanted distance of the bounds, relative to the upper one.
+    most_unknowns : int
+        No mesh has more nodes, but for the first; the bounds may then be further apart.
+
+    Examples
+    --------
+    >>> from hybrid_lib import media
+    >>> lower, upper = mean_flux(media.raster([1.0, 3.0]))  # the harmonic mean
+    >>> round(lower, 12), round(upper, 12)
+    (1.5, 1.5)
+    """
+    d = medium.dimension
+    e = np.eye(d)[0] if direction is None else np.asarray(direction, float)
+    most, level, found = int(most_unknowns ** (1 / d)), 1, None
+    while True:
+        axis = _axis(medium, level)
+        if len(axis) > most:
+            if found is not None:
+                return found
+            axis = np.linspace(0, 1, most)  # not the edges of the pixels, but the exact means
+        found = _energies(medium, e, axis)
+        if found.upper - found.lower <= tolerance * found.upper:
+            return found
+        level += 1
+
+
+def _axis(medium: Medium, level: int) -> np.ndarray:
+    """Nodes along each axis: uniform, or from jump to jump, in the plane graded towards them."""
+    if medium.pixels is None:
+        grid = None if medium.unsmoothed is None else medium.unsmoothed.pixels
+        feature = float(np.min(grid.sizes)) if grid is not None else medium.period or 1 / 16
+        cells = math.ceil({1: 16, 2: 2}[medium.dimension] / feature - 1e-9)
+        return np.linspace(0, 1, cells * 2 ** (level - 1) + 1)
+    edges = np.unique(np.concatenate([[0.0, 1.0], *medium.pixels.jumps(0.0, 1.0)]))
+    half = 0.5 * (np.arange(level + 1) / level) ** GRADING
+    fractions = np.concatenate([half, 1 - half[-2:0:-1]]) if medium.dimension == 2 else np.zeros(1)
+    return np.append((edges[:-1, None] + np.diff(edges)[:, None] * fractions).ravel(), 1.0)
+
+
+def _energies(medium: Medium, e: np.ndarray, axis: np.ndarray) -> MeanFlux:
+    """The bounds on the tensor mesh with these nodes along each axis."""
+    n = len(axis) - 1
+    mesh = fem.unit_square(n) if len(e) == 2 else fem.interval(n)
+    mesh = fem.from_simplices(axis[np.rint(mesh.points * n).astype(int)], mesh.cells)
+    K = fem.cell_coefficient(mesh, medium.conductivity, ENERGY_ORDER)
+    push = fem.flux_load(mesh, K, e)
+    v = fem.solve_dirichlet(fem.stiffness(mesh, K), -push, mesh.boundary_nodes)
+    upper = np.einsum("m,a,mab,b->", mesh.volumes, e, K, e) + push @ v
+    inverse = medium.pixels.reciprocal() if medium.pixels is not None and not medium.is_tensor else _turned_inverse(medium)
+    flow = fem.cell_coefficient(mesh, inverse, ENERGY_ORDER)
+    if len(e) == 1:
+        return MeanFlux(1 / float(mesh.volumes @ flow[:, 0, 0]), float(upper / (e @ e)))
+    curl = fem.flux_load(mesh, 1.0, np.array([-e[1], e[0]]))
+    stream = fem.solve_dirichlet(fem.stiffness(mesh, flow), curl, np.array([0]))
+    return MeanFlux(float(curl @ stream / (e @ e)), float(upper / (e @ e)))
+
+
+def _turned_inverse(medium: Medium):
+    """x -> K⁻¹ for fluxes that are turned gradients: 1/K of a scalar, K/det K of a tensor in the plane."""
+    K = medium.conductivity
+    return (lambda x: K(x) / jnp.linalg.det(K(x))) if medium.is_tensor else (lambda x: 1 / K(x))
+
+
+class SmoothingChange(NamedTuple):
+    """What smoothing an image did to its mean flux under a linear drop.
+
+    Attributes
+    ----------
+    pixels, smoothed : float
+        Mean flux of the pixels and of the smoothed field, geometric means of two-sided bounds.
+    change : float
+        smoothed/pixels − 1.
+    error : float
+        The change is within this of the truth.
+    """
+
+    pixels: float
+    smoothed: float
+    change: float
+    error: float
+
+
+def smoothing_change(medium: Medium, direction: tuple[float, ...] | None = None, **options: Any) -> SmoothingChange:
+    """Compare the mean flux of a smoothed image with that of its exact pixels; the summary of a run holds the same.
+
+    Parameters
+    ----------
+    medium : Medium
+        From ``media.raster(…, smoothing=…)``.
+    direction, options
+        As in :func:`mean_flux`.
+
+    Raises
+    ------
+    InputError
+        For a medium that is no smoothed image.
+
+    Examples
+    --------
+    >>> from hybrid_lib import media
+    >>> smooth = smoothing_change(media.raster([1.0, 3.0], smoothing="linear"))  # now 1/(1/3 + (ln 3)/4)
+    >>> round(smooth.pixels, 6), round(smooth.smoothed, 3), round(smooth.change, 3)
+    (1.5, 1.645, 0.097)
+    """
+    if not isinstance(medium, Medium) or medium.unsmoothed is None:
+        received = f"{medium.name!r}" if isinstance(medium, Medium) else type(medium).__name__
+        raise InputError("medium", "a smoothed image", received, "make one with media.raster(…, smoothing=…)")
+    (low, high), (least, most) = (mean_flux(m, direction, **options) for m in (medium.unsmoothed, medium))
+    pixels, smoothed = math.sqrt(low * high), math.sqrt(least * most)  # symmetric in K and 1/K, as the bounds are
+    change = smoothed / pixels - 1
+    error = max(most / low - 1 - change, change - (least / high - 1))
+    return SmoothingChange(pixels, smoothed, change, error)

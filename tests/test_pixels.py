@@ -1,0 +1,227 @@
+"""Pixels stay pixels: values, exact means over cells, orientation, and fluxes against an independent solver."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse.linalg import spsolve
+
+from hybrid_lib import experiments, fem, media
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments import element_cost, fine_solution, mean_flux, own_problem, smoothing_change
+from hybrid_lib.media.pixels import Pixels
+from hybrid_lib.multiscale.homogenisation import cell_problem
+
+BOARD = np.where(np.random.default_rng(3).uniform(size=(6, 6)) < 0.5, 1.0, 50.0)
+
+
+def finite_volumes(pixels, refined, source=0.0):
+    """Mean flux and energy of the five-point scheme on refined pixels: harmonic means, w = x₁ on the boundary; no library code."""
+    K = np.kron(pixels, np.ones((refined, refined)))
+    n = len(K)
+    number, h = np.arange(n * n).reshape(n, n), 1 / n
+    centre = (np.arange(n) + 0.5) * h
+    rows, columns, entries, right = [], [], [], np.full(n * n, source * h * h)
+    diagonal = np.zeros((n, n))
+    for axis in (0, 1):
+        k, i = np.moveaxis(K, axis, 0), np.moveaxis(number, axis, 0)
+        t = 2 * k[1:] * k[:-1] / (k[1:] + k[:-1])  # between neighbours
+        rows += [i[1:].ravel(), i[:-1].ravel()]
+        columns += [i[:-1].ravel(), i[1:].ravel()]
+        entries += [-t.ravel()] * 2
+        along = np.moveaxis(diagonal, axis, 0)
+        along[1:] += t
+        along[:-1] += t
+        for end, at in ((0, 0.0), (-1, 1.0)):
+            along[end] += 2 * k[end]
+            values = np.full(n, at) if axis == 0 else centre
+            right[i[end]] += 2 * k[end] * values
+    A = sp.csr_array((np.concatenate([*entries, diagonal.ravel()]),
+                      (np.concatenate([*rows, number.ravel()]), np.concatenate([*columns, number.ravel()]))))  # fmt: skip
+    w = spsolve(sp.csc_array(A), right).reshape(n, n)
+    inner = 2 * K[1:] * K[:-1] / (K[1:] + K[:-1]) * np.diff(w, axis=0) / h
+    faces = np.concatenate([2 * K[:1] * w[:1] / h, inner, 2 * K[-1:] * (1 - w[-1:]) / h])  # fluxes through the faces along x₁
+    return float(np.mean(np.sum(faces[1:-1], axis=0) + (faces[0] + faces[-1]) / 2) * h), w
+
+
+images = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(0, 10**6)).map(
+    lambda t: 10 ** np.random.default_rng(t[2]).uniform(-3, 3, t[:2])
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(images, st.sampled_from([None, 0.5, 1.0]), st.integers(0, 10**6))
+def test_every_pixel_has_its_value_and_its_place(image, period, seed):
+    medium, shape = media.raster(image, period=period), image.shape
+    x = np.random.default_rng(seed).uniform(0, 1, (40, 2))
+    box = np.floor(np.mod(x, period or 1) / (period or 1) * shape).astype(int)
+    np.testing.assert_array_equal(fem.evaluate(medium.conductivity, x), image[box[:, 0], box[:, 1]])
+    assert (medium.alpha, medium.beta) == (image.min(), image.max())
+
+
+def test_a_picture_file_is_turned_as_the_docstring_says():
+    picture = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])  # 1 at the upper left, 6 at the lower right
+    at = jax.vmap(media.raster(np.flipud(picture).T).conductivity)
+    corners = jnp.array([[0.01, 0.99], [0.99, 0.99], [0.01, 0.01], [0.99, 0.01]])
+    assert at(corners).tolist() == [1.0, 3.0, 4.0, 6.0]
+
+
+def test_outside_of_the_image_its_edge_goes_on_without_overflow():
+    medium = media.raster([[1.0, 2.0], [3.0, 4.0]], lower=0.25, upper=0.75)
+    values = jax.vmap(medium.conductivity)(jnp.array([[-1e12, 0.3], [0.6, 1e12], [1e12, -1e12]]))
+    assert values.tolist() == [1.0, 4.0, 3.0]
+
+
+@settings(max_examples=8, deadline=None)
+@given(images, st.booleans(), st.floats(-0.7, 0.7), st.integers(0, 10**6))
+def test_means_over_triangles_are_those_of_polygons(image, periodic, lower, seed):
+    grid = Pixels(image, lower, np.array([0.31, 0.17]), periodic)
+    corners = np.random.default_rng(seed).uniform(-1, 1.5, (3, 3, 2))
+    expected = []
+    for triangle in corners:  # by cutting the triangle with every box (Sutherland and Hodgman)
+        total = 0.0
+        for i in range(-9, 10):
+            for j in range(-16, 17):
+                box = np.array([i, j])
+                index = box % image.shape if periodic else np.clip(box, 0, np.array(image.shape) - 1)
+                total += image[tuple(index)] * _area(_clip(triangle, lower + box * grid.sizes, grid.sizes))
+        expected.append(total / _area(triangle))
+    np.testing.assert_allclose(grid.cell_means(corners), expected, rtol=1e-9)
+
+
+def _area(polygon):
+    x, y = np.asarray(polygon).reshape(-1, 2).T
+    return abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
+
+
+def _clip(polygon, low, sides):
+    polygon = list(polygon)
+    for axis, sign, bound in ((0, 1, low[0]), (0, -1, -(low[0] + sides[0])), (1, 1, low[1]), (1, -1, -(low[1] + sides[1]))):
+        kept = []
+        for a, b in zip(polygon, polygon[1:] + polygon[:1], strict=True):
+            da, db = sign * a[axis] - bound, sign * b[axis] - bound
+            kept += [a] if da >= 0 else []
+            kept += [a + da / (da - db) * (b - a)] if da * db < 0 else []
+        polygon = kept
+    return polygon or np.zeros((3, 2))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=7), st.booleans(), st.integers(1, 40))
+def test_means_over_intervals(values, periodic, n):
+    grid = Pixels(np.array(values), 0.1, np.array([0.13]), periodic)
+    x = np.linspace(-0.5, 1.5, n + 1)
+    lines = np.unique(np.concatenate([x, 0.1 + 0.13 * np.arange(-20, 20)]))
+    lines = lines[(lines >= -0.5) & (lines <= 1.5)]
+    inside = fem.evaluate(grid, ((lines[1:] + lines[:-1]) / 2)[:, None]) * np.diff(lines)
+    expected = np.add.reduceat(inside, np.searchsorted(lines, x[:-1])) / np.diff(x)
+    np.testing.assert_allclose(grid.cell_means(np.stack([x[:-1], x[1:]], axis=1)[:, :, None]), expected, rtol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 60))
+def test_a_mesh_with_its_lines_on_the_pixels(n1, n2, least):
+    image = np.random.default_rng(n1 * 10 + n2).uniform(1, 2, (n1, n2))
+    grid = media.raster(image).pixels
+    cells = grid.cells(least)
+    assert least <= cells < least + np.lcm(n1, n2) and cells % n1 == cells % n2 == 0
+    mesh = fem.unit_square(cells)
+    centre = np.floor(mesh.points[mesh.cells].mean(axis=1) * (n1, n2)).astype(int)
+    K = fem.cell_coefficient(mesh, media.raster(image).conductivity)
+    np.testing.assert_array_equal(K[:, 0, 0], image[centre[:, 0], centre[:, 1]])
+
+
+def test_lines_that_no_mesh_has_leave_the_number_alone():
+    grid = media.raster([1.0, 2.0], lower=0.0, upper=2 / np.pi).pixels
+    assert grid.cells(7) == 7 and grid.jumps(0, 1)[0] == pytest.approx([1 / np.pi])
+    assert media.raster([1.0, 1.0, 2.0, 2.0]).pixels.cells(1) == 2  # equal neighbours have no line between them
+    assert media.raster(np.full(5, 3.0)).is_lipschitz
+
+
+@pytest.mark.parametrize("direction", [0, 1, (0.0, -2.0)])
+def test_layers_across_an_axis_are_pixels(direction):
+    medium = media.layered([1.0, 10.0, 3.0], direction, 0.3, 2)
+    x = np.random.default_rng(0).uniform(0, 1, (200, 2))
+    np.testing.assert_array_equal(fem.evaluate(medium.conductivity, x), fem.evaluate(medium.pixels, x))
+    mesh = fem.unit_square(7)  # not one of its lines on a layer
+    assert mesh.volumes @ fem.cell_coefficient(mesh, medium.conductivity)[:, 0, 0] == pytest.approx(_mean_of_layers(medium))
+    assert media.layered([1.0, 10.0], (1.0, 1.0), 0.3, 2).pixels is None
+
+
+def _mean_of_layers(medium):
+    axis = int(np.argmax([len(x) for x in medium.pixels.jumps(0, 1)]))
+    edges = np.concatenate([[0.0], medium.pixels.jumps(0, 1)[axis], [1.0]])
+    points = np.full((len(edges) - 1, 2), 0.01)
+    points[:, axis] = (edges[1:] + edges[:-1]) / 2
+    return fem.evaluate(medium.conductivity, points) @ np.diff(edges)
+
+
+def test_a_tensor_of_pixels_has_exact_means_too():
+    medium = media.tensor([1.0, 3.0], 0.4, media.raster(BOARD))
+    mesh = fem.unit_square(5)
+    means = fem.cell_coefficient(mesh, medium.conductivity)
+    scalar = fem.cell_coefficient(mesh, media.raster(BOARD).conductivity)[:, 0, 0]
+    np.testing.assert_allclose(np.linalg.eigvalsh(means), scalar[:, None] * [1.0, 3.0], rtol=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0.01, 100), min_size=2, max_size=9))
+def test_one_dimension_is_a_harmonic_mean(values):
+    expected = 1 / np.mean(1 / np.array(values))
+    problem = own_problem(media.raster(values))
+    assert mean_flux(problem.medium) == pytest.approx((expected, expected), rel=1e-10)
+    assert experiments.reference(problem).upscaled == pytest.approx(expected, rel=1e-10)
+    assert cell_problem(problem.medium.conductivity, 1, len(values)).tensor[0, 0] == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("contrast", [5.0, 50.0])
+def test_bounds_enclose_the_five_point_scheme(contrast):
+    pixels = np.where(BOARD > 1, contrast, 1.0)
+    fluxes = [finite_volumes(pixels, refined)[0] for refined in (8, 16)]
+    lower, upper = mean_flux(media.raster(pixels), tolerance=0.05, most_unknowns=20_000)
+    assert lower < upper < 1.12 * lower
+    assert lower * 0.995 < fluxes[1] < upper * 1.005
+    smooth = smoothing_change(media.raster(pixels, smoothing="cubic"), tolerance=0.05, most_unknowns=20_000)
+    assert smooth.change - smooth.error > 0.1  # the splines conduct better, and it is no matter of the mesh
+    assert smooth.pixels == pytest.approx(np.sqrt(lower * upper))
+
+
+def test_smoothing_by_a_width_tends_to_the_pixels():
+    wide, narrow = (
+        smoothing_change(media.raster([1.0, 5.0, 2.0], smoothing=w), tolerance=1e-4) for w in (1 / 4, 1 / 16)
+    )
+    assert wide.change == pytest.approx(4 * narrow.change, rel=0.2)  # of first order in the width
+    assert narrow.change > 10 * narrow.error > 0
+
+
+def test_elements_solve_the_exact_pixels():
+    pixels = np.where(BOARD > 1, 5.0, 1.0)
+    problem = own_problem(media.raster(pixels), 1.0)
+    w = finite_volumes(pixels, 16, 1.0)[1]
+    u = fine_solution(problem, 96).reshape(97, 97)  # [x₂, x₁]
+    centres = (u[1:, 1:] + u[:-1, :-1]).T / 2 + (np.arange(96)[:, None] + 0.5) / 96  # on the diagonals of the cells
+    assert np.linalg.norm(centres - w) < 5e-3 * np.linalg.norm(w)
+
+
+def test_price_of_elements_starts_on_the_pixels():
+    rows = element_cost(own_problem(media.raster(np.where(BOARD > 1, 2.0, 1.0)), 1.0), 0.02)
+    assert rows[0].cells == 24 and rows[-1].error <= 0.02  # four cells a pixel, no length needed
+    image = np.random.default_rng(0).uniform(1, 2, (4, 6))
+    assert element_cost(own_problem(media.raster(image)), 0.5)[0].cells == 24
+    assert element_cost(own_problem(media.raster(image)), 0.5, length=0.5)[0].cells == 12
+
+
+def test_a_run_on_a_smoothed_image_says_what_the_smoothing_did():
+    problem = own_problem(media.raster([1.0, 5.0, 2.0], smoothing="cubic"), 1.0)
+    config = experiments.configuration("heat1d-eps15", method="pinn", network="mlp")
+    small = {"training.steps": "1", "network.widths": "3", "sampling.points": "8"}
+    config = experiments.with_settings(config, small)
+    told = experiments.train(problem, config).summary["smoothing"]
+    assert told["pixels"] == pytest.approx(3 / (1 + 1 / 5 + 1 / 2), rel=1e-9)
+    assert abs(told["smoothed"] / told["pixels"] - 1) == pytest.approx(abs(told["change"]))
+    assert abs(told["change"]) > 0.05 > told["error"]
+    with pytest.raises(InputError, match="medium: expected a smoothed image; received 'raster'; make one with"):
+        smoothing_change(media.raster([1.0, 5.0]))
