@@ -46,7 +46,10 @@ CONTINUOUS = {
     "table": lambda x: jnp.interp(x[0], jnp.array([0.0, 0.3, 1.0]), jnp.array([1.0, 9.0, 2.0])),
 }
 SQUARE = {
-    "disc": (lambda x: jnp.where(jnp.hypot(x[0] - 0.3, x[1] - 0.6) < 0.03, 50.0, 1.0), lambda x: np.hypot(x[0] - 0.3, x[1] - 0.6) - 0.03),
+    "disc": (
+        lambda x: jnp.where(jnp.hypot(x[0] - 0.3, x[1] - 0.6) < 0.03, 50.0, 1.0),
+        lambda x: np.hypot(x[0] - 0.3, x[1] - 0.6) - 0.03,
+    ),
     "slanted": (lambda x: 1 + jnp.floor(x[0] + x[1]), lambda x: x[0] + x[1] - 1),
     "diagonal": (lambda x: jnp.where(x[0] > x[1], 1.0, 2.0), lambda x: x[0] - x[1]),
     "corner": (lambda x: 1.0 + (x[0] > 0.7) * (x[1] > 0.7), lambda x: min(x) - 0.7),

@@ -19,7 +19,7 @@ BOARD = np.where(np.random.default_rng(3).uniform(size=(6, 6)) < 0.5, 1.0, 50.0)
 
 
 def finite_volumes(pixels, refined, source=0.0):
-    """Mean flux and energy of the five-point scheme on refined pixels: harmonic means, w = x₁ on the boundary; no library code."""
+    """Mean flux and w of the five-point scheme on refined pixels: harmonic means, w = x₁ on the boundary; no library code."""
     K = np.kron(pixels, np.ones((refined, refined)))
     n = len(K)
     number, h = np.arange(n * n).reshape(n, n), 1 / n
