@@ -10,9 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_lib import experiments, media, training
+from hybrid_lib import experiments, fem, media, training
+from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import assemble, configuration, own_problem, with_settings
 from hybrid_lib.experiments.problems import units
+from hybrid_lib.multiscale import coarse, compression, homogenisation, upscaling
+from hybrid_lib.training.solvers import nystrom
+
+SQUARE = fem.unit_square(6)
 
 EPS = 1 / 5
 SMALL = {
@@ -109,3 +114,98 @@ def test_units_grow_with_the_problem(conductivity, field, source):
 def test_units_of_the_papers_problems_are_one_exactly():
     made = [experiments.heat1d_problem(1 / 15), experiments.heat1d_problem(0.01), experiments.heat2d_problem(0.1)]
     assert [units(p) for p in made] == [(1.0, 1.0)] * 3
+
+
+# ------------------------------------------------------------------------ coefficients, meshes and averages beside the training
+
+SCALES = st.sampled_from([1e-12, 1e-6, 1e-3, 1e6])
+
+
+@given(SCALES, SCALES, st.floats(1.0, 5.0))
+@settings(max_examples=8, deadline=None)
+def test_upscaling_and_homogenisation_scale_with_the_conductivity(conductivity, drop, peak):
+    random = np.random.default_rng(0)
+    K, gradients = 1 + random.random(40), np.eye(2)[:, None] + 0.3 * random.standard_normal((2, 40, 2))
+    here = upscaling.upscale(K, gradients)
+    np.testing.assert_allclose(upscaling.upscale(conductivity * K, drop * gradients), conductivity * here, rtol=1e-9)
+    with pytest.raises(InputError, match="mean gradients of part 0"):
+        upscaling.upscale(conductivity * K, drop * np.stack([gradients[0], gradients[0]]))
+    medium = lambda x: peak + jnp.sin(2 * jnp.pi * x[0]) * jnp.cos(2 * jnp.pi * x[1]) / 2  # noqa: E731
+    own = homogenisation.cell_problem(medium, 2, 6)
+    there = homogenisation.cell_problem(lambda x: conductivity * medium(x / drop), 2, 6, period=drop)
+    np.testing.assert_allclose(there.tensor, conductivity * own.tensor, rtol=1e-9)
+    np.testing.assert_allclose(there.correctors, own.correctors, atol=1e-9)
+
+
+@given(SCALES, SCALES, st.sampled_from([0.0, 1.0]))
+@settings(max_examples=8, deadline=None)
+def test_coarse_states_scale(conductivity, length, direction):
+    def solved(K, unit, q):
+        problem = coarse.coarse_problem(fem.from_simplices(unit * SQUARE.points, SQUARE.cells), q, (direction, 1.0))
+        tensor = K * jnp.array([[[2.0, 0.5], [0.5, 1.0]]])
+        assert coarse.is_elliptic(tensor)
+        assert not coarse.is_elliptic(K * jnp.array([[[1.0, 1.0], [1.0, 1.0]]]))
+        return coarse.refresh(problem, tensor).state
+
+    here = solved(1.0, 1.0, 1.0)
+    np.testing.assert_allclose(solved(conductivity, length, conductivity / length**2), here, rtol=1e-9, atol=1e-14)
+
+
+@given(SCALES, st.integers(0, 100))
+@settings(max_examples=8, deadline=None)
+def test_balls_hold_the_same_points_in_all_units(length, seed):
+    points = np.random.default_rng(seed).random((400, 2))
+    nodes = SQUARE.points
+    distance = np.minimum(nodes, 1 - nodes).min(axis=1)
+    here = compression.compression(nodes, points, 0.4, distance)
+    there = compression.compression(length * nodes, length * points, length * 0.4, length * distance)
+    for name in ("rows", "columns", "weights", "pointwise_nodes"):
+        np.testing.assert_array_equal(getattr(there, name), getattr(here, name))
+
+
+@given(SCALES, SCALES)
+@settings(max_examples=2, deadline=None)
+def test_prices_references_and_energies_scale(conductivity, field):
+    own, there = problem(), problem(conductivity, field)
+    here, other = (experiments.reference(p) for p in (own, there))
+    np.testing.assert_allclose(other.value, field * here.value, rtol=1e-9, atol=1e-12 * field)
+    assert other.error == pytest.approx(here.error, rel=1e-2, abs=1e-13)
+    assert other.upscaled == pytest.approx(conductivity * here.upscaled)
+    rows = [experiments.element_cost(p, 0.03) for p in (own, there)]
+    assert [row.cells for row in rows[0]] == [row.cells for row in rows[1]]
+    assert rows[1][-1].error == pytest.approx(rows[0][-1].error, rel=1e-6)
+    assert rows[1][-1].energy == pytest.approx(conductivity * field**2 * rows[0][-1].energy)
+
+
+@given(SCALES, SCALES)
+@settings(max_examples=3, deadline=None)
+def test_media_in_other_units_have_the_same_bounds_and_refusals(conductivity, length):
+    def K(x):
+        return conductivity * (2 + jnp.sin(2 * jnp.pi * x[0] / length))
+
+    medium = media.from_function(K, 1, conductivity, 3 * conductivity, period=length, box=(0.0, 3 * length))
+    assert medium.bounds_exact
+    for wrong in ({"alpha": 1.01 * conductivity}, {"beta": 2.98 * conductivity}, {"period": 1.1 * length}):
+        with pytest.raises(InputError, match=r"bounds|period"):
+            media.from_function(K, 1, **wrong, box=(0.0, 3 * length))
+    layers = media.layered([conductivity, 9 * conductivity], 0, length, 1, smooth=length / 4)
+    assert layers.conductivity(jnp.array([0.75 * length])) == pytest.approx(9 * conductivity)
+    with pytest.raises(InputError, match="smooth"):
+        media.layered([conductivity, 9 * conductivity], 0, length, 1, smooth=length)
+
+
+def test_a_period_is_compared_at_each_point_with_its_own_size():
+    def steep(x):  # from 1 to 1e6; what has no period is a part of the small values
+        wave = jnp.sin(2 * jnp.pi * x[0]) ** 2
+        return jnp.exp(13.8 * wave) + 0.1 * x[0]
+
+    with pytest.raises(InputError, match="period along axis 0"):
+        media.from_function(steep, 1, period=0.5)
+
+
+def test_nystrom_of_zero_is_zero():
+    U, values = nystrom(jnp.zeros_like, jnp.ones(12), 4)
+    assert np.isfinite(U).all()
+    assert values.max() < 1e-30
+    for size in (1e-30, 1e30):  # and its shift is a part of the matrix
+        assert nystrom(lambda v, s=size: s * v, jnp.ones(12), 4)[1] == pytest.approx([size] * 4)

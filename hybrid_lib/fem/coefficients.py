@@ -104,6 +104,7 @@ def _check_elliptic(values: np.ndarray, remedy: str) -> None:
         mean = 0.5 * (values[..., 0, 0] + values[..., 1, 1])
         half = 0.5 * (values[..., 0, 0] - values[..., 1, 1])
         smallest = mean - np.hypot(half, 0.5 * (values[..., 0, 1] + values[..., 1, 0]))  # eigenvalue
+        smallest = np.where(smallest <= 4 * np.finfo(float).eps * mean, np.minimum(smallest, 0.0), smallest)  # 0 to rounding
     else:
         smallest = values.reshape(values.shape[:2])
     if smallest.min() > 0 and smallest.max() < np.inf:  # nan fails both

@@ -1,7 +1,7 @@
 """Whether the cells of a mesh fit together: nothing glued by position alone, nothing covered twice; and the glue.
 
 Only facets of one cell (the boundary) are looked at: a node given twice, a hanging node and cells that overlap all leave some. If
-no two of them touch and each has the mesh on one side exactly once, every point of the domain is covered once, since the number of
+no two of them touch and each has the mesh on one side exactly once, every point of the domain is covered once, as the number of
 cells over a point changes at such facets alone.
 """
 

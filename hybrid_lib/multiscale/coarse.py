@@ -244,7 +244,7 @@ def frozen_state(problem: CoarseProblem, coarse: CoarseState, K_hat: jax.Array) 
 
 
 def is_elliptic(K_hat: jax.Array, alpha: float = 0.0) -> jax.Array:
-    """Whether all eigenvalues of the symmetric part of K_hat are finite and above alpha; jittable, () bool.
+    """Whether all eigenvalues of the symmetric part of K_hat are finite and above alpha, beyond rounding; jittable, () bool.
 
     An untrained network can give a K_hat with which the coarse problem makes no sense: test before
     :func:`refresh`.
@@ -261,5 +261,6 @@ def is_elliptic(K_hat: jax.Array, alpha: float = 0.0) -> jax.Array:
     >>> bool(is_elliptic(jnp.eye(2)[None])), bool(is_elliptic(jnp.asarray(-1.0)))
     (True, False)
     """
-    lowest = K_hat if K_hat.ndim == 0 else fem.tensor_eigenvalues(K_hat)[0]
-    return jnp.all(jnp.isfinite(K_hat)) & jnp.all(lowest > alpha)
+    lowest, highest = (K_hat, K_hat) if K_hat.ndim == 0 else fem.tensor_eigenvalues(K_hat)
+    zero = jnp.where(lowest < highest, 4 * jnp.finfo(K_hat.dtype).eps * jnp.abs(highest), 0)
+    return jnp.all(jnp.isfinite(K_hat)) & jnp.all(lowest > alpha + zero)

@@ -168,7 +168,8 @@ def nystrom(product: Callable[[Array], Array], like: Array, rank: int) -> tuple[
     """
     sketch = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (like.size, rank), like.dtype))[0]
     image = lax.map(product, sketch.T, batch_size=min(rank, 8)).T  # (P, rank)
-    shift = jnp.finfo(like.dtype).eps * jnp.linalg.norm(image)
+    size = jnp.linalg.norm(image)
+    shift = jnp.finfo(like.dtype).eps * jnp.where(size > 0, size, 1.0)  # A = 0 has its factors, too
     image = image + shift * sketch
     gram = sketch.T @ image
     L = fem.factor((gram + gram.T) / 2)
