@@ -1,22 +1,25 @@
 r"""Command line: ``hybrid list``, ``run``, ``reproduce`` and ``ledger``; the same as ``python -m hybrid_lib``.
 
 Exit status 0: done; 1: a run diverged or was cut short (what was computed is kept), or the ledger does not hold; 2: the
-input cannot be used, one line on standard error says why.
+input, a file or a folder cannot be used, one line on standard error says why; 128 + n: ended by signal n.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hybrid_lib import __version__
+from hybrid_lib import __version__, terminal
 from hybrid_lib.errors import InputError
+from hybrid_lib.terminal import complain, say
 
 
 class _Parser(argparse.ArgumentParser):
@@ -27,9 +30,17 @@ class _Parser(argparse.ArgumentParser):
             "command line", f"the usage `{self.usage or self.prog + ' --help'}`", message, "see --help"
         )
 
+    def _print_message(self, message: str, file=None):
+        say(message, end="")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
+    with terminal.session():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = None
     try:
         options, unknown = _parser().parse_known_args(arguments)
@@ -37,22 +48,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _refuse(options.command, unknown[0])
         return options.action(options)
     except InputError as error:
-        print(f"hybrid: {error}", file=sys.stderr)
+        complain(f"hybrid: {error}")
         return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        kept = getattr(options, "out", None) if options is not None else None
-        kept = kept if kept is not None and (kept / "config.json").exists() else None
-        print("hybrid: interrupted" + (f"; {kept} continues with --resume" if kept else ""), file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        number = terminal.signal_of(error)
+        how = "interrupted" if number is signal.SIGINT else f"ended by {number.name}"
+        complain(f"hybrid: {how}{_kept(options)}")
+        return 128 + number
+    except OSError as error:
+        place = error.filename or "a file"
+        complain(f"hybrid: {InputError(place, 'one that can be used', error.strerror or error, 'choose another')}")
+        return 2
     except (MemoryError, RuntimeError) as error:
         known = _known_failure(error)
         if known is None:
             raise
-        print(f"hybrid: {known}", file=sys.stderr)
+        complain(f"hybrid: {known}")
         return 2
+
+
+def _kept(options) -> str:
+    """How to go on with what was stopped."""
+    if getattr(options, "command", None) == "reproduce" and not options.list:
+        return "; the same command goes on"
+    out = getattr(options, "out", None)
+    return f"; {out} continues with --resume" if out is not None and os.path.exists(out / "config.json") else ""
 
 
 def _refuse(command: str, option: str) -> None:
@@ -71,12 +91,28 @@ def _known_failure(error: Exception) -> InputError | None:
     return None
 
 
-def _folders(**paths: Path | None) -> None:
-    """Refuse a folder that is a file, or lies below one."""
+def _folders(write: bool, **paths: Path | None) -> None:
+    """Refuse a folder that is a file or lies below one, and, to `write`, one that cannot be written or made."""
     for name, path in paths.items():
-        there = next((p for p in (path, *path.parents) if p.exists()), None) if path is not None else None
+        there = next((p for p in (path, *path.parents) if os.path.exists(p)), None) if path is not None else None
         if there is not None and not there.is_dir():
             raise InputError(f"--{name}", "a folder", f"{path}; {there} is a file", f"choose another --{name}")
+        if write and there is not None and not os.access(there, os.W_OK | os.X_OK):
+            found = f"{path}: no permission to write" + ("" if there == path else f" in {there}")
+            raise InputError(f"--{name}", "a folder that can be written", found, f"choose another --{name}")
+
+
+def _results(options, write: bool) -> Path:
+    """The folder of the artefacts: the one named, else that of the clone or of the working directory, which is to exist."""
+    from hybrid_lib import ledger
+
+    results = options.results or ledger.results_folder()
+    if options.results is None and not os.path.isdir(results):
+        found = f"none in the folder of the library nor in {os.getcwd()}"
+        remedy = "change into a clone of the repository, or name a folder with --results DIR"
+        raise InputError("--results", "the folder book/results of a clone", found, remedy)
+    _folders(write, results=results)
+    return results
 
 
 def _use_float64() -> None:
@@ -170,13 +206,13 @@ def _list(options) -> int:
         "settings": {path: item.metadata["words"] for path, item in FIELDS.items() if path not in FIXED},
     }
     if options.json:
-        print(json.dumps(content))
+        say(json.dumps(content))
         return 0
     for title, names in content.items():
-        print(f"{title}:")
+        say(f"{title}:")
         width = max(16, 2 + max(map(len, names)))
         for name in names:
-            print(f"  {name:<{width}}{names[name] if isinstance(names, dict) else ''}".rstrip())
+            say(f"  {name:<{width}}{names[name] if isinstance(names, dict) else ''}".rstrip())
     return 0
 
 
@@ -216,7 +252,7 @@ def _run(options) -> int:
             callbacks=callbacks,
         )
     if options.json:
-        print(json.dumps(result.summary))
+        say(json.dumps(result.summary))
     else:
         _print_summary(result.summary, config)
     return 0 if all(seed["status"] in ("completed", "converged") for seed in result.summary["seeds"]) else 1
@@ -229,18 +265,17 @@ def _reproduce(options) -> int:
         raise InputError("--time-limit", "seconds > 0", options.time_limit, "leave it out for no limit")
     if options.smoke and options.results is None:
         raise InputError("--smoke", "a --results folder of its own", "none", "add --results DIR")
-    _folders(results=options.results, runs=options.runs)
+    results = _results(options, write=not options.list)
+    _folders(write=not (options.list or options.estimate), runs=options.runs)
     from hybrid_lib import ledger
 
     _use_float64()  # the coarse problems and references are made in float64
-    results = options.results or ledger.results_folder()
     names = ledger.missing(ledger.wanted(options.claims, options.scale), results)
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
     if options.list:
-        print("\n".join(names))
+        say("\n".join(names))
         return 0
     if options.estimate:
-        ledger.estimate([name for name in names if name in ledger.RUNS], results, say)
+        ledger.estimate([name for name in names if name in ledger.RUNS], results, complain)
         return 0
     ledger.reproduce(
         names,
@@ -248,36 +283,38 @@ def _reproduce(options) -> int:
         results=results,
         time_limit=options.time_limit,
         smoke=options.smoke,
-        say=say,
+        say=complain,
         progress=lambda steps: _Progress(steps, quiet=False),
         checkpoint_every=options.checkpoint_every,
     )
     left = ledger.missing(names, results)
     if left:
-        say(f"{len(left)} not finished: {', '.join(left)}")
+        complain(f"{len(left)} not finished: {', '.join(left)}")
     return 1 if left else 0
 
 
 def _ledger(options) -> int:
     from hybrid_lib import ledger
 
-    _folders(results=options.results)
-    results = options.results or ledger.results_folder()
+    results = _results(options, options.update)
     if options.check:
         problems = ledger.check(results)
         for line in problems:
-            print(f"hybrid: {line}", file=sys.stderr)
+            complain(f"hybrid: {line}")
         if not problems:
-            print(f"{len(ledger.read(results))} rows hold")
+            say(f"{len(ledger.read(results))} rows hold")
         return 1 if problems else 0
+    if options.update and not any(os.path.isfile(results / f"{name}.json") for name in ledger.wanted([])):
+        remedy = "`hybrid reproduce` makes them, see its --list"
+        raise InputError("--results", "a folder with artefacts", f"none in {results}", remedy)
     table = ledger.write(results) if options.update else ledger.read(results)
     if options.json:
-        print(json.dumps({"rows": table}))
+        say(json.dumps({"rows": table}))
         return 0
     for row in table:
         ours = row["ours"]["text"] if row["ours"] else "-"
-        print(f"{row['verdict']:<14} {row['id']:<31} paper {row['paper']['text']:<16} ours {ours:<20} {row['reason']}")
-    print(", ".join(f"{count} {verdict}" for verdict, count in ledger.summary(table).items()))
+        say(f"{row['verdict']:<14} {row['id']:<31} paper {row['paper']['text']:<16} ours {ours:<20} {row['reason']}")
+    say(", ".join(f"{count} {verdict}" for verdict, count in ledger.summary(table).items()))
     return 0
 
 
@@ -295,36 +332,38 @@ class _Progress:
         return () if self._bar is None else (self._update,)
 
     def __exit__(self, *_):
-        if self._bar is not None:
-            self._bar.close()
+        with contextlib.suppress(OSError):
+            if self._bar is not None:
+                self._bar.close()
 
     def _update(self, result) -> None:
-        self._bar.update(int(result.state.step) - self._bar.n)
-        if "rel_l2" in result.evaluations:
-            self._bar.set_postfix(rel_l2=f"{float(result.evaluations['rel_l2'][-1].min()):.2e}")
+        with contextlib.suppress(OSError):  # the terminal has gone; the run has not
+            self._bar.update(int(result.state.step) - self._bar.n)
+            if "rel_l2" in result.evaluations:
+                self._bar.set_postfix(rel_l2=f"{float(result.evaluations['rel_l2'][-1].min()):.2e}")
 
 
 def _print_summary(summary: dict, config) -> None:
     keys = ("experiment", "method", "network", "scale", "dtype", "device")
-    print("  ".join(f"{key} {summary[key]}" for key in keys) + f"  eps {config.eps:.6g}")
-    print(
+    say("  ".join(f"{key} {summary[key]}" for key in keys) + f"  eps {config.eps:.6g}")
+    say(
         f"{'seed':>6} {'rel. L2':>10} {'rel. H1':>10} {'residual':>10} {'iteration':>10} {'seconds':>9}  status"
     )
     for row in summary["seeds"]:
         numbers = [row[k] if row[k] is not None else float("nan") for k in ("rel_l2", "rel_h1", "residual")]
         errors = " ".join(f"{number:>10.2e}" for number in numbers)
-        print(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
+        say(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
     before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row]
     if before:
-        print(f"errors are those after the Ritz finish; the relative L2 errors before it: {', '.join(before)}")
+        say(f"errors are those after the Ritz finish; the relative L2 errors before it: {', '.join(before)}")
     doubtful = [row["seed"] for row in summary["seeds"] if row["doubtful"]]
     if summary["reference"] is not None:
         off = [summary["reference"][k] for k in ("rel_l2", "rel_h1")]
         off = ["not known" if e is None else f"{e:.1e}" for e in off]
         more = f"; errors of seed {', '.join(map(str, doubtful))} are not well above these" if doubtful else ""
-        print(f"estimated errors of the reference itself: L2 {off[0]}, H1 {off[1]}{more}")
+        say(f"estimated errors of the reference itself: L2 {off[0]}, H1 {off[1]}{more}")
     if dataclasses.asdict(config)["training"]["steps"] > summary["steps"]:
-        print(f"stopped at step {summary['steps']} of {config.training.steps}")
+        say(f"stopped at step {summary['steps']} of {config.training.steps}")
 
 
 if __name__ == "__main__":

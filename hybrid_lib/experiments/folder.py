@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,9 @@ MOST_POINTS = 5000
 """Collocation points at which medium and source are recorded."""
 SAME = 1e-6
 """Relative difference up to which two values are the same, above the rounding of another device, also in float32."""
+BEGUN = ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz")
+"""Files of a run that has begun."""
+_LEFT = re.compile(r"\.(config\.json|environment\.json|problem\.npz|history\.npz|summary\.json|state\.npz)\.[0-9a-f]+\.tmp")
 UNKNOWN = "given"
 """Stands in the place of a digest where parameters were given and the run has not begun yet."""
 
@@ -162,16 +166,19 @@ def claimed(out: Path | str, config: Config, seeds: tuple[int, ...], resume: boo
         holds none although it is on, or holds one with other settings; the first that differs is named.
     """
     out = Path(out)
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise InputError("--out", "a directory", out, "choose another --out")
-    if resume and not (out / "config.json").exists():
-        raise InputError("--resume", "a run directory with config.json", out, "start it without --resume")
-    new = [path for path in (out, *out.parents) if not path.exists()]
+    if resume and not os.path.exists(out / "config.json"):
+        remedy = "choose another --out" if os.path.isdir(out) and _content(out) else "start it without --resume"
+        raise InputError("--resume", "a run directory with config.json", out, remedy)
+    new = [path for path in (out, *out.parents) if not os.path.exists(path)]
     with locked(out):
-        if any(out.iterdir()) and not resume:
-            raise InputError(
-                "--out", "a new or empty directory", out, "add --resume to continue it, or choose another --out"
-            )
+        _sweep(out)
+        if not resume and _content(out):
+            remedy = "add --resume to continue it, or choose another --out"
+            if not (out / "config.json").exists():
+                remedy = "there is no run in it: choose another --out"
+            raise InputError("--out", "a new or empty directory", out, remedy)
         folder = RunFolder(out, config, seeds, _same_settings(out, config, seeds) if resume else None)
         done = training.steps_done(folder.checkpoint) if resume else 0
         if done > config.training.steps:
@@ -237,13 +244,14 @@ class Saver:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file, or one line that says that it is none."""
+    found = "something else"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        content = None
+    except (ValueError, OSError) as error:
+        content, found = None, getattr(error, "strerror", None) or found
     if not isinstance(content, dict):
         remedy = "restore it, or choose another --out"
-        raise InputError(str(path), "a JSON object written by this library", "something else", remedy)
+        raise InputError(str(path), "a JSON object written by this library", found, remedy)
     return content
 
 
@@ -254,18 +262,20 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _lock(out: Path) -> int | None:
     while True:
+        handle = None
         try:
             out.mkdir(parents=True, exist_ok=True)
-            refused = None if os.access(out, os.W_OK) else "no permission to write"
+            refused = None if os.access(out, os.R_OK | os.W_OK | os.X_OK) else "no permission to write"
+            if not refused and fcntl is not None:
+                with contextlib.suppress(FileNotFoundError):  # its owner has failed and removed it in between
+                    handle = os.open(out, os.O_RDONLY)
         except OSError as error:
             refused = error.strerror
         if refused:
             raise InputError("--out", "a directory that can be written", f"{out}: {refused}", "choose another --out")
         if fcntl is None:  # pragma: no cover
             return None
-        try:
-            handle = os.open(out, os.O_RDONLY)
-        except FileNotFoundError:  # its owner has failed and removed it in between
+        if handle is None:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -282,6 +292,26 @@ def _lock(out: Path) -> int | None:
         os.close(handle)
 
 
+def _content(out: Path) -> list[Path]:
+    """What lies in a directory, but for what a kill left half written."""
+
+    def left(path: Path) -> bool:
+        return bool(_LEFT.fullmatch(path.name)) or (path.name == "checkpoint" and path.is_dir() and not _content(path))
+
+    try:
+        return [path for path in out.iterdir() if not left(path)]
+    except OSError as error:
+        raise InputError("--out", "a directory that can be read", f"{out}: {error.strerror}", "choose another --out") from None
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a kill left half written; only with the lock, for others may be writing it."""
+    for path in (*out.glob(".*.tmp"), *out.glob("checkpoint/.*.tmp")) if fcntl is not None else ():
+        if _LEFT.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def _can_go_on(checkpoint: Path, error: BaseException) -> bool:
     """Whether something is worth keeping: steps, or the start of a run that was stopped by hand."""
     if not checkpoint.exists():
@@ -295,7 +325,7 @@ def _can_go_on(checkpoint: Path, error: BaseException) -> bool:
 def _undo(out: Path, new: list[Path]) -> None:
     """Remove what a run has left that failed before its first step: its own files, and the directories that it made."""
     with contextlib.suppress(OSError):
-        for name in ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz"):
+        for name in BEGUN:
             (out / name).unlink(missing_ok=True)
         for path in (out / "checkpoint", *new):
             if path.exists():

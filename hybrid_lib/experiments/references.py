@@ -317,13 +317,18 @@ def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float, float]:
         nodal, error, error_h1 = richardson(problem, cells)
         buffer = io.BytesIO()
         np.savez(buffer, nodal=nodal, error=error, error_h1=error_h1)
-        with contextlib.suppress(OSError):  # a read-only home: compute again next time
+        with contextlib.suppress(InputError):  # a read-only home, a full disk: compute again next time
             write_atomically(path, buffer.getvalue())
         return nodal, error, error_h1
 
 
 def cache_directory() -> Path:
-    """``$HYBRID_LIB_CACHE``, else ``$XDG_CACHE_HOME/hybrid_lib``, else ``~/.cache/hybrid_lib``."""
-    if "HYBRID_LIB_CACHE" in os.environ:
+    """``$HYBRID_LIB_CACHE``, else ``$XDG_CACHE_HOME/hybrid_lib``, else ``~/.cache/hybrid_lib``.
+
+    Where nothing can be written there, or there is no home, references are computed anew in every process.
+    """
+    if os.environ.get("HYBRID_LIB_CACHE"):
         return Path(os.environ["HYBRID_LIB_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hybrid_lib"
+    home = Path(os.path.expanduser("~"))
+    kept = home / ".cache" if home.is_absolute() and os.path.isdir(home) else Path(os.devnull)
+    return Path(os.environ.get("XDG_CACHE_HOME") or kept) / "hybrid_lib"

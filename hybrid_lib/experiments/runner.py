@@ -357,5 +357,5 @@ def source_hash() -> str:
     """SHA-256 of the library's Python files, names and contents in sorted order; the first 16 digits."""
     root, digest = Path(hybrid_lib.__file__).parent, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()[:16]

@@ -102,11 +102,11 @@ def export(spec: RunSpec, result: experiments.RunResult, folder: Path) -> Artefa
     carried, packed = folder / travel.name_of(spec.id), None
     if directory is not None and not result.fit.finished:
         packed = travel.pack_run(Path(directory))
+    files = {folder / f"{spec.id}.npz": content}
     if packed is not None:
         record["checkpoint"] = {"file": carried.name, "sha256": hashlib.sha256(packed).hexdigest()}
-        training.write_atomically(carried, packed)
-    training.write_atomically(folder / f"{spec.id}.npz", content)
-    _write_record(folder / f"{spec.id}.json", record)
+        files[carried] = packed
+    training.write_together(files | {folder / f"{spec.id}.json": _encoded(record)})
     if packed is None:
         carried.unlink(missing_ok=True)
     return Artefact(spec.id, record, arrays)
@@ -115,7 +115,7 @@ def export(spec: RunSpec, result: experiments.RunResult, folder: Path) -> Artefa
 def write_calculation(name: str, record: dict[str, Any], folder: Path) -> Artefact:
     """Write the record of a calculation, with the numbers cut to nine digits."""
     record = {"calculation": name} | _short(record)
-    _write_record(Path(folder) / f"{name}.json", record)
+    training.write_atomically(Path(folder) / f"{name}.json", _encoded(record))
     return Artefact(name, record, {})
 
 
@@ -147,8 +147,9 @@ def files_of(artefact: Artefact) -> list[str]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """SHA-256 of a file as git stores it, text with line feeds, whatever ends its lines here; 64 hexadecimal digits."""
+    content = Path(path).read_bytes()
+    return hashlib.sha256(content.replace(b"\r\n", b"\n") if Path(path).suffix == ".json" else content).hexdigest()
 
 
 def pack(arrays: dict[str, np.ndarray]) -> bytes:
@@ -226,8 +227,8 @@ def _in_blocks(result: experiments.RunResult, points: np.ndarray, seed: int, blo
     return np.concatenate([result.solution(jnp.asarray(part), seed)[0] for part in parts])
 
 
-def _write_record(path: Path, record: dict[str, Any]) -> None:
-    training.write_atomically(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+def _encoded(record: dict[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _short(value: Any) -> Any:

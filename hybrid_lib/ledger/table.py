@@ -37,8 +37,8 @@ COSTS = "costs"
 
 def results_folder() -> Path:
     """``book/results`` of this source tree; relative to the working directory if the library is installed elsewhere."""
-    beside = Path(__file__).resolve().parents[2] / "book" / "results"
-    return beside if beside.parent.is_dir() else Path("book") / "results"
+    tree = Path(__file__).resolve().parents[2]
+    return (tree if (tree / "pyproject.toml").is_file() else Path()) / "book" / "results"
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from hybrid_lib import training
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.folder import locked
+from hybrid_lib.experiments.folder import BEGUN, locked
 
-FILES = ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz")
+FILES = BEGUN
 MAX_BYTES = 2_000_000
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -96,6 +96,6 @@ def unpack_run(content: bytes, directory: Path) -> bool:
         if (directory / "config.json").exists():
             return False
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for name in sorted(FILES, key=lambda name: name == "config.json"):
-                training.write_atomically(directory / name, archive.read(name))
+            names = sorted(FILES, key=lambda name: name == "config.json")
+            training.write_together({directory / name: archive.read(name) for name in names})
     return True

@@ -1,7 +1,14 @@
 """Training: residual blocks, loss balancing, first- and second-order optimisers, Algorithm 3.1 as one loop, checkpoints."""
 
 from hybrid_lib.training.balancing import balance, gradient_norms
-from hybrid_lib.training.checkpoint import UNREADABLE, restore, save, steps_done, write_atomically
+from hybrid_lib.training.checkpoint import (
+    UNREADABLE,
+    restore,
+    save,
+    steps_done,
+    write_atomically,
+    write_together,
+)
 from hybrid_lib.training.gauss_newton import gauss_newton
 from hybrid_lib.training.loop import FitResult, LoopOptions, Program, fit, program
 from hybrid_lib.training.objectives import (
@@ -71,4 +78,5 @@ __all__ = [
     "steps_done",
     "terms",
     "write_atomically",
+    "write_together",
 ]
