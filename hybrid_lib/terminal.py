@@ -111,7 +111,7 @@ def plain(text: str, before: str = "", after: str = "") -> str:
             out += ("" if left in same and left else "^_"[same is _DOWN]) + same[sign]
             continue
         name = sign if sign.isascii() else _name(sign)
-        word = len(name) > 1 and name.isalpha()
+        word = len(name) > 1 and name.isalpha() and not unicodedata.name(sign).startswith("LATIN")
         out += " " * (word and left.isalpha() and not out.endswith(" ")) + name
         out += " " * (word and right.isascii() and right.isalnum())
     return out

@@ -186,7 +186,8 @@ def train(
     config : Config
     seeds : tuple of int
     out : path, optional
-        Run directory; None keeps all in memory. One process at a time; a call that fails before its first step leaves none.
+        Run directory; None keeps all in memory. One process at a time; a call that fails before its first step leaves none. An
+        interrupt saves the last report; the library handles no signals, the command line makes SIGTERM and SIGHUP interrupts.
     resume : bool
         Continue the run in `out`, bit for bit on a CPU.
     time_limit : float, optional
