@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    done = json.loads(options.out.read_text()) if options.out and options.out.exists() else {"runs": {}}
+    done = json.loads(options.out.read_text(encoding="utf-8")) if options.out and options.out.exists() else {"runs": {}}
 
     def save() -> None:
         if options.out:

@@ -325,13 +325,13 @@ def median_row(method: str, seeds: list[dict]) -> dict:
 
 def network_record() -> dict:
     """The trained networks of other records, and the paper's figures."""
-    seeds = json.loads((RECORDS / "defect-seeds.json").read_text())
+    seeds = json.loads((RECORDS / "defect-seeds.json").read_text(encoding="utf-8"))
     trained: dict[str, list[dict]] = {}
     for name, found in seeds.items():
         problem = name.removesuffix("-corrector")
         method = "network" if problem == name else "network, expansion given"
         trained.setdefault(problem, []).append(median_row(method, found["seeds"]))
-    sweep = json.loads((RECORDS / "eps-robustness.json").read_text())
+    sweep = json.loads((RECORDS / "eps-robustness.json").read_text(encoding="utf-8"))
     periods: dict[int, list[dict]] = {}
     for key, run in sweep.items():
         method, *rest = key.split("/")
@@ -352,7 +352,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(argv)
     jax.config.update("jax_enable_x64", True)
-    record = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
+    record = json.loads(options.out.read_text(encoding="utf-8")) if options.out and options.out.exists() else {}
     config = experiments.configuration("heat2d")
     passport = experiments.environment(dataclasses.replace(config, dtype="float64"))
     passport |= {"cores": len(os.sched_getaffinity(0)), "load_average": round(os.getloadavg()[0], 1)}

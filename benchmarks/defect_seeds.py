@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    record = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
+    record = json.loads(options.out.read_text(encoding="utf-8")) if options.out and options.out.exists() else {}
     for name in options.experiments:
         found = rows(name, options.seeds, options.time_limit, options.corrector)
         errors = [row["rel_l2"] for row in found]

@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    record = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
+    record = json.loads(options.out.read_text(encoding="utf-8")) if options.out and options.out.exists() else {}
     periods = options.eps or ([5, 10, 20, 50] if options.plane else [5, 10, 20, 50, 100, 200, 1000])
     methods = options.methods or (METHODS[:2] if options.plane else METHODS)
     steps, kind = options.steps or (60 if options.plane else 200), "plane " * options.plane

@@ -71,7 +71,7 @@ class Worker:
         command += ["--variant", variant, "--seed", str(seed)] + ["--features"] * features
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_", "PYTHON"))}
         environment = inherited | QUIET | ({"PYTHONPATH": str(ROOT)} if peer == "ours" else {})
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self.process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
             text=True, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, {core}),
@@ -153,7 +153,7 @@ def fastest(rows: list[str], table: dict[str, dict]) -> list[str]:
 
 def newton() -> dict:
     """Medians of the defect coupling with Gauss-Newton from its own record."""
-    record = json.loads((RECORDS / "defect-seeds.json").read_text())["heat2d"]
+    record = json.loads((RECORDS / "defect-seeds.json").read_text(encoding="utf-8"))["heat2d"]
     row = {key: float(np.median([s[key] for s in record["seeds"]])) for key in ("rel_l2", "rel_h1", "seconds")}
     return row | {"seeds": len(record["seeds"]), "steps": record["seeds"][0]["steps"], "dtype": record["environment"]["dtype"]}
 
@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(argv)
-    record = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
+    record = json.loads(options.out.read_text(encoding="utf-8")) if options.out and options.out.exists() else {}
     peers = [peer for peer in options.peers if python_of(peer)]
     for peer in sorted(set(options.peers) - set(peers)):
         print(f"{peer} is not installed: python benchmarks/peers/setup.py {peer}", file=sys.stderr)

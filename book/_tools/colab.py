@@ -65,7 +65,7 @@ def settings(home: Path, url: str, remote: Path) -> dict[str, str]:
     """Environment of a kernel: the URL leads to the local repository, IPython starts with the stub, no other path is set."""
     startup = home / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
-    (startup / "00-colab.py").write_text(STUB)
+    (startup / "00-colab.py").write_text(STUB, encoding="utf-8")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTHONPATH", "GIT_", "JAX_"))}
     return {
         **kept,

@@ -39,14 +39,14 @@ def key(root: Path) -> str:
 def main() -> None:
     """Empty the cache and the build unless they belong to the present inputs."""
     current = key(ROOT)
-    if KEY.is_file() and KEY.read_text() == current:
+    if KEY.is_file() and KEY.read_text(encoding="utf-8") == current:
         print("book: library, pins and data unchanged; only chapters with changed code run")
         return
     print("book: library, pins or data changed; every chapter runs")
     for folder in (CACHE, ROOT / "_build"):
         shutil.rmtree(folder, ignore_errors=True)
     CACHE.mkdir()
-    KEY.write_text(current)
+    KEY.write_text(current, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,6 @@ def _others_run() -> bool:
         for task in Path("/proc/self/task").iterdir():
             if task.name != str(own):
                 with suppress(OSError, IndexError):  # a thread may end meanwhile
-                    if (task / "stat").read_text().rpartition(")")[2].split()[0] in "RD":
+                    if (task / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] in "RD":
                         return True
     return False
