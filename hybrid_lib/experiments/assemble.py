@@ -30,7 +30,7 @@ from hybrid_lib.pinn.networks import Ansatz
 Tree = Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setup:
     """Everything a run consists of before its first step.
 
@@ -61,6 +61,13 @@ class Setup:
     coarse_mesh: Any = None
     coarse_problem: CoarseProblem | None = None
     resample: Callable[[int], Tree] | None = None
+
+    def data_at(self, step: int) -> Tree:
+        """The data of iteration `step`, leading axis seeds: those of the last draw up to it."""
+        every = self.config.sampling.resample_every
+        if self.resample is None or step < every:
+            return self.data
+        return self.resample(step - step % every)
 
 
 def ansatz_of(problem: Problem, config: Config) -> Ansatz:

@@ -30,6 +30,8 @@ class Finish(NamedTuple):
     before: dict[str, float]
     after: dict[str, float]
 
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
+
 
 def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = ORDER, judge_order: int = JUDGE_ORDER) -> Finish:
     """Galerkin steps on the last iterate of one seed.

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem, training
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.experiments.assemble import ansatz_of
 from hybrid_lib.experiments.config import (
     CoarseConfig,
@@ -246,7 +246,7 @@ def field_energy(
     """
     points, weights = fem.quadrature_points(problem.domain.mesh(cells), order)
     x, w = points.reshape(-1, points.shape[-1]), weights.reshape(-1)
-    value, gradient = (np.asarray(a, float) for a in field(x))
+    value, gradient = (real_array("field", a) for a in field(x))
     K, slope = fem.evaluate(problem.medium.conductivity, x), gradient + np.asarray(problem.direction)
     flux = K[:, None] * slope if K.ndim == 1 else np.einsum("kij,kj->ki", K, slope)
     return float(w @ (np.sum(slope * flux, axis=1) / 2 - fem.evaluate(problem.source, x) * value))

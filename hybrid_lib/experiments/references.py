@@ -33,7 +33,7 @@ FINE_1D = 8192
 """Cells, at least, of the quadrature that judges another one in one dimension."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """Exact or reference solution u on quadrature points.
 

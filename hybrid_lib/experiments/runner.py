@@ -45,7 +45,7 @@ BLOCK = 8192
 """Numbers of points are rounded up to a power of two up to here, then to multiples of this."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunResult:
     """A finished or interrupted run.
 
@@ -72,18 +72,31 @@ class RunResult:
 
         None stands for the finished one, if there is one, else for what ``training.select`` says.
         """
+        which, members = self._iterate(seed_index, which), self.fit.state.members
+        if which == "finished":
+            return self.finished[seed_index].params
+        return training.member(members.best.params if which == "best" else members.params, seed_index)
+
+    def data(self, seed_index: int = 0, which: str | None = None) -> Any:
+        """Points, coefficients and what the coupling needs, as the iterate of :meth:`parameters` was trained with.
+
+        Where points are drawn anew (``sampling.resample_every``) these are those of its draw; of the last one for ``last`` and
+        ``finished``.
+        """
+        state = self.fit.state
+        at = state.members.best.step[seed_index] if self._iterate(seed_index, which) == "best" else state.step - 1
+        return training.member(self.setup.data_at(max(int(at), 0)), seed_index)
+
+    def _iterate(self, seed_index: int, which: str | None) -> str:
+        """``best``, ``last`` or ``finished``, for an iterate that is there."""
         if which not in (None, "best", "last", "finished"):
             raise InputError("which", "best, last, finished or None", repr(which), "choose one of these")
         _in_ensemble(seed_index, len(self.setup.seeds))
-        members = self.fit.state.members
-        ritz = self.finished[seed_index] if self.finished else None
-        which = which or ("finished" if ritz is not None else None)
-        if which == "finished":
-            if ritz is None:
-                raise InputError("which", "best or last for a seed without a finish", which, "set training.finish")
-            return ritz.params
-        which = which or ("last" if self.setup.config.training.select == "last" else "best")
-        return training.member(members.best.params if which == "best" else members.params, seed_index)
+        finished = bool(self.finished) and self.finished[seed_index] is not None
+        if which == "finished" and not finished:
+            raise InputError("which", "best or last for a seed without a finish", which, "set training.finish")
+        selected = "last" if self.setup.config.training.select == "last" else "best"
+        return which or ("finished" if finished else selected)
 
     def solution(self, points, seed_index: int = 0, which: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """u_θ and ∇u_θ of one seed at `points` (k, d): arrays (k,) and (k, d)."""
@@ -113,16 +126,14 @@ class RunResult:
                 "quadrature_error", "a hybrid run with the defect coupling", setup.config.coarse.coupling,
                 "run with coarse.coupling=defect",
             )  # fmt: skip
-        theta, fixed = self.parameters(seed_index, which), training.member(setup.data["fixed"], seed_index)
-        coarse, finer = training.member(setup.data["coupling"], seed_index), defect_of(
-            setup.problem, setup.config, setup.coarse_problem, setup.coarse_mesh, pieces
-        )
+        theta, data = self.parameters(seed_index, which), self.data(seed_index, which)
+        finer = defect_of(setup.problem, setup.config, setup.coarse_problem, setup.coarse_mesh, pieces)
         K_hat = self.coarse(seed_index, which)["upscaled"]
 
         def gradient(x: jax.Array) -> jax.Array:
-            return jnp.stack(setup.ansatz.jet(theta, fixed, x).gradient)
+            return jnp.stack(setup.ansatz.jet(theta, data["fixed"], x).gradient)
 
-        return quadrature_error(setup.coarse_problem, coarse, finer, jnp.asarray(K_hat), gradient)
+        return quadrature_error(setup.coarse_problem, data["coupling"], finer, jnp.asarray(K_hat), gradient)
 
     def coarse(self, seed_index: int = 0, which: str | None = None) -> dict[str, np.ndarray]:
         """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ, or the defect z, at the coarse nodes."""
@@ -131,7 +142,7 @@ class RunResult:
             raise InputError(
                 "coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'"
             )
-        theta, data = self.parameters(seed_index, which), training.member(setup.data, seed_index)
+        theta, data = self.parameters(seed_index, which), self.data(seed_index, which)
         fields = setup.objective.fields(theta, data)
         K_hat = setup.objective.coarse.upscale(fields, data)
         out = {

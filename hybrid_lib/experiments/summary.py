@@ -50,7 +50,7 @@ def summary(
     step = int(result.state.step)
     at = {"best": np.asarray(members.best.step), "last": np.full(len(setup.seeds), step)}
     chosen = "last" if config.training.select == "last" else "best"
-    data = _data_at(setup, step) if chosen == "last" or any(ritz is not None for ritz in finished) else None
+    data = setup.data_at(max(step - 1, 0)) if chosen == "last" or any(ritz is not None for ritz in finished) else None
     selected, scale = _selected(setup), units(setup.problem)
     unit = scale.energy if is_first_order(config) else scale.source
     last = selected(members.params, data, members.coarse) if chosen == "last" else None
@@ -120,14 +120,6 @@ def _finished(ritz: RitzResult, evaluate: Evaluate, selected: Callable, own: tup
 def _alone(tree: Any, index: int) -> Any:
     """One member of a stacked tree, still with a leading axis."""
     return jax.tree.map(lambda leaf: leaf[index : index + 1], tree)
-
-
-def _data_at(setup: Setup, step: int) -> Any:
-    """The data that the last of `step` steps was made with."""
-    every = setup.config.sampling.resample_every
-    if setup.resample is None or step <= every:
-        return setup.data
-    return setup.resample((step - 1) - (step - 1) % every)
 
 
 def _selected(setup: Setup) -> Callable[[Any, Any, Any], jax.Array]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.fem.coefficients import cell_coefficient
 from hybrid_lib.fem.location import nodal_array
 from hybrid_lib.fem.mesh import BLOCK, Mesh
@@ -87,7 +87,7 @@ def assemble(pattern: Pattern, element_matrices: np.ndarray) -> csr_array:
     >>> assemble(pattern(interval(1)), np.ones((1, 2, 2))).toarray().tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
-    element_matrices = np.asarray(element_matrices, dtype=np.float64)
+    element_matrices = real_array("element_matrices", element_matrices)
     if element_matrices.shape != pattern.slots.shape:
         raise InputError(
             "element_matrices", f"shape {pattern.slots.shape}", f"shape {element_matrices.shape}",
@@ -258,7 +258,7 @@ def flux_load(mesh: Mesh, K: Any, direction: np.ndarray, order: int = 2) -> np.n
     >>> flux_load(interval(2), 3.0, [1.0]).tolist()
     [-3.0, 0.0, 3.0]
     """
-    direction = np.asarray(direction, dtype=np.float64)
+    direction = real_array("direction", direction)
     if direction.shape != (mesh.dimension,):
         expected = f"a vector of shape ({mesh.dimension},)"
         raise InputError("direction", expected, f"shape {direction.shape}", "pass one component an axis")

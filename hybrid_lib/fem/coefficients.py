@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import evaluate, quadrature_points, rule
 
@@ -74,8 +74,10 @@ def coefficient_values(mesh: Mesh, K: Any, order: int = 2) -> np.ndarray:
         shown = f"values of shape {values.shape[2:]}"
     else:
         try:
-            values = np.asarray(K, dtype=np.float64)
-        except (TypeError, ValueError):
+            values = real_array("K", K)
+        except InputError:
+            if isinstance(K, np.ndarray):
+                raise
             remedy = "pass one of these; of a Medium its conductivity"
             raise InputError("K", "a number, an array or a function of x", type(K).__name__, remedy) from None
         expected = values.shape in ((), (d, d), (m,), (m, d, d))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.fem.buckets import Buckets, ranges
 from hybrid_lib.fem.mesh import Mesh
 
@@ -141,7 +141,7 @@ def interpolate(mesh: Mesh, nodal: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def nodal_array(mesh: Mesh, nodal: Any) -> np.ndarray:
     """Nodal values as float64 with n rows, or an InputError."""
-    nodal = np.asarray(nodal, dtype=np.float64)
+    nodal = real_array("nodal", nodal)
     if nodal.ndim == 0 or len(nodal) != len(mesh.points):
         raise InputError(
             "nodal", f"{len(mesh.points)} values, one a node", f"shape {nodal.shape}",
@@ -151,7 +151,7 @@ def nodal_array(mesh: Mesh, nodal: Any) -> np.ndarray:
 
 
 def _points_like(mesh: Mesh, x: Any) -> np.ndarray:
-    x = np.asarray(x, dtype=np.float64)
+    x = real_array("x", x)
     d = mesh.dimension
     if x.ndim != 2 or x.shape[1] != d:
         remedy = "pass x[:, None]" if d == 1 and x.ndim == 1 else "pass points as rows"

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import roots_jacobi
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.fem.mesh import Mesh
 
 try:
@@ -180,14 +180,16 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
     Raises
     ------
     InputError
-        If a value is not finite, naming the point.
+        If a value is not finite, naming the point, or no real number.
 
     Examples
     --------
     >>> evaluate(lambda x: x[0] * x[1], np.array([[2.0, 3.0], [4.0, 5.0]])).tolist()
     [6.0, 20.0]
     """
-    points = np.asarray(points, dtype=np.float64)
+    points = real_array("points", points)
+    if points.ndim == 0:
+        raise InputError("points", "shape (..., d)", "a number", "one row a point, in one dimension x[:, None]")
     flat = points.reshape(-1, points.shape[-1])  # (N, d)
     try:
         values = _evaluate_traced(function, flat)
@@ -197,7 +199,11 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
         jax.errors.NonConcreteBooleanIndexError,
         jax.errors.ConcretizationTypeError,
     ):
-        values = np.array([np.asarray(function(x), dtype=np.float64) for x in flat])
+        rows = [real_array("field value", function(x)) for x in flat]
+        if len({row.shape for row in rows}) > 1:
+            shapes = " and ".join(sorted({str(row.shape) for row in rows}))
+            raise InputError("field value", "one shape at all points", shapes, "return the same shape everywhere") from None
+        values = np.array(rows)
     bad = np.flatnonzero(~np.isfinite(values.reshape(len(flat), -1)).all(axis=1))
     if bad.size:
         raise InputError(
@@ -228,7 +234,7 @@ def field_values(
                 f"values of shape {values.shape[2:]}", "return that shape from the function",
             )  # fmt: skip
         return values
-    values = np.asarray(field, dtype=np.float64)
+    values = real_array(name, field)
     m, q = len(mesh.cells), len(rule(mesh.dimension, order)[1])
     if values.shape == shape:
         values = values[None, None]
@@ -256,7 +262,7 @@ def _evaluate_traced(function: Callable, flat: np.ndarray) -> np.ndarray:
     compiled = len(flat) > COMPILED_BLOCK
     block = COMPILED_BLOCK if compiled else BLOCK
     with _float64():
-        batched = jax.vmap(lambda x: jnp.asarray(function(x), dtype=jnp.float64))
+        batched = jax.vmap(lambda x: _real(function(x)))
         batched = jax.jit(batched) if compiled else batched
         parts = []
         for start in range(0, len(flat), block):
@@ -264,6 +270,20 @@ def _evaluate_traced(function: Callable, flat: np.ndarray) -> np.ndarray:
             full = np.pad(points, ((0, block - len(points)), (0, 0)), mode="edge")
             parts.append(np.asarray(batched(jnp.asarray(full)))[: len(points)])
     return np.concatenate(parts)
+
+
+def _real(value: Any) -> jax.Array:
+    """A traced value in float64; what is no real number is refused."""
+    remedy = "return a number, or an array of them, at each point"
+    try:
+        value = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
+            raise
+        raise InputError("field value", "real numbers", repr(value)[:80], remedy) from None
+    if jnp.iscomplexobj(value):
+        raise InputError("field value", "real numbers", f"values of type {value.dtype}", "solve for real and imaginary part")
+    return value.astype(jnp.float64)
 
 
 def _symmetric_triangle(order: int) -> tuple[np.ndarray, np.ndarray]:

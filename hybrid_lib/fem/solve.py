@@ -13,7 +13,7 @@ from scipy.sparse import csc_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.fem.assembly import load, stiffness
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import evaluate
@@ -74,7 +74,7 @@ def solve_dirichlet(
     >>> solve_dirichlet(stiffness(mesh, 1.0), load(mesh, 2.0), mesh.boundary_nodes).round(12).tolist()
     [0.0, 0.1875, 0.25, 0.1875, 0.0]
     """
-    matrix, rhs = csr_array(matrix), np.asarray(rhs, dtype=np.float64)
+    matrix, rhs = csr_array(matrix), real_array("rhs", rhs)
     nodes, values = _checked_constraint(matrix, rhs, nodes, values)
     if method not in ("auto", "direct", "amg"):
         raise InputError("method", '"auto", "direct" or "amg"', repr(method), "choose one of them")
@@ -149,7 +149,7 @@ def _checked_constraint(
         raise InputError("matrix", "a square matrix", f"shape {matrix.shape}", "pass a stiffness matrix")
     if rhs.ndim not in (1, 2) or len(rhs) != n:
         raise InputError("rhs", f"shape ({n},) or ({n}, k)", f"shape {rhs.shape}", "pass one value a node")
-    nodes, values = np.asarray(nodes), np.asarray(values, dtype=np.float64)
+    nodes, values = np.asarray(nodes), real_array("values", values)
     nodes = nodes.astype(np.int64) if nodes.size == 0 else nodes
     if nodes.ndim != 1 or not np.issubdtype(nodes.dtype, np.integer):
         received = f"dtype {nodes.dtype}, shape {nodes.shape}"

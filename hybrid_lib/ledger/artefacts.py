@@ -30,7 +30,7 @@ HISTORY_ROWS = 400
 GRID_1D, GRID_2D = 2001, 101
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Artefact:
     """What one run, or one calculation, left behind: `record` (the JSON) and `arrays` (empty for a calculation)."""
 
@@ -200,7 +200,7 @@ def _arrays(result: experiments.RunResult) -> dict[str, np.ndarray]:
     if setup.coarse_problem is not None:
         views = [result.coarse(s) for s in seeds]
         arrays["coarse:nodes"] = np.asarray(views[0]["nodes"], np.float32)
-        for name in ("upscaled", "state", "averaged"):
+        for name in [name for name in views[0] if name != "nodes"]:  # averaged, or defect
             arrays[f"coarse:{name}"] = np.stack([view[name] for view in views]).astype(np.float32)
     return arrays
 

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CoarseProblem:
     """Arrays of the coarse problem that do not change in training; make one with :func:`coarse_problem`.
 
@@ -120,7 +120,7 @@ def coarse_problem(
         )
     if isinstance(direction, int | np.integer) and 0 <= direction < d:
         direction = np.eye(d)[direction]
-    direction = np.asarray(direction, float)
+    direction = real_array("direction", direction)
     if direction.shape != (d,) or not np.all(np.isfinite(direction)):
         raise InputError(
             "direction",

@@ -66,6 +66,8 @@ class CoarseState(NamedTuple):
     state: jax.Array
     factor: fem.SymmetricFactor | tuple
 
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
+
 
 @jax.jit
 def state(problem: CoarseProblem, K_hat: jax.Array) -> jax.Array:

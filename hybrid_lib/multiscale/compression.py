@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.fem import Mesh, interpolation_matrix
 
 _ROUNDING = 1e-6  # relative: points and nodes this near to the edge of a ball or of the strip count as on it
@@ -47,6 +47,8 @@ class Compression(NamedTuple):
     pointwise_nodes: jax.Array
     counts: jax.Array
     coverage: jax.Array
+
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
 
 
 def compression(
@@ -136,7 +138,7 @@ def compression(
     if weights is None:
         shares = 1.0 / counts[rows]
     else:
-        w = np.asarray(weights, float)
+        w = real_array("weights", weights)
         if w.shape != points.shape[:1] or not np.all(w > 0):
             raise InputError("weights", f"{len(points)} numbers > 0, one a point", f"shape {w.shape}", "leave them out")
         shares = w[columns] / np.bincount(rows, w[columns], len(nodes))[rows]
@@ -309,7 +311,7 @@ def compression_of_coarse(compression: Compression, mesh: Mesh, points: np.ndarr
 
 
 def _rows(points: np.ndarray, name: str) -> np.ndarray:
-    points = np.asarray(points, dtype=float)
+    points = real_array("points", points)
     if points.ndim != 2 or len(points) == 0 or not np.all(np.isfinite(points)):
         raise InputError(
             name,
@@ -322,7 +324,7 @@ def _rows(points: np.ndarray, name: str) -> np.ndarray:
 
 def _distances(distance: Callable | np.ndarray, nodes: np.ndarray) -> np.ndarray:
     values = jax.vmap(distance)(jnp.asarray(nodes)) if callable(distance) else distance
-    values = np.asarray(values, dtype=float)
+    values = real_array("values", values)
     if values.shape != (len(nodes),):
         raise InputError(
             "distance",

@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array, lax
 from scipy import fft
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.multiscale.homogenisation import cell_problem
 
 Function = Callable[[Array], Array]
@@ -148,7 +148,7 @@ def expansion(
     InputError
         For a K* that is not diagonal, or as :func:`hybrid_lib.multiscale.homogenisation.cell_problem`.
     """
-    e = np.asarray(direction, float)
+    e = real_array("direction", direction)
     solved = cell_problem(conductivity, len(e), cells, period)
     tensor = solved.tensor
     off = np.abs(tensor - np.diag(np.diag(tensor))).max()

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.fem import Mesh
 from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale._coarse_problem import CoarseProblem, hat_integrals
@@ -67,6 +67,8 @@ class Defect(NamedTuple):
     weighted_conductivity: jax.Array
     drop_flux: jax.Array
     load: jax.Array
+
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
 
 
 def parts_of_an_edge(mesh: Mesh, period: float | None) -> int:
@@ -348,7 +350,7 @@ def quadrature_error(
 
 def _values(field: Callable | float, points: np.ndarray, name: str, shapes: tuple) -> np.ndarray:
     """A constant or a function of one point at all quadrature points, (m, Q, ...)."""
-    values = fem.evaluate(field, points) if callable(field) else np.asarray(field, float)
+    values = fem.evaluate(field, points) if callable(field) else real_array(name, field)
     if not callable(field):
         values = np.broadcast_to(values, points.shape[:2] + values.shape)
     if values.shape[2:] not in shapes:

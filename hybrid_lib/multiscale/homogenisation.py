@@ -19,10 +19,10 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CellSolution:
     """Solution of the cell problems on the unit cell.
 
@@ -205,12 +205,12 @@ def layered_tensor(
     >>> layered_tensor([1.0, 3.0]).tolist()
     [[1.5, 0.0], [0.0, 2.0]]
     """
-    values = np.asarray(values, float)
+    values = real_array("values", values)
     if values.ndim != 1 or len(values) == 0 or not np.all(np.isfinite(values) & (values > 0)):
         raise InputError(
             "values", "positive conductivities, shape (L,)", values.tolist(), "pass one number a layer"
         )
-    fractions = np.full(len(values), 1 / len(values)) if fractions is None else np.asarray(fractions, float)
+    fractions = np.full(len(values), 1 / len(values)) if fractions is None else real_array("fractions", fractions)
     if fractions.shape != values.shape or np.any(fractions < 0) or not np.isclose(fractions.sum(), 1):
         raise InputError(
             "fractions", f"{len(values)} shares that sum to 1", fractions.tolist(), "divide them by their sum"

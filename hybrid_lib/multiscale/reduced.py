@@ -36,6 +36,8 @@ class ReducedGradient(NamedTuple):
     state: jax.Array
     adjoint: jax.Array
 
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
+
 
 def reduced_objective(
     theta: Any,

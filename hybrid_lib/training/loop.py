@@ -248,6 +248,8 @@ class FitResult(NamedTuple):
     compile_seconds: float
     finished: bool
 
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
+
 
 Callback = Callable[[FitResult], None]
 
@@ -390,13 +392,13 @@ def _over_seeds(function: Callable, seeds: int) -> Callable:
 
 
 def _empty_rows(objective: Objective, members: Member, data: Tree, capacity: int) -> dict[str, Array]:
-    """History of `capacity` rows, filled with nan: a scalar for each term and weight, and K̂."""
+    """History of `capacity` rows, filled with zeros: a scalar for each term and weight, and K̂."""
     like = members.best.value  # (S,)
     rows = {f"{kind}/{name}": like for kind in ("loss", "weight") for name in objective.blocks}
     if objective.coarse is not None:
         upscale = jax.vmap(lambda theta, d: objective.coarse.upscale(objective.fields(theta, d), d))
         rows["upscaled"] = jax.eval_shape(upscale, members.params, data)
-    return {name: jnp.full((capacity, *row.shape), jnp.nan, row.dtype) for name, row in rows.items()}
+    return {name: jnp.zeros((capacity, *row.shape), row.dtype) for name, row in rows.items()}
 
 
 def _finite(tree: Tree) -> Array:

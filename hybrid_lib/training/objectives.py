@@ -104,7 +104,7 @@ class PointwiseBlock:
         return self.residual(fields, data, coarse)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Objective:
     """Residual blocks over a shared evaluation of the network.
 

@@ -40,7 +40,7 @@ class EnergyPoint(NamedTuple):
     flux: tuple[Array, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Energy:
     """The energy of a trial field with one quadrature rule.
 
@@ -91,6 +91,8 @@ class RitzResult(NamedTuple):
     reason: str
     seconds: float
     compile_seconds: float
+
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
 
 
 def energy(

@@ -164,7 +164,13 @@ def nystrom(product: Callable[[Array], Array], like: Array, rank: int) -> tuple[
     Returns
     -------
     U, values : (P, rank), (rank,)
-        Orthonormal columns; values in falling order. The random test matrix is the same at every call.
+        Orthonormal columns; values in falling order, zeros for A = 0. The random test matrix is the same at every call.
+
+    Examples
+    --------
+    >>> U, values = nystrom(lambda v: 0 * v, jnp.ones(4), 2)
+    >>> values.tolist()
+    [0.0, 0.0]
     """
     sketch = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (like.size, rank), like.dtype))[0]
     image = lax.map(product, sketch.T, batch_size=min(rank, 8)).T  # (P, rank)
@@ -174,7 +180,7 @@ def nystrom(product: Callable[[Array], Array], like: Array, rank: int) -> tuple[
     gram = sketch.T @ image
     L = fem.factor((gram + gram.T) / 2)
     U, s, _ = fem.thin_svd(fem.half_solve(L, image.T).T)  # image L⁻ᵀ, (P, rank)
-    return U, jnp.maximum(s**2 - shift, 0.0)
+    return U, jnp.where(size > 0, jnp.maximum(s**2 - shift, 0.0), 0.0)
 
 
 @sequential_vmap

@@ -36,6 +36,8 @@ class Matrices(NamedTuple):
     blocks: dict[str, Array]
     whole: Array
 
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
+
 
 class Modes(NamedTuple):
     """Thin singular value decomposition of J with n = min(N, P), squared, in descending order.
@@ -53,6 +55,8 @@ class Modes(NamedTuple):
     values: Array
     left: Array
     right: Array
+
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
 
 
 def block_jacobians(

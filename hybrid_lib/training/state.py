@@ -24,6 +24,8 @@ class Best(NamedTuple):
     step: Array
     params: Tree
 
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
+
 
 class Member(NamedTuple):
     """One seed's share of the state; in an ensemble every array has a leading axis of length S.
@@ -53,6 +55,8 @@ class Member(NamedTuple):
     status: Array
     cause: Array
 
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
+
 
 class Optimiser(NamedTuple):
     """A way to improve θ, as two pure functions; first-order and least-squares methods alike.
@@ -75,6 +79,8 @@ class TrainState(NamedTuple):
     step: Array
     key: Array
     members: Member
+
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
 
 
 def init_member(
