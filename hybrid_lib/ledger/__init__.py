@@ -5,7 +5,8 @@
 """
 
 from hybrid_lib.ledger.artefacts import Artefact, load
-from hybrid_lib.ledger.claims import CLAIMS, Claim
+from hybrid_lib.ledger.claim import Claim
+from hybrid_lib.ledger.claims import CLAIMS
 from hybrid_lib.ledger.render import claims_table, pending_table, readings_table, rules_table
 from hybrid_lib.ledger.reproduce import estimate, missing, reproduce, wanted
 from hybrid_lib.ledger.runs import RUNS, RunSpec

@@ -20,7 +20,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hybrid_lib import experiments
-from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.config import Config, with_settings
 
 PRINTED = {"training.decay_every": "1000", "training.steps": "30000"}
@@ -40,7 +39,8 @@ READING_WORDS = {
     "float64": "float64",
 }
 BALANCING: dict[str, dict[str, str]] = {
-    f"tau{weight}": {"training.balance_terms": "without-coupling", "coarse.weight": weight} for weight in ("1", "10", "100", "1000")
+    f"tau{weight}": {"training.balance_terms": "without-coupling", "coarse.weight": weight}
+    for weight in ("1", "10", "100", "1000")
 } | {"newest": {"training.balance_momentum": "0.1"}}
 """Readings of the loss balancing, at laptop scale: residual and boundary balanced, τ₂ fixed; all, 0.9 before the new weight.
 
@@ -156,24 +156,6 @@ def seeds_of(name: str) -> tuple[str, ...]:
     ('heat1d-eps15-pinn-ms-printed', 'heat1d-eps15-pinn-ms-printed-seeds')
     """
     return tuple(spec.id for spec in RUNS.values() if spec.base == name) or (name,)
-
-
-def run_spec(name: str) -> RunSpec:
-    """The run called `name`.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-
-    Examples
-    --------
-    >>> run_spec("heat2d-hybrid-ms-seed3").seeds
-    (3,)
-    """
-    if name not in RUNS:
-        raise InputError("run", "one of " + ", ".join(RUNS), repr(name), "see `hybrid reproduce --list`")
-    return RUNS[name]
 
 
 def configuration(spec: RunSpec, smoke: bool = False) -> Config:

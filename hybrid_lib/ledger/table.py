@@ -17,7 +17,8 @@ from hybrid_lib import training
 from hybrid_lib.errors import InputError
 from hybrid_lib.ledger import artefacts, travel
 from hybrid_lib.ledger.artefacts import Artefact
-from hybrid_lib.ledger.claims import CLAIMS, Claim
+from hybrid_lib.ledger.claim import Claim
+from hybrid_lib.ledger.claims import CLAIMS
 from hybrid_lib.ledger.runs import RUNS, seeds_of
 from hybrid_lib.ledger.verdicts import (
     APART,
