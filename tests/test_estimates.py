@@ -114,6 +114,46 @@ def test_errors_not_well_above_those_of_the_reference_are_marked(capsys, monkeyp
     assert "L2 3.2e-12, H1 not known\n" in capsys.readouterr().out
 
 
+THIN = media.from_function(lambda x: jnp.where(jnp.abs(x[0] - 0.4142) < 5e-4, 1 / 50, 1.0), 1, alpha=0.02, beta=1.0)
+LINE = {  # problem, the length that is claimed
+    "narrow source": (lambda: own_problem(media.constant(1.0, 1), narrow), 1.0),
+    "narrow source, a period": (lambda: own_problem(media.paper_1d(1 / 4), narrow), 1 / 4),
+    "a little of it": (lambda: own_problem(media.paper_1d(1 / 4), lambda x: 1 + 0.05 * narrow(x)), 1 / 4),
+    "thin insulation": (lambda: own_problem(THIN, 1.0), 1.0),
+    "period 1/64, not told": (lambda: own_problem(media.paper_1d(1 / 64), 1.0), 1.0),
+    "high contrast": (
+        lambda: own_problem(media.from_function(lambda x: jnp.exp(3.4 * jnp.sin(16 * PI * x[0])), 1, period=1 / 8), 1.0), 1 / 8,
+    ),
+}  # fmt: skip
+
+
+def narrow(x):
+    """Gaussian of width 1e-3 and integral one."""
+    return 1e3 / jnp.sqrt(PI) * jnp.exp(-((x[0] - 0.618) ** 2) * 1e6)
+
+
+@pytest.mark.parametrize("name", LINE)
+def test_price_of_elements_is_not_fooled_by_what_two_meshes_miss(name):
+    """Truth from the reference, which is a quadrature in one dimension and has been judged above."""
+    problem, length = LINE[name][0](), LINE[name][1]
+    exact = experiments.reference(problem, cells=5000)
+    rows = experiments.element_cost(problem, 0.01, length)
+    for row in rows[1:]:
+        nodal = experiments.fine_solution(problem, row.cells, 9)
+        values = np.interp(exact.points[:, 0], np.linspace(0, 1, row.cells + 1), nodal)
+        true = np.sqrt(exact.weights @ (values - exact.value) ** 2) / exact.norms()[0]
+        assert row.error > 0.5 * true - 1e-4
+    assert true < 0.01 and rows[-1].reached and not rows[-2].reached
+
+
+def test_price_in_the_plane_with_a_source_between_the_points():
+    problem = own_problem(media.constant(1.0, 2), bump(0.004, (0.37, 0.61)))
+    with pytest.warns(UserWarning, match="element_cost: stopped at 64 cells a side with an estimated error of"):
+        rows = experiments.element_cost(problem, 0.01, 1.0, most_unknowns=5000)
+    assert [row.cells for row in rows] == [4, 8, 16, 32, 64]
+    assert min(row.error for row in rows[1:]) > 0.05
+
+
 def test_estimate_in_the_plane_against_a_solution_by_hand():
     problem = own_problem(media.constant(2.0, 2), lambda x: 4 * PI**2 * jnp.sin(PI * x[0]) * jnp.sin(PI * x[1]))
     nodal, error, error_h1 = references.richardson(problem, 20)

@@ -112,8 +112,10 @@ def test_cost_of_elements_is_honest_about_the_error(problem):
 
 
 def test_cost_of_elements_stops_at_the_largest_mesh():
-    rows = element_cost(own_problem(media.paper_2d(0.5)), tolerance=1e-9, most_unknowns=400)
+    with pytest.warns(UserWarning, match=r"stopped at 16 cells.*above the tolerance of 1e-09.*1,089 nodes, raise most_unknowns"):
+        rows = element_cost(own_problem(media.paper_2d(0.5)), tolerance=1e-9, most_unknowns=400)
     assert [row.cells for row in rows] == [8, 16] and rows[-1].error > 1e-9
+    assert not any(row.reached for row in rows)
 
 
 def test_energy_is_that_of_the_theorem_and_of_the_elements(problem):

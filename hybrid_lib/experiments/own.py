@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +50,14 @@ POINTS_A_PARAMETER = 3
 """Quadrature points a parameter of the network, at least."""
 ORDER = {1: 9, 2: 4}
 """Order of the rule for the energy of linear elements, by dimension."""
+LEAST_ORDER, MOST_ORDER = 0.25, 3.0
+"""Orders of convergence in L² that are believed; an error that grows, or falls faster, counts as one of the lowest order."""
+BLIND = 0.5
+"""Relative bound of the energy error above which the differences of meshes say nothing."""
+FALL = 1.1
+"""The bound falls at least by this factor when a mesh is halved that sees the solution; where K is smooth it is 2."""
+EXCESS = 1 / 30
+"""Share of the excess of energy that is an error in L² at least; 1/28 to 1 in problems that were solved."""
 
 
 def own_configuration(
@@ -137,7 +146,11 @@ class Elements(NamedTuple):
     energy : float
         𝓔(u_h).
     seconds : float
-        Assembly and solution, without compilation.
+        Assembly and solution, without compilation and without the estimates.
+    bound : float
+        Relative error in the energy norm, guaranteed: :func:`hybrid_lib.fem.energy_bound`.
+    reached : bool
+        Whether `error` is within the tolerance; False in the last row says that no mesh was allowed that is.
     """
 
     cells: int
@@ -145,6 +158,8 @@ class Elements(NamedTuple):
     order: float
     energy: float
     seconds: float
+    bound: float = math.nan
+    reached: bool = False
 
 
 def element_cost(
@@ -152,13 +167,17 @@ def element_cost(
 ) -> tuple[Elements, ...]:
     r"""What linear elements need for a relative L² error: meshes are halved until the estimate is below the tolerance.
 
-    With solutions on cells of width 2h and h, and p the observed order between 1/2 and 2 (1 for the first two meshes),
+    With solutions on cells of width 2h and h, and p the order that three meshes show,
 
-    .. math:: \|u_h - u^\varepsilon\| \approx \frac{\|u_h - u_{2h}\|}{2^p - 1} .
+    .. math:: \|u_h - u^\varepsilon\| \approx \frac{\|u_h - u_{2h}\|}{2^p - 1}, \qquad \tfrac14 \le p \le 2.
 
-    The first mesh has four cells a small length. From coarser ones the estimate is worthless: two meshes that both miss the
-    oscillation agree with each other. For pixels it has, where there is such a mesh, its lines on their edges; the means of K
-    over the cells are exact on any.
+    On two meshes p is the order of the guaranteed bound B of the relative energy error, 1 at most; where the differences do not
+    fall, or too fast to be true, p = 1/4. Two meshes that miss the same thing agree, so B has a word: where it is above one half,
+    or does not fall from the mesh before, the error is no less than B/(1 − B), inf for B ≥ 1; and it is never less than a
+    thirtieth of the excess of energy, over the energy, in units of ‖∇u_h + e‖.
+
+    The first mesh has four cells a small length. For pixels it has, where there is such a mesh, its lines on their edges; the
+    means of K over the cells are exact on any.
 
     Parameters
     ----------
@@ -169,7 +188,7 @@ def element_cost(
     length : float, optional
         Smallest length of the medium; default its period, or a pixel.
     most_unknowns : int
-        No mesh has more nodes. A last row with an error above the tolerance says that this was reached.
+        No mesh has more nodes. If that ends the search, a warning says so, and `reached` of the last row is False.
 
     Returns
     -------
@@ -203,22 +222,37 @@ def element_cost(
     if grid is not None and (grid.cells(cells) + 1) ** d <= most_unknowns:
         cells = grid.cells(cells)
     fine_solution(problem, cells, ORDER[d])  # compiles
-    rows, before, gap = [], None, math.nan
+    rows, before, gap, e = [], None, math.nan, np.asarray(problem.direction)
     while (cells + 1) ** d <= most_unknowns:
         began = time.perf_counter()
         nodal = fine_solution(problem, cells, ORDER[d])
         seconds, mesh = time.perf_counter() - began, problem.domain.mesh(cells)
-        error = order = math.nan
+        proof = fem.energy_bound(mesh, problem.medium.conductivity, problem.source, nodal, e)
+        size, error, order = max(fem.l2_norm(mesh, nodal), np.finfo(float).tiny), math.nan, math.nan
         if before is not None:
-            coarse, values = before
+            coarse, values, last_bound = before
             last, gap = gap, fem.l2_norm(mesh, nodal - fem.interpolation_matrix(coarse, mesh.points) @ values)
-            order = math.log2(last / gap) if gap > 0 else math.nan
-            p = min(max(order, 0.5), 2.0) if math.isfinite(order) else 1.0
-            error = gap / (2**p - 1) / max(fem.l2_norm(mesh, nodal), np.finfo(float).tiny)
-        rows.append(Elements(cells, error, order, _nodal_energy(problem, mesh, nodal), seconds))
-        if error <= tolerance:
-            break
-        before, cells = (mesh, nodal), 2 * cells
+            order = math.log2(last / gap) if gap > 0 and last > 0 else math.nan
+            fall = last_bound / max(proof.bound, np.finfo(float).tiny)
+            p = order if len(rows) > 1 else min(math.log2(max(fall, 1.0)), 1.0)
+            p = min(max(p, LEAST_ORDER), 2.0) if p <= MOST_ORDER else LEAST_ORDER
+            slope = fem.cell_gradients(mesh, nodal) + e
+            steepness = math.sqrt(mesh.volumes @ np.sum(slope**2, axis=1))
+            stored = 2 * (_nodal_energy(problem, mesh, nodal) + fem.load(mesh, problem.source, ORDER[d]) @ nodal)
+            error = max(gap / (2**p - 1), EXCESS * proof.bound**2 / stored * steepness) / size
+            if proof.relative > BLIND or fall < FALL:
+                error = max(error, proof.relative / (1 - proof.relative) if proof.relative < 1 else math.inf)
+        reached = error <= tolerance
+        rows.append(Elements(cells, error, order, _nodal_energy(problem, mesh, nodal), seconds, proof.relative, reached))
+        if reached:
+            return tuple(rows)
+        before, cells = (mesh, nodal, proof.bound), 2 * cells
+    last = rows[-1]
+    warnings.warn(
+        f"element_cost: stopped at {last.cells} cells a side with an estimated error of {last.error:.2g}, above the tolerance of "
+        f"{tolerance:g}; the next mesh has {(cells + 1) ** d:,d} nodes, raise most_unknowns ({most_unknowns:,d})",
+        stacklevel=2,
+    )
     return tuple(rows)
 
 

@@ -12,6 +12,7 @@ from hybrid_lib.fem.assembly import (
     pattern,
     stiffness,
 )
+from hybrid_lib.fem.bounds import EnergyBound, energy_bound
 from hybrid_lib.fem.dense import (
     SymmetricFactor,
     factor,
@@ -30,6 +31,7 @@ from hybrid_lib.fem.quadrature import composite_rule, evaluate, quadrature_point
 from hybrid_lib.fem.solve import solve_diffusion, solve_dirichlet
 
 __all__ = [
+    "EnergyBound",
     "Mesh",
     "Pattern",
     "SymmetricFactor",
@@ -38,6 +40,7 @@ __all__ = [
     "cell_gradients",
     "composite_rule",
     "element_stiffness",
+    "energy_bound",
     "evaluate",
     "factor",
     "factor_solve",

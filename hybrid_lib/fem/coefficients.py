@@ -89,11 +89,11 @@ def coefficient_values(mesh: Mesh, K: Any, order: int = 2) -> np.ndarray:
             "K", f"a number or a ({d}, {d}) tensor, one for all or for each of {m} cells, or a function of x",
             shown, "pass one of these",
         )  # fmt: skip
-    _check_elliptic(values, "correct the function" if callable(K) else "correct the coefficient")
+    check_elliptic(values, "correct the function" if callable(K) else "correct the coefficient")
     return values
 
 
-def _check_elliptic(values: np.ndarray, remedy: str) -> None:
+def check_elliptic(values: np.ndarray, remedy: str) -> None:
     """Symmetric to rounding and positive definite at every point of (cells, points[, d, d]) values."""
     if values.ndim == 4 and values.shape[-1] == 2:
         skew = np.abs(values[..., 0, 1] - values[..., 1, 0])
