@@ -40,6 +40,8 @@ def test_run_json(capsys, tmp_path):
     out, err = capsys.readouterr()
     summary = json.loads(out)
     assert [row["seed"] for row in summary["seeds"]] == [0, 2] and err == ""
+    assert [row["doubtful"] for row in summary["seeds"]] == [[], []]
+    assert 0 < summary["reference"]["rel_h1"] < 1e-9 and 0 < summary["reference"]["rel_l2"] < 1e-9
     assert set(summary["seeds"][0]) >= {
         "seed",
         "rel_l2",

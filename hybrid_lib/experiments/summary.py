@@ -77,9 +77,7 @@ def summary(
         if finished and finished[index] is not None:
             row |= _finished(finished[index], evaluate, selected, _alone((data, members.coarse), index), unit)
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
-        row["doubtful"] = [
-            name for name, off in known.items() if off is None or (row[name] is not None and row[name] < MARGIN * off)
-        ]
+        row["doubtful"] = doubtful(row, known)
         rows.append(row)
     return {
         "experiment": config.experiment,
@@ -103,6 +101,11 @@ def _smoothing(problem: Problem) -> dict[str, Any]:
         return {}
     change = smoothing_change(problem.medium, problem.direction)
     return {"smoothing": change._asdict()}
+
+
+def doubtful(row: dict[str, Any], known: dict[str, float | None]) -> list[str]:
+    """Names of the errors in `row` below :data:`MARGIN` times those of the reference, or with a reference of unknown error."""
+    return [name for name, off in known.items() if off is None or (row[name] is not None and row[name] < MARGIN * off)]
 
 
 def _finished(ritz: RitzResult, evaluate: Evaluate, selected: Callable, own: tuple[Any, Any], unit: float) -> dict[str, Any]:
