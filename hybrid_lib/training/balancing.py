@@ -5,14 +5,15 @@ r"""Gradient-norm loss balancing (paper section 4.4; Wang, Teng, Perdikaris 2021
 
 with L_k the *unweighted* terms and a = 0.9: each weighted term then pulls with a gradient of the same size.
 
-Algorithm 1 of Wang et al. 2023, for the terms of an evolution equation (initial, boundary, residual): 4. all weights are set to
-1; 5. in step n = 1, ..., S, if n mod f = 0, (c) :math:`\hat\lambda_k` as above for *every* term, the sum in the numerator; (d)
-:math:`\lambda \leftarrow a\lambda_{old} + (1 - a)\hat\lambda_{new}`; then the gradient step. Recommended: f = 1,000, a = 0.9.
-(Wang et al. 2021 divide the largest entry of the residual's gradient by the mean entry of that of another term and leave the
-residual's weight at 1; the share of the *new* weight is 0.1 in print and 0.9 in the preprint of 2020. Public code of the
-authors has the mean of the norms in the numerator: a common factor, which Adam does not see.) The paper cites this for "automatic loss balancing at every 100 steps" and does not say which of its terms are
-balanced, the coupling τ₂R being none of the three, nor a, nor how the weights start, nor whether step 0 counts. What counts
-is τ₂ / λ_pde, the effective weight of the coupling. Readings, as settings of ``training``:
+Algorithm 1 of Wang et al. 2023, for the terms of an evolution equation (initial, boundary, residual): 4. all weights are set
+to 1; 5. in step n = 1, ..., S, if n mod f = 0, (c) :math:`\hat\lambda_k` as above for *every* term, the sum in the numerator;
+(d) :math:`\lambda \leftarrow a\lambda_{old} + (1 - a)\hat\lambda_{new}`; then the gradient step. Recommended: f = 1,000, a =
+0.9. (Wang et al. 2021 divide the largest entry of the residual's gradient by the mean entry of that of another term and leave
+the residual's weight at 1; the share of the *new* weight is 0.1 in print and 0.9 in the preprint of 2020. Public code of the
+authors has the mean of the norms in the numerator: a common factor, which Adam does not see.) The paper cites this for
+"automatic loss balancing at every 100 steps" and does not say which of its terms are balanced, the coupling τ₂R being none of
+the three, nor a, nor how the weights start, nor whether step 0 counts. What counts is τ₂ / λ_pde, the effective weight of the
+coupling. Readings, as settings of ``training``:
 
 * ``balance_terms``: ``all`` (the default), or ``without-coupling``, where the coupling keeps ``coarse.weight`` and no part in
   the sum;
