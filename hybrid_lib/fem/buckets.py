@@ -17,19 +17,16 @@ class Buckets(NamedTuple):
     cells: np.ndarray
 
 
-def background_grid(
-    points: np.ndarray, cells: np.ndarray, count: int | None = None, pad: np.ndarray | float = 0.0
-) -> Buckets:
-    """Sort cells or facets into about `count` equal buckets (default: their number) by their boxes, wider by `pad`; O(m)."""
+def background_grid(points: np.ndarray, cells: np.ndarray) -> Buckets:
+    """Sort the cells into about as many equal buckets as there are cells, by the boxes around them; O(m)."""
     m, d = len(cells), points.shape[1]
-    count = m if count is None else count
     low, high = points.min(axis=0), points.max(axis=0)
     extent = high - low
-    side = (np.prod(extent) / count) ** (1.0 / d)
-    shape = np.clip(np.ceil(extent / side), 1, 4 * count).astype(np.int64)
+    side = (np.prod(extent) / m) ** (1.0 / d)
+    shape = np.clip(np.ceil(extent / side), 1, 4 * m).astype(np.int64)
     spacing = extent / shape
     corners = points[cells]  # (m, d+1, d)
-    pad = 1e-6 * spacing + np.reshape(pad, (-1, 1))  # more than rounding, so that a box never misses a bucket it touches
+    pad = 1e-6 * spacing  # more than rounding, so that a box never misses a bucket it touches
     lower = np.clip(np.floor((corners.min(axis=1) - pad - low) / spacing), 0, shape - 1).astype(np.int64)
     upper = np.clip(np.floor((corners.max(axis=1) + pad - low) / spacing), 0, shape - 1).astype(np.int64)
     cell, index = np.arange(m), np.zeros(m, dtype=np.int64)

@@ -7,19 +7,17 @@ cells over a point changes at such facets alone.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hybrid_lib.errors import InputError
-from hybrid_lib.fem.buckets import background_grid, ranges
+from hybrid_lib.fem.buckets import background_grid
 
 NEAR = 1e-3
 """Nodes nearer than this part of a cell's height (to glue: of the shortest edge) count as one."""
-PAIRS = 1 << 20
-"""Pairs of facets looked at together."""
+FACETS = 1 << 14
+"""Facets whose surroundings are looked at together."""
 
 
 def merged(points: np.ndarray, cells: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +48,7 @@ def check_boundary(points: np.ndarray, cells: np.ndarray, entries: np.ndarray, c
     """Refuse facets that touch without being shared (unless `crack`) or cross, and cells that lie on others.
 
     `entries` number the facets of one cell: those of cell c are c(d+1) … c(d+1)+d, facet i opposite to vertex i. All cells are
-    positively oriented. O(m) for facets of the size of the cells.
+    positively oriented. O(b log b) for b facets whose neighbours are of their size.
     """
     if points.shape[1] == 1:
         _check_line(points[:, 0], cells, crack)
@@ -61,7 +59,7 @@ def check_boundary(points: np.ndarray, cells: np.ndarray, entries: np.ndarray, c
     longest = np.max([np.hypot(*side.T) for side in (b - a, c - b, a - c)], axis=0)
     height = _cross(b - a, c - a) / longest  # (b,), the least of the cell
     _check_touching(points, cells, owner, ends, NEAR * height, crack)
-    _check_covered_once(a, b, owner, NEAR * height)
+    _check_covered_once(points, ends, owner, NEAR * height)
 
 
 def _check_line(x: np.ndarray, cells: np.ndarray, crack: bool) -> None:
@@ -81,16 +79,16 @@ def _check_line(x: np.ndarray, cells: np.ndarray, crack: bool) -> None:
 def _check_touching(
     points: np.ndarray, cells: np.ndarray, owner: np.ndarray, ends: np.ndarray, near: np.ndarray, crack: bool
 ) -> None:
-    """Pairs of facets in one bucket of a grid: a node of one on the other, or a crossing."""
-    grid = background_grid(points, ends, len(cells), near)
-    counts = np.diff(grid.indptr)
-    later = np.repeat(grid.indptr[1:], counts) - np.arange(len(grid.cells)) - 1  # entries after each in its bucket
-    total = np.cumsum(later)
-    cuts = np.searchsorted(total, np.arange(PAIRS, total[-1], PAIRS)).tolist()
-    for start, stop in pairwise([0, *cuts, len(later)]):
-        many = later[start:stop]
-        i = grid.cells[np.repeat(np.arange(start, stop), many)]
-        j = grid.cells[ranges(np.arange(start, stop) + 1, many)]
+    """Each facet with those around it: a node of one on the other, or a crossing."""
+    from scipy.spatial import cKDTree  # here, since it is slow to import
+
+    middle, half = points[ends].mean(axis=1), np.hypot(*(points[ends[:, 1]] - points[ends[:, 0]]).T) / 2
+    tree, reach = cKDTree(middle), 2 * half + near  # the longer one of two that touch finds the other
+    for start in range(0, len(ends), FACETS):
+        found = tree.query_ball_point(middle[start : start + FACETS], reach[start : start + FACETS], return_sorted=False)
+        i = np.repeat(np.arange(start, start + len(found)), [len(f) for f in found])
+        j = np.concatenate(found).astype(np.intp)
+        i, j = i[i != j], j[i != j]
         touching = np.zeros(len(i), bool)
         for s, t in ((i, j), (j, i)):
             for k in (0, 1):
@@ -115,31 +113,32 @@ def _check_touching(
             raise _overlap(two, f"its edge crosses one of cell {one}")
 
 
-def _check_covered_once(a: np.ndarray, b: np.ndarray, owner: np.ndarray, near: np.ndarray) -> None:
-    """Count the cells over the left side of each facet, by the facets that a ray from its middle to the left meets."""
-    middle, down = (a + b) / 2, b[:, 1] < a[:, 1]
-    extent = np.ptp(a, axis=0)
-    query = np.flatnonzero(np.abs(b - a)[:, 1] * extent[0] > 1e-6 * np.abs(b - a)[:, 0] * extent[1])  # others are almost on a ray
+def _check_covered_once(points: np.ndarray, ends: np.ndarray, owner: np.ndarray, near: np.ndarray) -> None:
+    """Count the cells over the left side of the steepest facet of each loop, by the facets that a ray to the left meets.
+
+    Loops are cut where they meet others at a node.
+    """
+    a, b = points[ends[:, 0]], points[ends[:, 1]]
+    middle, down, rise, extent = (a + b) / 2, b[:, 1] < a[:, 1], np.abs(b - a)[:, 1], np.ptp(a, axis=0)
+    following = np.zeros(len(points), np.intp)
+    following[ends[:, 0]] = np.arange(len(ends))
+    plain = np.flatnonzero(np.bincount(ends[:, 0], minlength=len(points))[ends[:, 1]] == 1)
+    links = coo_array((np.ones(len(plain), bool), (plain, following[ends[plain, 1]])), shape=(len(ends),) * 2)
+    loop = connected_components(links, directed=False)[1]
+    order = np.lexsort((rise, loop))
+    query = order[np.flatnonzero(np.diff(loop[order], append=-1))]  # the last of each loop
+    query = query[rise[query] * extent[0] > 1e-6 * np.abs(b - a)[query, 0] * extent[1]]  # others are almost on the ray
     heights = np.stack([a[:, 1], b[:, 1]], axis=1).reshape(-1, 1)  # (2b, 1)
     grid = background_grid(heights, np.arange(2 * len(a)).reshape(-1, 2))
     bucket = np.clip((middle[query, 1] - grid.origin) / grid.spacing, 0, grid.shape - 1).astype(np.int64)
-    counts = np.diff(grid.indptr)[bucket]
-    total = np.cumsum(counts)
-    cuts = np.searchsorted(total, np.arange(PAIRS, total[-1], PAIRS)).tolist()
-    for start, stop in pairwise([0, *cuts, len(query)]):
-        e = np.repeat(query[start:stop], counts[start:stop])
-        j = grid.cells[ranges(grid.indptr[bucket[start:stop]], counts[start:stop])]
-        y = middle[e, 1]
-        met = (a[j, 1] <= y) != (b[j, 1] <= y)
-        e, j, y = e[met], j[met], y[met]
+    for e, k in zip(query, bucket, strict=True):
+        j, y = grid.cells[grid.indptr[k] : grid.indptr[k + 1]], middle[e, 1]
+        j = j[(a[j, 1] <= y) != (b[j, 1] <= y)]
         x = a[j, 0] + (y - a[j, 1]) / (b[j, 1] - a[j, 1]) * (b[j, 0] - a[j, 0])
-        here = (j == e) | (np.abs(x - middle[e, 0]) <= near[e])  # on the ray where its cell is to the right
-        left = np.where(here, down[e], x < middle[e, 0])
-        over = np.bincount(e, np.where(down[j], 1, -1) * left, minlength=len(a))[query[start:stop]]
-        wrong = np.flatnonzero(over > 1.5)
-        if wrong.size:
-            k = query[start + wrong[0]]
-            raise _overlap(owner[k], f"{round(over[wrong[0]])} cells on one another at {middle[k].tolist()}")
+        here = (j == e) | (np.abs(x - middle[e, 0]) <= near[e])  # met where the cell of e is to the right
+        over = np.sum(np.where(down[j], 1, -1) * np.where(here, down[e], x < middle[e, 0]))
+        if over > 1:
+            raise _overlap(owner[e], f"{over} cells on one another at {middle[e].tolist()}")
 
 
 def _touch(points: np.ndarray, edge: np.ndarray, node: int, cell: int, near: float) -> InputError:
