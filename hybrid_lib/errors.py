@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,14 @@ def real_array(what: str, value: Any) -> np.ndarray:
         raise InputError(what, "real numbers", repr(value)[:80], remedy) from None
     remedy = "solve for real and imaginary part" if array.dtype.kind == "c" else remedy
     raise InputError(what, "real numbers", f"values of type {array.dtype}", remedy)
+
+
+def require_picklable(what: str, content: Any) -> None:
+    """Refuse, in one line, what another process could not read: functions that no module holds under their name."""
+    try:
+        pickle.dumps(content)
+    except InputError:
+        raise
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        remedy = "define them there, or keep the run in a directory: out=, and resume=True"
+        raise InputError(what, "functions defined at the top of a module", str(error), remedy) from None

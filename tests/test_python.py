@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from test_experiments import tiny
 
-from hybrid_lib import experiments, fem, training
+from hybrid_lib import experiments, fem, media, training
 from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.experiments import folder, with_settings
 from hybrid_lib.ledger import artefacts, runs
+from hybrid_lib.pinn import domains
 from hybrid_lib.training.solvers import nystrom
 
 DEFECT = {"coarse.coupling": "defect", "coarse.pieces": 2, "training.balance_every": "auto"}
@@ -36,6 +37,96 @@ def test_errors_come_back_from_another_process(kind):
     error = kind("eps", "a number > 0", -1, "pass the period")
     for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
         assert type(again) is kind and str(again) == str(error) and vars(again) == vars(error)
+
+
+IMAGE = np.arange(1.0, 10.0).reshape(3, 3)
+MEDIA = [
+    lambda: media.paper_1d(0.1),
+    lambda: media.paper_2d(0.1),
+    lambda: media.constant(2.0, 2),
+    lambda: media.layered([1, 10], (1, 0), 0.5, 2),
+    lambda: media.tensor((1, 2), 0.3),
+    lambda: media.raster(IMAGE),
+    lambda: media.raster(IMAGE, smoothing="cubic"),
+    lambda: media.random_smooth(jax.random.key(0), 2, 0.2),
+    lambda: media.from_function(cosh, 1),
+    lambda: dataclasses.replace(media.paper_2d(0.1), period=None, name="other"),
+]
+
+
+def cosh(x):
+    return jnp.cosh(x[0])
+
+
+@pytest.mark.parametrize("make", MEDIA)
+def test_media_cross_processes(make):
+    medium = make()
+    again, x = pickle.loads(pickle.dumps(medium)), np.full((1, medium.dimension), 0.3)
+    np.testing.assert_array_equal(fem.evaluate(again.conductivity, x), fem.evaluate(medium.conductivity, x))
+    for item in dataclasses.fields(medium):
+        if isinstance(value := getattr(medium, item.name), int | float | str | None):
+            assert getattr(again, item.name) == value
+    assert copy.deepcopy(medium) is medium
+
+
+def test_a_medium_keeps_the_image_that_it_was_made_of():
+    image = IMAGE.copy()
+    medium = media.raster(image)
+    image[:] = 1.0
+    again, x = pickle.loads(pickle.dumps(medium)), np.array([[0.9, 0.9]])
+    np.testing.assert_array_equal(fem.evaluate(again.conductivity, x), [9.0])
+
+
+def test_functions_without_a_name_are_one_line():
+    for make, what in [
+        (lambda: media.from_function(lambda x: 2 + x[0], 1), "medium"),
+        (lambda: experiments.own_problem(media.paper_1d(0.1), lambda x: x[0]), "source"),
+    ]:
+        with pytest.raises(InputError, match=f"^{what}: expected functions defined at the top of a module; .* out=") as error:
+            pickle.dumps(make())
+        assert "\n" not in str(error.value)
+
+
+def test_results_cross_processes(drawn):
+    again = pickle.loads(pickle.dumps(drawn))
+    assert again.summary == drawn.summary and again.setup.config == drawn.setup.config
+    np.testing.assert_array_equal(jax.random.key_data(again.fit.state.key), jax.random.key_data(drawn.fit.state.key))
+    for k in range(2):
+        np.testing.assert_array_equal(again.solution([[0.3]], k)[0], drawn.solution([[0.3]], k)[0])
+        assert again.coarse(k)["upscaled"] == drawn.coarse(k)["upscaled"]
+    copied = copy.deepcopy(drawn)
+    copied.fit.history["step"][:] = -1
+    copied.summary["seeds"][0]["rel_l2"] = None
+    assert drawn.fit.history["step"][0] == 0 and drawn.summary["seeds"][0]["rel_l2"] is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"medium": media.paper_1d(0.1)}, "medium: expected dimension 2, as the domain"),
+        ({"medium": lambda x: 1.0}, "medium: expected a Medium; received function"),
+        ({"medium": dataclasses.replace(media.paper_2d(0.1), is_tensor=True)}, "medium: expected a value of shape (2, 2)"),
+        ({"domain": "unit_square"}, "domain: expected a Domain; received str"),
+        ({"source": lambda x: x}, "source: expected a number at one point x; received shape (2,)"),
+        ({"source": 3.0}, "source: expected a function of one point x; received 3.0"),
+        ({"source": lambda x: None}, "source: expected a function of one point x (2,)"),
+        ({"source": lambda x, y: y}, "source: expected a function of one point x (2,)"),
+        ({"source": lambda x: 1j * x[0]}, "source: expected real values"),
+        ({"source": lambda x: float(x[0])}, "source: expected a function that JAX can trace"),
+        ({"direction": (1.0,)}, "direction: expected 2 finite numbers"),
+        ({"direction": 1.0}, "direction: expected 2 finite numbers"),
+        ({"direction": (np.nan, 0.0)}, "direction: expected 2 finite numbers"),
+        ({"direction": (1j, 0.0)}, "direction: expected real numbers"),
+        ({"name": 3}, "name: expected a str"),
+    ],
+)
+def test_a_wrong_problem_cannot_be_made(change, message):
+    right = {"name": "own", "domain": domains.unit_square(), "medium": media.paper_2d(0.1), "source": lambda x: x[0]}
+    problem = experiments.Problem(**right, direction=np.array([1, 0]))
+    assert problem.direction == (1.0, 0.0) and copy.deepcopy(problem) is problem
+    with pytest.raises(InputError) as error:
+        dataclasses.replace(problem, **change)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("which", ["best", "last"])

@@ -62,6 +62,14 @@ class Setup:
     coarse_problem: CoarseProblem | None = None
     resample: Callable[[int], Tree] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by what it is assembled from: problem, configuration, seeds, parameters and frequencies."""
+        initial = jax.tree.map(np.asarray, (self.state.members.params, self.data["fixed"]))
+        return assemble, (self.problem, self.config, self.seeds, initial)
+
+    def __deepcopy__(self, _: Any) -> Setup:
+        return self
+
     def data_at(self, step: int) -> Tree:
         """The data of iteration `step`, leading axis seeds: those of the last draw up to it."""
         every = self.config.sampling.resample_every

@@ -2,26 +2,27 @@ r"""Problems: a medium on a domain with a source and a temperature drop (paper (
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from hybrid_lib import fem, media
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array, require_picklable
 from hybrid_lib.media import Medium
-from hybrid_lib.media.medium import shape_at_point
+from hybrid_lib.media.medium import check_shape, shape_at_point
 from hybrid_lib.pinn import domains
 from hybrid_lib.pinn.domains import Domain
 
 
 @dataclass(frozen=True)
 class Problem:
-    """−∇·(K∇(u + e·x)) = q in Ω, u = 0 on ∂Ω.
+    """−∇·(K∇(u + e·x)) = q in Ω, u = 0 on ∂Ω; checked when it is made.
 
     Attributes
     ----------
@@ -33,6 +34,12 @@ class Problem:
         q.
     direction : tuple of d floats
         e, the direction of the linear temperature drop.
+
+    Raises
+    ------
+    InputError
+        For a medium of another dimension than the domain, a source that is no scalar function of one point, or a direction of
+        another length.
     """
 
     name: str
@@ -40,6 +47,32 @@ class Problem:
     medium: Medium
     source: Callable[[Array], Array]
     direction: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name, kind in (("name", str), ("domain", Domain), ("medium", Medium)):
+            if not isinstance(getattr(self, name), kind):
+                received = type(getattr(self, name)).__name__
+                raise InputError(name, f"a {kind.__name__}", received, "see experiments.own_problem")
+        d, medium = self.domain.dimension, self.medium
+        if medium.dimension != d:
+            received = f"a medium of dimension {medium.dimension} on a domain of dimension {d}"
+            raise InputError("medium", f"dimension {d}, as the domain", received, "take another domain or medium")
+        check_shape("medium", medium.conductivity, d, [(d, d) if medium.is_tensor else ()])
+        if not callable(self.source):
+            raise InputError("source", "a function of one point x", repr(self.source)[:80], "for a number: own_problem, or lambda x: ...")
+        if (shape := shape_at_point("source", self.source, d)) != ():
+            raise InputError("source", "a number at one point x", f"shape {shape}", "index the point: x[0] instead of x")
+        e = real_array("direction", self.direction)
+        if e.shape != (d,) or not np.all(np.isfinite(e)):
+            raise InputError("direction", f"{d} finite numbers", self.direction, "one number an axis")
+        object.__setattr__(self, "direction", tuple(e.tolist()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        require_picklable("source", self.source)
+        return Problem, (self.name, self.domain, self.medium, self.source, self.direction)
+
+    def __deepcopy__(self, _: Any) -> Problem:
+        return self
 
 
 class Units(NamedTuple):
@@ -101,16 +134,20 @@ def poincare_constant(domain: Domain) -> float:
 
 def heat1d_problem(eps: float, name: str = "heat1d") -> Problem:
     """(4.29): K = 2 + sin(2πx/ε), q = −3(2x − 1) on (0, 1), drop x."""
-    return Problem(name, domains.interval(), media.paper_1d(eps), lambda x: -3 * (2 * x[0] - 1), (1.0,))
+    return Problem(name, domains.interval(), media.paper_1d(eps), _slope, (1.0,))
 
 
 def heat2d_problem(eps: float, name: str = "heat2d") -> Problem:
     """(4.11): K = 3 + sin(2πx₁/ε) + sin(2πx₂/ε), q = 10 exp(−100|x − (½, ½)|²) on (0, 1)², drop x₁."""
+    return Problem(name, domains.unit_square(), media.paper_2d(eps), _hill, (1.0, 0.0))
 
-    def source(x: Array) -> Array:
-        return 10 * jnp.exp(-100 * ((x[0] - 0.5) ** 2 + (x[1] - 0.5) ** 2))
 
-    return Problem(name, domains.unit_square(), media.paper_2d(eps), source, (1.0, 0.0))
+def _slope(x: Array) -> Array:
+    return -3 * (2 * x[0] - 1)
+
+
+def _hill(x: Array) -> Array:
+    return 10 * jnp.exp(-100 * ((x[0] - 0.5) ** 2 + (x[1] - 0.5) ** 2))
 
 
 def is_number(value: object) -> bool:
@@ -154,7 +191,7 @@ def own_problem(
             "medium", "a Medium", type(medium).__name__, "wrap it with media.from_function or media.raster"
         )
     d = medium.dimension
-    e = np.eye(d)[0] if direction is None else np.asarray(direction, float)
+    e = np.eye(d)[0] if direction is None else real_array("direction", direction)
     if e.shape != (d,) or not np.all(np.isfinite(e)) or not np.any(e):
         raise InputError(
             "direction", f"{d} numbers, not all zero", direction, "pass the direction of the temperature drop"
@@ -164,14 +201,18 @@ def own_problem(
             raise InputError(
                 "source", "a finite number or a function of one point", source, "pass one of these"
             )
-        q = float(source)
-        return Problem(name, _cube(d), medium, lambda x: jnp.asarray(q, x.dtype), tuple(e.tolist()))
-    shape = shape_at_point("source", source, d)
-    if shape != ():
-        raise InputError(
-            "source", "a number at one point x", f"shape {shape}", "index the point: x[0] instead of x"
-        )
-    return Problem(name, _cube(d), medium, lambda x: jnp.asarray(source(x), x.dtype), tuple(e.tolist()))
+        return Problem(name, _cube(d), medium, functools.partial(_constant, float(source)), tuple(e.tolist()))
+    shape_at_point("source", source, d)
+    return Problem(name, _cube(d), medium, functools.partial(_typed, source), tuple(e.tolist()))
+
+
+def _constant(value: float, x: Array) -> Array:
+    return jnp.asarray(value, x.dtype)
+
+
+def _typed(source: Callable[[Array], Array], x: Array) -> Array:
+    """The source in the dtype of the point."""
+    return jnp.asarray(source(x), x.dtype)
 
 
 def _cube(d: int) -> Domain:

@@ -5,6 +5,8 @@ What a run leaves on disk is described in :mod:`hybrid_lib.experiments.folder`; 
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import hashlib
 import io
@@ -66,6 +68,17 @@ class RunResult:
     reference: Reference
     summary: dict[str, Any]
     finished: tuple[RitzResult | None, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without its compiled programs: the setup is assembled again where it is read."""
+        state = self.fit.state._replace(key=jax.random.key_data(self.fit.state.key))
+        return _reborn, (self.setup, self.fit._replace(state=state), self.reference, self.summary, self.finished)
+
+    def __deepcopy__(self, memo: Any) -> RunResult:
+        """Tables are copied; what cannot change is shared."""
+        tables = {name: copy.deepcopy(getattr(self.fit, name), memo) for name in ("history", "evaluations")}
+        parts = {name: copy.deepcopy(getattr(self, name), memo) for name in ("reference", "summary")}
+        return dataclasses.replace(self, fit=self.fit._replace(**tables), **parts)
 
     def parameters(self, seed_index: int = 0, which: str | None = None) -> Any:
         """θ of one seed: at the smallest PDE term (``best``), ``last`` or ``finished``.
@@ -157,6 +170,12 @@ class RunResult:
         fine = FineValues(fields["collocation"].value, fields["nodes"])
         balls = getattr(data["coupling"], "compression", data["coupling"])
         return out | {"averaged": np.asarray(average(balls, *fine))}
+
+
+def _reborn(setup: Setup, fit: training.FitResult, *rest: Any) -> RunResult:
+    """A result from its pickle."""
+    state = fit.state._replace(key=jax.random.wrap_key_data(fit.state.key))
+    return RunResult(setup, fit._replace(state=state), *rest)
 
 
 def run(config: Config, seeds: tuple[int, ...] = (0,), **options: Any) -> RunResult:

@@ -20,6 +20,7 @@ from hybrid_lib.media.medium import (
     numbers,
     ordered_bounds,
     positive,
+    recorded,
     quintic_step,
     sample_points,
 )
@@ -29,6 +30,7 @@ SPLINES = {"linear": 1, "cubic": 3}
 """Degree of the B-splines by the name of a smoothing."""
 
 
+@recorded
 def random_smooth(
     key,
     dimension: int,
@@ -123,6 +125,7 @@ def random_smooth(
     )
 
 
+@recorded
 def raster(
     image,
     *,

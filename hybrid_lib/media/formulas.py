@@ -25,12 +25,14 @@ from hybrid_lib.media.medium import (
     numbers,
     pointwise,
     positive,
+    recorded,
     quintic_step,
     sample_points,
 )
 from hybrid_lib.media.pixels import Pixels
 
 
+@recorded
 def paper_1d(eps: float) -> Medium:
     """K(x) = 2 + sin(2πx/ε), the 1-D medium of (4.29); 1 ≤ K ≤ 3, ∇K is analytic.
 
@@ -52,6 +54,7 @@ def paper_1d(eps: float) -> Medium:
     return _sines(eps, 1, 2.0, "paper-1d")
 
 
+@recorded
 def paper_2d(eps: float) -> Medium:
     """K(x) = 3 + sin(2πx₁/ε) + sin(2πx₂/ε), the 2-D medium of section 4.4; 1 ≤ K ≤ 5, ∇K is analytic.
 
@@ -73,6 +76,7 @@ def paper_2d(eps: float) -> Medium:
     return _sines(eps, 2, 3.0, "paper-2d")
 
 
+@recorded
 def constant(value, dimension: int) -> Medium:
     """K(x) = ``value`` everywhere: a number > 0, or a symmetric positive definite (d, d) matrix.
 
@@ -110,6 +114,7 @@ def constant(value, dimension: int) -> Medium:
     )
 
 
+@recorded
 def layered(values, direction, period: float, dimension: int, smooth: float | None = None) -> Medium:
     """Parallel layers of equal thickness period/L, repeated along a direction.
 
@@ -201,6 +206,7 @@ def layered(values, direction, period: float, dimension: int, smooth: float | No
     )
 
 
+@recorded
 def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Medium | None = None) -> Medium:
     """A rotated anisotropic medium in 2-D: K(x) = κ(x) R diag(principal) Rᵀ, R the rotation by ``angle``.
 
@@ -283,6 +289,7 @@ def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Med
     return medium
 
 
+@recorded
 def from_function(
     function: Callable,
     dimension: int,

@@ -5,15 +5,19 @@ Paper: the assumptions on K^ε in (4.1), (4.2).
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, require_picklable
 from hybrid_lib.media.pixels import Pixels
 
 Field = Callable[[jax.Array], jax.Array]
@@ -77,6 +81,35 @@ class Medium:
     is_lipschitz: bool | None = None
     pixels: Pixels | None = None
     unsmoothed: Medium | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by what it was made from and what has been replaced since."""
+        fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        factory, args, options, made = getattr(self.conductivity, "recipe", (Medium, (), fields, self))
+        changes = {name: value for name, value in fields.items() if value is not getattr(made, name)}
+        require_picklable("medium", (args, options, changes))
+        return _remade, (factory, args, options, changes)
+
+    def __deepcopy__(self, _: Any) -> Medium:
+        return self
+
+
+def _remade(factory: Callable, args: tuple, options: dict, changes: dict) -> Medium:
+    """A medium from its recipe."""
+    return dataclasses.replace(factory(*args, **options), **changes)
+
+
+def recorded(factory: Callable) -> Callable:
+    """A factory whose media know how they were made, so that they can be pickled."""
+
+    @functools.wraps(factory)
+    def make(*args, **options):
+        recipe = copy.deepcopy((args, options))  # arrays may change later
+        medium = factory(*args, **options)
+        medium.conductivity.recipe = (make, *recipe, medium)
+        return medium
+
+    return make
 
 
 def make_medium(conductivity, d, alpha, beta, *, divergence=None, is_tensor=False, **known) -> Medium:
@@ -213,7 +246,10 @@ def check_period(conductivity, period, points, values) -> None:
 def shape_at_point(what, function, d) -> tuple:
     """Shape of the value at one point, or an InputError if JAX cannot trace the function."""
     try:
-        return jax.eval_shape(lambda x: jnp.asarray(function(x)), jax.ShapeDtypeStruct((d,), jnp.float32)).shape
+        with jax.numpy_dtype_promotion("standard"):
+            value = jax.eval_shape(lambda x: jnp.asarray(function(x)), jax.ShapeDtypeStruct((d,), jnp.float32))
+    except InputError:
+        raise
     except (
         jax.errors.ConcretizationTypeError,
         jax.errors.TracerArrayConversionError,
@@ -223,6 +259,12 @@ def shape_at_point(what, function, d) -> tuple:
         raise InputError(
             what, "a function that JAX can trace", type(error).__name__, "use jax.numpy, and jnp.where for if"
         ) from None
+    except (TypeError, IndexError, ValueError) as error:
+        received = str(error).strip().partition("\n")[0]
+        raise InputError(what, f"a function of one point x ({d},)", received, "return real numbers for it") from None
+    if jnp.issubdtype(value.dtype, jnp.complexfloating):
+        raise InputError(what, "real values", f"values of type {value.dtype}", "solve for real and imaginary part")
+    return value.shape
 
 
 def check_shape(what, function, d, allowed) -> tuple:
