@@ -29,7 +29,7 @@ from hybrid_lib.experiments.own import (
     field_energy,
     own_configuration,
 )
-from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem, own_problem
+from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem, own_problem, units
 from hybrid_lib.experiments.references import Reference, fine_solution, reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, METHODS, NETWORKS, SCALES, configuration, problem_of
 from hybrid_lib.experiments.runner import RunResult, environment, run, train
@@ -80,5 +80,6 @@ __all__ = [
     "smoothing_change",
     "stability_range",
     "train",
+    "units",
     "with_settings",
 ]
