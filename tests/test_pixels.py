@@ -13,7 +13,7 @@ from hybrid_lib import experiments, fem, media
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import element_cost, fine_solution, mean_flux, own_problem, smoothing_change
 from hybrid_lib.media.pixels import Pixels
-from hybrid_lib.multiscale.homogenisation import cell_problem
+from hybrid_lib.multiscale.homogenisation import cell_problem, harmonic_mean
 
 BOARD = np.where(np.random.default_rng(3).uniform(size=(6, 6)) < 0.5, 1.0, 50.0)
 
@@ -225,3 +225,16 @@ def test_a_run_on_a_smoothed_image_says_what_the_smoothing_did():
     assert abs(told["change"]) > 0.05 > told["error"]
     with pytest.raises(InputError, match="medium: expected a smoothed image; received 'raster'; make one with"):
         smoothing_change(media.raster([1.0, 5.0]))
+
+
+@pytest.mark.parametrize("period", [0.3, 1.0])
+def test_cell_problems_and_harmonic_means_of_pixels_are_exact(period):
+    tile = [1.0, 7.0, 3.0]
+    line = media.raster(tile, period=period)
+    expected = 3 / (1 + 1 / 7 + 1 / 3)
+    assert harmonic_mean(line.conductivity, 256, period) == pytest.approx(expected, rel=1e-12)
+    plane = media.raster(np.array(tile)[:, None], period=period)
+    found = cell_problem(plane.conductivity, 2, 9, period).tensor
+    np.testing.assert_allclose(found, np.diag([expected, 11 / 3]), rtol=1e-12, atol=1e-12)
+    off = cell_problem(plane.conductivity, 2, 8, period)  # no line on a pixel: the mean of K is exact all the same
+    assert off.tensor[1, 1] == pytest.approx(11 / 3, rel=1e-12)

@@ -98,9 +98,9 @@ def own_configuration(
     >>> config.coarse.cells, config.coarse.pieces, config.training.steps
     (41, 13, 300)
     """
+    require_no_jumps(problem)
     d = problem.domain.dimension
     length = _small_length(problem, length)
-    require_no_jumps(problem)
     cells = max(4, math.ceil(CELLS_A_LENGTH[d] / length - 1e-9))
     repeats = round(1 / length)
     while repeats > 1 and math.gcd(cells, repeats) > 1:
@@ -267,7 +267,8 @@ def field_energy(
     field : callable (k, d) -> ((k,), (k, d))
         u and ∇u at points, for instance ``RunResult.solution``.
     cells : int
-        Cells a side that the rule of this `order` is put on; they should resolve K and the field.
+        Cells a side that the rule of this `order` is put on; they should resolve K and the field. For pixels take a number
+        that puts the lines of the cells on their edges, ``problem.medium.pixels.cells(least)``: the rule is exact about K there.
     order : int
 
     Examples

@@ -284,6 +284,7 @@ def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Med
         pixels=None if callable(angle) else field.pixels,
     )
     if medium.pixels is not None:
+        del medium.conductivity.pixels  # they are those of the factor
         turned = np.asarray(directions(np.zeros(2)))
         medium.conductivity.cell_means = lambda corners: field.pixels.cell_means(corners)[:, None, None] * turned
     return medium

@@ -116,7 +116,7 @@ def make_medium(conductivity, d, alpha, beta, *, divergence=None, is_tensor=Fals
     """Every Medium is made here: point checks around both fields, automatic ∇·K if none is given, none where K jumps."""
     conductivity = pointwise(conductivity, d)
     if known.get("pixels") is not None:
-        conductivity.cell_means = known["pixels"].cell_means
+        conductivity.cell_means, conductivity.pixels = known["pixels"].cell_means, known["pixels"]
     if divergence is None:
         if known.get("is_lipschitz") is False:
 
