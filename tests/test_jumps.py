@@ -168,7 +168,7 @@ def test_run_asks_too(monkeypatch):
 
 def test_the_first_order_system_and_the_callers_word_pass():
     medium = media.layered([1.0, 10.0], 0, 0.5, 1)
-    first = dataclasses.replace(strong(own_problem(medium)), formulation="first-order")
+    first = own_configuration(own_problem(medium), widths=(3, 3), formulation="first-order")
     setup = assemble(own_problem(medium), first, (0,))
     assert np.isfinite(setup.data["conductivity"]).all()
     function = LINE["floor"][0]

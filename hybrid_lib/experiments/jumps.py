@@ -142,7 +142,7 @@ def require_no_jumps(problem: Problem) -> None:
         "a conductivity without jumps, as the strong form contains ∇K and every coupling is added to it",
         received,
         "use finite elements (experiments.element_cost, fine_solution), smooth it by name (smooth=, smoothing=), train with "
-        "formulation='first-order' and method='pinn', or say is_lipschitz=True if there is none",
+        "own_configuration(…, formulation='first-order'), or say is_lipschitz=True if there is none",
     )
 
 

@@ -66,6 +66,7 @@ def own_configuration(
     *,
     widths: tuple[int, ...] | None = None,
     steps: int | None = None,
+    formulation: str = "strong",
 ) -> Config:
     """Sizes for :func:`hybrid_lib.experiments.train` on a problem of one's own: defect coupling, Gauss-Newton, float64.
 
@@ -84,11 +85,14 @@ def own_configuration(
         Hidden layers of each of the two networks; default (16, 16) in one dimension, (20, 20) in two.
     steps : int, optional
         Gauss-Newton steps; default 300 in one dimension, 120 in two.
+    formulation : "strong" or "first-order"
+        The second has no coupling and no ∇K, so that K may jump: method pinn on the quadrature points of the cells. Judge
+        it by :func:`hybrid_lib.experiments.objective_value` with a finer rule.
 
     Raises
     ------
     InputError
-        For a medium with jumps, one without a period when no length is given, or a length outside (0, 1].
+        For a medium with jumps in the strong formulation, one without a period when no length is given, or a length outside (0, 1].
 
     Examples
     --------
@@ -98,7 +102,8 @@ def own_configuration(
     >>> config.coarse.cells, config.coarse.pieces, config.training.steps
     (41, 13, 300)
     """
-    require_no_jumps(problem)
+    if formulation == "strong":
+        require_no_jumps(problem)
     d = problem.domain.dimension
     length = _small_length(problem, length)
     cells = max(4, math.ceil(CELLS_A_LENGTH[d] / length - 1e-9))
@@ -127,9 +132,14 @@ def own_configuration(
     points = {1: 4 * cells, 2: 14 * cells**2}[
         d
     ]  # of one piece: 4 Gauss points, or 7 in each of two triangles
-    wanted = POINTS_A_PARAMETER * _parameters(problem, config)
+    networks = 1 if formulation == "strong" else {1: 2, 2: 4}[d]
+    wanted = POINTS_A_PARAMETER * networks * _parameters(problem, config)
     pieces = max({1: 2, 2: 1}[d], math.ceil((wanted / points) ** (1 / d)))
-    return dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, pieces=pieces))
+    config = dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, pieces=pieces))
+    if formulation == "strong":
+        return config
+    gauss = SamplingConfig(sampler="gauss")
+    return validated(dataclasses.replace(config, method="pinn", formulation=formulation, sampling=gauss))
 
 
 class Elements(NamedTuple):
@@ -210,6 +220,9 @@ def element_cost(
     """
     if not (is_number(tolerance) and tolerance > 0):
         raise InputError("tolerance", "a number > 0", tolerance, "0.01 stands for one per cent")
+    grid = problem.medium.pixels
+    if length is None and grid is not None:
+        length = min(1.0, float(np.min(grid.sizes)))
     cells, d = math.ceil(4 / _small_length(problem, length) - 1e-9), problem.domain.dimension
     if (cells + 1) ** d > most_unknowns:
         raise InputError(
@@ -218,7 +231,6 @@ def element_cost(
             most_unknowns,
             "raise it, or upscale",
         )
-    grid = problem.medium.pixels
     if grid is not None and (grid.cells(cells) + 1) ** d <= most_unknowns:
         cells = grid.cells(cells)
     fine_solution(problem, cells, ORDER[d])  # compiles
@@ -412,17 +424,17 @@ def _small_length(problem: Problem, length: float | None) -> float:
         raise InputError(
             "domain", "the interval or the unit square", problem.domain.name, "solve with hybrid_lib.fem"
         )
-    medium = problem.medium
-    known = [float(np.min(medium.pixels.sizes))] if medium.pixels is not None else []
-    known += [medium.period] if medium.period is not None else []
-    if length is None and not known:
+    period, grid = problem.medium.period, problem.medium.pixels
+    if length is None and period is None and grid is not None:
+        length = min(1.0, float(np.min(grid.sizes)))
+    if length is None and period is None:
         raise InputError(
             "length",
             "the smallest length of a medium without a period",
             "none",
             "pass length=, for instance the size of a pixel",
         )
-    length = min(1.0, *known) if length is None and medium.pixels is not None else medium.period if length is None else length
+    length = period if length is None else length
     if not (is_number(length) and 0 < length <= 1):
         raise InputError(
             "length",
