@@ -49,8 +49,8 @@ class Jump(NamedTuple):
 def find_jump(medium: Medium, domain: Domain) -> Jump | None:
     r"""The largest jump of K that lines through the domain meet, relative to K; None where there is none.
 
-    Two points a, b, one after the other on a line, are suspicious if the secant misses what the derivative that the strong form would use
-    predicts, `|K(b) − K(a) − (b − a)(K'(a) + K'(b))/2| > LEAST |K|/2`: automatic differentiation does not see `jnp.where`,
+    Two points a, b, one after the other on a line, are suspicious if the secant misses what the derivative that the strong
+    form would use predicts, `|K(b) − K(a) − (b − a)(K'(a) + K'(b))/2| > LEAST |K|/2`: automatic differentiation does not see `jnp.where`,
     `jnp.floor`, `jnp.round` or a comparison. Such a segment is cut in pieces and the worst piece taken, until the
     difference is gone (K is only steep, or has a kink) or the segment has the length of rounding (K jumps). Lines run along
     the axes and, in the plane, the diagonals; for a medium with a period some of them through a single one. What is smaller

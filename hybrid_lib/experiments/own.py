@@ -92,7 +92,8 @@ def own_configuration(
     Raises
     ------
     InputError
-        For a medium with jumps in the strong formulation, one without a period when no length is given, or a length outside (0, 1].
+        For a medium with jumps in the strong formulation, one without a period when no length is given, or a length outside
+        (0, 1].
 
     Examples
     --------
