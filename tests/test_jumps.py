@@ -166,6 +166,25 @@ def test_run_asks_too(monkeypatch):
         experiments.run(experiments.configuration("heat1d-eps15"))
 
 
+def test_a_derivative_that_is_not_that_of_the_medium_is_refused():
+    def waves(x):
+        return 2 + jnp.sin(6 * x[0])
+
+    wrong = {
+        "sign": media.from_function(waves, 1, gradient=lambda x: -6 * jnp.cos(6 * x)),
+        "factor": media.from_function(waves, 1, gradient=lambda x: jnp.cos(6 * x)),
+        "stopped": media.from_function(lambda x: waves(jax.lax.stop_gradient(x)), 1),
+    }
+    for medium in wrong.values():
+        with pytest.raises(InputError, match=r"divergence of the medium: expected the gradient of K, \[[\d.-]+\] at x"):
+            require_no_jumps(own_problem(medium))
+    require_no_jumps(own_problem(media.from_function(waves, 1, gradient=lambda x: 6 * jnp.cos(6 * x))))
+    for function in (*CONTINUOUS.values(), lambda x: 3.0 + 0 * x[0]):
+        require_no_jumps(own_problem(media.from_function(function, 1)))
+    for function in SMOOTH_SQUARE.values():
+        require_no_jumps(own_problem(media.from_function(function, 2)))
+
+
 def test_the_first_order_system_and_the_callers_word_pass():
     medium = media.layered([1.0, 10.0], 0, 0.5, 1)
     first = own_configuration(own_problem(medium), widths=(3, 3), formulation="first-order")

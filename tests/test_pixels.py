@@ -223,6 +223,9 @@ def test_a_run_on_a_smoothed_image_says_what_the_smoothing_did():
     assert told["pixels"] == pytest.approx(3 / (1 + 1 / 5 + 1 / 2), rel=1e-9)
     assert abs(told["smoothed"] / told["pixels"] - 1) == pytest.approx(abs(told["change"]))
     assert abs(told["change"]) > 0.05 > told["error"]
+    turned = media.tensor([1.0, 1.0], 0.3, media.raster(BOARD[:2, :2], smoothing="cubic"))
+    plain = media.raster(BOARD[:2, :2], smoothing="cubic")
+    assert smoothing_change(turned).change == pytest.approx(smoothing_change(plain).change, rel=1e-6)
     with pytest.raises(InputError, match="medium: expected a smoothed image; received 'raster'; make one with"):
         smoothing_change(media.raster([1.0, 5.0]))
 

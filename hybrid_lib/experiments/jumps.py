@@ -22,7 +22,7 @@ from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.media import Medium
 from hybrid_lib.pinn.domains import Domain
 
-LEAST = 1e-3
+LEAST = 1e-4
 """Jumps smaller than this part of K are let pass."""
 LINES = {1: 1, 2: 24}
 """Lines along each axis, and a third of them along each diagonal."""
@@ -50,8 +50,8 @@ def find_jump(medium: Medium, domain: Domain) -> Jump | None:
     r"""The largest jump of K that lines through the domain meet, relative to K; None where there is none.
 
     Two points a, b, one after the other on a line, are suspicious if the secant misses what the derivative that the strong
-    form would use predicts, `|K(b) − K(a) − (b − a)(K'(a) + K'(b))/2| > LEAST |K|/2`: automatic differentiation does not see `jnp.where`,
-    `jnp.floor`, `jnp.round` or a comparison. Such a segment is cut in pieces and the worst piece taken, until the
+    form would use predicts, `|K(b) − K(a) − (b − a)(K'(a) + K'(b))/2| > LEAST |K|/2`: automatic differentiation does not see
+    `jnp.where`, `jnp.floor`, `jnp.round` or a comparison. Such a segment is cut in pieces and the worst piece taken, until the
     difference is gone (K is only steep, or has a kink) or the segment has the length of rounding (K jumps). Lines run along
     the axes and, in the plane, the diagonals; for a medium with a period some of them through a single one. What is smaller
     than the distance of the lines, 1/24 of the domain and of the period, can be missed.
@@ -124,14 +124,14 @@ def require_no_jumps(problem: Problem) -> None:
     Raises
     ------
     InputError
-        With the place of a jump and what can be done.
+        With the place of a jump and what can be done; or for a derivative that is not that of K.
     """
     medium = problem.medium
     if medium.is_lipschitz:
         return
     found = _jump(medium, problem.domain)
     if found is None and medium.is_lipschitz is None:
-        return
+        return _require_derivative(medium, problem.domain)
     received = f"{medium.name!r}, which jumps"
     if found is not None:
         below, above = (f"{k:.3g}" if np.ndim(k) == 0 else np.round(k, 6).tolist() for k in found[1:])
@@ -144,6 +144,30 @@ def require_no_jumps(problem: Problem) -> None:
         "use finite elements (experiments.element_cost, fine_solution), smooth it by name (smooth=, smoothing=), train with "
         "own_configuration(…, formulation='first-order'), or say is_lipschitz=True if there is none",
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _require_derivative(medium: Medium, domain: Domain) -> None:
+    """Refuse a scalar K whose given gradient, or a `stop_gradient` in it, contradicts difference quotients at most points."""
+    if medium.is_tensor:
+        return
+    d, (lower, upper) = medium.dimension, (np.array(c) for c in domain.box)
+    x = lower + (upper - lower) * np.mod(0.5 + np.arange(1, 513)[:, None] * 1.3247179572447460 ** -np.arange(1.0, d + 1), 1)
+    x = x[_inside(domain, x)]
+    K, step = fem.evaluate(medium.conductivity, x), 1e-6
+    ends = x[:, None, None] + step * np.stack([np.eye(d), -np.eye(d)])  # (points, 2, d, d)
+    above, below = np.moveaxis(fem.evaluate(medium.conductivity, ends), 1, 0)
+    quotient = (above - below) / (2 * step)  # (points, d)
+    given = fem.evaluate(lambda p: jnp.nan_to_num(medium.divergence(p)), x)
+    size = np.maximum(np.linalg.norm(quotient, axis=1), np.linalg.norm(given, axis=1))
+    slopes = size > 1e-3 * K
+    wrong = slopes & (np.linalg.norm(quotient - given, axis=1) > 0.2 * size)
+    if wrong.sum() > slopes.sum() / 2:
+        k = int(np.argmax(wrong))
+        raise InputError(
+            "divergence of the medium", f"the gradient of K, {quotient[k].round(6).tolist()} at x = {x[k].round(6).tolist()}",
+            given[k].round(6).tolist(), "correct gradient=, or leave it out; remove stop_gradient and custom derivatives",
+        )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=16)

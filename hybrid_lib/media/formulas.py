@@ -282,6 +282,7 @@ def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Med
         period=None if callable(angle) else field.period,
         is_lipschitz=field.is_lipschitz and (None if callable(angle) else True),
         pixels=None if callable(angle) else field.pixels,
+        unsmoothed=field.unsmoothed and tensor(principal, angle, field.unsmoothed),
     )
     if medium.pixels is not None:
         del medium.conductivity.pixels  # they are those of the factor
