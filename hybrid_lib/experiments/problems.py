@@ -59,7 +59,8 @@ class Problem:
             raise InputError("medium", f"dimension {d}, as the domain", received, "take another domain or medium")
         check_shape("medium", medium.conductivity, d, [(d, d) if medium.is_tensor else ()])
         if not callable(self.source):
-            raise InputError("source", "a function of one point x", repr(self.source)[:80], "for a number: own_problem, or lambda x: ...")
+            received, remedy = repr(self.source)[:80], "for a number: own_problem, or lambda x: ..."
+            raise InputError("source", "a function of one point x", received, remedy)
         if (shape := shape_at_point("source", self.source, d)) != ():
             raise InputError("source", "a number at one point x", f"shape {shape}", "index the point: x[0] instead of x")
         e = real_array("direction", self.direction)

@@ -20,8 +20,8 @@ from hybrid_lib.media.medium import (
     numbers,
     ordered_bounds,
     positive,
-    recorded,
     quintic_step,
+    recorded,
     sample_points,
 )
 from hybrid_lib.media.pixels import Pixels

@@ -25,8 +25,8 @@ from hybrid_lib.media.medium import (
     numbers,
     pointwise,
     positive,
-    recorded,
     quintic_step,
+    recorded,
     sample_points,
 )
 from hybrid_lib.media.pixels import Pixels
@@ -286,7 +286,8 @@ def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Med
     )
     if medium.pixels is not None:
         del medium.conductivity.pixels  # they are those of the factor
-        turned = np.asarray(directions(np.zeros(2)))
+        c, s = half * cosine, half * sine
+        turned = np.array([[mean + c, s], [s, mean - c]])
         medium.conductivity.cell_means = lambda corners: field.pixels.cell_means(corners)[:, None, None] * turned
     return medium
 
