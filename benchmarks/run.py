@@ -105,12 +105,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if options.smoke and options.out.resolve() == RECORD:
         parser.error("--smoke needs an --out of its own")
     record = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    from hybrid_lib.training import write_atomically
+
     for together in [parts] if options.smoke else [[name] for name in parts]:
         record |= in_process(together, options.smoke, options.cores, options.points)
         ordered = {name: record[name] for name in PARTS if name in record}
-        temporary = options.out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(options.out)
+        write_atomically(options.out, (json.dumps(ordered, indent=1) + "\n").encode())
         print(", ".join(f"{name}: {record[name]['took']:.0f} s" for name in together), flush=True)
     return record
 

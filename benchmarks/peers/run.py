@@ -208,9 +208,9 @@ def main(argv: list[str] | None = None) -> dict:
         before = record.setdefault("environment", {}).get(part, {}).get("packages", {})
         record["environment"][part] = passport | {"packages": before | passport["packages"]}
         if options.out:
-            scratch = options.out.with_suffix(".tmp")
-            scratch.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-            scratch.replace(options.out)
+            from hybrid_lib.training import write_atomically
+
+            write_atomically(options.out, (json.dumps(record, indent=1) + "\n").encode())
 
     if "facts" in options.parts:
         lines = {peer: facts.user_lines(peer) for peer in facts.SCRIPTS}

@@ -24,6 +24,8 @@ from execute import QUIET, SECONDS, cores
 from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 
+from hybrid_lib.training import write_together
+
 BOOK = Path(__file__).resolve().parents[1]
 MYST = {"extension": ".md", "format_name": "myst"}
 
@@ -70,8 +72,8 @@ def bring(source: Path, all_of_it: bool) -> str:
     start = time.perf_counter()
     if stale or all_of_it:
         run(notebook)
-    nbformat.write(notebook, source.with_suffix(".ipynb"))
-    source.write_text(jupytext.writes(notebook, fmt=MYST), encoding="utf-8")
+    ran, text = nbformat.writes(notebook).rstrip("\n") + "\n", jupytext.writes(notebook, fmt=MYST)
+    write_together({source.with_suffix(".ipynb"): ran.encode(), source: text.encode()})  # a full disk spoils no chapter
     return f"ran in {time.perf_counter() - start:.0f} s" if stale or all_of_it else "code unchanged"
 
 
