@@ -81,7 +81,7 @@ def loss_and_gradient(name, *scales):
     return float(value), np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(gradient)]), float(moved)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", sorted({*METHODS} - {"averaged", "defect"}))  # those two run, below
 def test_optimisers_meet_the_same_numbers_in_all_units(name):
     here, there = loss_and_gradient(name), loss_and_gradient(name, *UNITS)
     assert there[0] == pytest.approx(here[0], rel=1e-9)

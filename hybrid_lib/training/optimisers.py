@@ -57,6 +57,11 @@ def adam(
     b1, b2 : float
         Moments' decay rates.
 
+    Notes
+    -----
+    The 1e-8 beside the root of the second moment is absolute: a step does not depend on the size of the loss as long as
+    gradients are far above it. The objectives of the experiments are without units, see ``experiments.units``.
+
     Raises
     ------
     InputError
