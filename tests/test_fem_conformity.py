@@ -232,3 +232,9 @@ def test_merge_is_a_part_of_an_edge(merge):
 
 def test_unsigned_numbers_of_gmsh_are_taken():
     assert from_simplices(SQUARE, np.array([[0, 2, 1], [0, 3, 2]], np.uint64)).volumes.tolist() == [0.5, 0.5]
+
+
+def test_an_interval_far_from_zero_has_distinct_nodes():
+    assert interval(10, 1e6, 1e6 + 1e-6).volumes.min() > 0
+    with pytest.raises(InputError, match="cells longer than the rounding of the ends"):
+        interval(1000, 1e6, 1e6 + 1e-8)

@@ -138,7 +138,7 @@ def interval(n: int, a: float = 0.0, b: float = 1.0) -> Mesh:
     Raises
     ------
     InputError
-        If n < 1 or a >= b.
+        If n < 1, a >= b, or the nodes coincide by rounding.
 
     Examples
     --------
@@ -150,6 +150,8 @@ def interval(n: int, a: float = 0.0, b: float = 1.0) -> Mesh:
         raise InputError("interval", "finite ends a < b", f"a = {a}, b = {b}", "exchange or correct the ends")
     points = a + (b - a) * (np.arange(n + 1) / n)
     points[-1] = b
+    if not np.all(np.diff(points) > 0):
+        raise InputError("interval", "cells longer than the rounding of the ends", f"(b - a)/n = {(b - a) / n:.1e}", "shift it to 0")
     left = np.arange(n, dtype=np.int32)
     return _mesh(points[:, None], np.column_stack([left, left + 1]))
 
