@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 import pickle
 
 import jax
@@ -226,6 +227,19 @@ def test_nystrom_of_zero_is_zero(dtype):
 )
 def test_a_healthy_run_makes_no_nan(choices, settings):
     small = {"network.widths": 4, "network.frequencies": 2, "coarse.cells": 8, "training.steps": 2}
-    with jax.debug_nans(True):
+    with jax.debug_nans(True), jax.debug_infs(True):
         result = experiments.run(with_settings(tiny("heat1d-eps15", **choices), settings | small))
     assert result.summary["seeds"][0]["status"] == "completed"
+
+
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_relative_errors_of_the_zero_solution_are_not_numbers(dimension, tmp_path, monkeypatch):
+    """A constant medium without a source: u = 0, and rounding is no solution."""
+    monkeypatch.setenv("HYBRID_LIB_CACHE", str(tmp_path))
+    problem = experiments.own_problem(media.constant(3.0, dimension))
+    known = experiments.reference(problem, cells=20, **({"mesh_cells": 16} if dimension == 2 else {}))
+    assert known.norms() == (0.0, 0.0) and known.error == np.inf and known.upscaled == pytest.approx(3.0)
+    if dimension == 1:
+        result = experiments.train(problem, with_settings(tiny("heat1d-eps15", method="pinn"), {"training.steps": 2}))
+        row = json.loads(json.dumps(result.summary))["seeds"][0]
+        assert row["rel_l2"] is None and row["rel_h1"] is None and row["residual"] > 0

@@ -54,7 +54,8 @@ def summary(
     selected, scale = _selected(setup), units(setup.problem)
     unit = scale.energy if is_first_order(config) else scale.source
     last = selected(members.params, data, members.coarse) if chosen == "last" else None
-    pde = {"best": np.asarray(members.best.value, float), "last": last}
+    best = np.asarray(members.best.value)
+    pde = {"best": np.where(best < np.finfo(best.dtype).max, best, np.inf), "last": last}
     blocks = [*setup.objective.blocks, "gradient"]
     rows = []
     for index, seed in enumerate(setup.seeds):

@@ -18,7 +18,7 @@ STATUS = {RUNNING: "running", CONVERGED: "converged", DIVERGED: "diverged"}
 
 
 class Best(NamedTuple):
-    """The iterate with the smallest PDE term so far, or what the objective selects by."""
+    """The iterate with the smallest PDE term so far, or what the objective selects by; before a first one the largest number."""
 
     value: Array
     step: Array
@@ -107,7 +107,7 @@ def init_member(
         opt_state=optimiser.init(params),
         weights={name: jnp.asarray(weights.get(name, 1.0), dtype) for name in objective.blocks},
         coarse=coarse,
-        best=Best(jnp.asarray(jnp.inf, dtype), jnp.asarray(0, jnp.int32), params),
+        best=Best(jnp.asarray(jnp.finfo(dtype).max, dtype), jnp.asarray(0, jnp.int32), params),
         status=jnp.asarray(RUNNING, jnp.int32),
         cause=jnp.asarray(-1, jnp.int32),
     )
