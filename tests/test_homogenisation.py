@@ -3,12 +3,15 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hybrid_lib import fem
+from hybrid_lib import fem, media
 from hybrid_lib.errors import InputError
 from hybrid_lib.multiscale.homogenisation import (
     cell_problem,
     harmonic_mean,
+    homogenised_bounds,
     homogenised_tensor,
     layered_tensor,
 )
@@ -26,7 +29,7 @@ def test_constant_tensor_has_no_corrector(dimension):
 
 def test_layers_are_exact():
     for direction in (0, 1):
-        solution = cell_problem(lambda x, i=direction: jnp.where(x[i] < 0.25, 1.0, 3.0), 2, 8)
+        solution = cell_problem(lambda x, i=direction: jnp.where(x[i] < 0.25, 1.0, 3.0), 2, 8, sample=True)
         expected = layered_tensor([1.0, 3.0], [0.25, 0.75], direction)
         np.testing.assert_allclose(solution.tensor, expected, atol=1e-12)
 
@@ -73,6 +76,59 @@ def test_bounds_and_rotation():
     np.testing.assert_allclose(tensor, expected, atol=1e-3)
     eigenvalues = np.linalg.eigvalsh(tensor)
     assert np.sqrt(3) - 1e-3 < eigenvalues[0] < eigenvalues[1] < 2 + 1e-3
+
+
+def board(x):
+    """1 and 100 on the squares of a chess board: K* = 10."""
+    return jnp.where((x[0] % 1 < 0.5) == (x[1] % 1 < 0.5), 1.0, 100.0)
+
+
+def test_a_board_that_no_mesh_resolves_is_enclosed_and_told():
+    for n in (8, 32):
+        found = homogenised_bounds(board, 2, n)
+        assert found.lower[0, 0] < 10 < found.upper[0, 0] and found.error > 0.5
+        np.testing.assert_allclose(found.tensor, 10 * np.eye(2), rtol=1e-9, atol=1e-9)  # by duality
+    with pytest.warns(UserWarning, match="homogenised_tensor: 64 cells a side leave eigenvalues between 5.4.* and 18"):
+        homogenised_tensor(board, 2, 32)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), contrast=st.floats(1.5, 200.0))
+def test_bounds_hold_on_random_pixels_and_shrink(seed, contrast):
+    """The exact tensor lies between the bounds of a finer mesh, and these lie between those of the coarse one."""
+    image = np.where(np.random.default_rng(seed).random((4, 4)) < 0.5, 1.0, contrast)
+    K = media.raster(image, period=1.0).conductivity
+    coarse, fine = (homogenised_bounds(K, 2, n) for n in (4, 16))
+    for low, high in ((coarse.lower, fine.lower), (fine.lower, fine.upper), (fine.upper, coarse.upper)):
+        assert np.linalg.eigvalsh(high - low)[0] > -1e-9 * contrast
+    for tensor in (fine.tensor, fine.lower, fine.upper):  # within the error that the coarse mesh tells
+        ratio = np.linalg.eigvals(np.linalg.solve(coarse.tensor, tensor))
+        assert np.max(np.abs(np.log(ratio.real))) <= np.log1p(coarse.error) + 1e-9
+    assert fine.error <= coarse.error + 1e-9
+
+
+def test_bounds_of_what_is_known():
+    layers = homogenised_bounds(lambda x: jnp.where(x[0] % 1 < 0.25, 1.0, 3.0), 2, 8)
+    np.testing.assert_allclose(layers.tensor, layered_tensor([1.0, 3.0], [0.25, 0.75]), atol=1e-12)
+    assert layers.error < 1e-12
+    papers = homogenised_bounds(lambda x: 3 + jnp.sin(2 * PI * x[0]) + jnp.sin(2 * PI * x[1]), 2, 32)
+    assert papers.lower[0, 0] < 2.82229 < papers.upper[0, 0] and papers.error < 1e-3
+    line = homogenised_bounds(lambda x: 2 + jnp.sin(2 * PI * x[0] / 0.1), 1, 32, 0.1)
+    assert line.lower[0, 0] == pytest.approx(np.sqrt(3), abs=1e-12) and line.upper[0, 0] > np.sqrt(3)
+    turned = np.array([[1.0, 1.0], [-1.0, 1.0]]) / np.sqrt(2)
+    K = homogenised_bounds(lambda x: jnp.asarray(turned) @ jnp.diag(2 + jnp.sin(2 * PI * x)) @ jnp.asarray(turned.T), 2, 16)
+    assert np.linalg.eigvalsh(K.upper - K.lower)[0] > 0 and K.error < 0.01
+
+
+def test_a_period_that_the_medium_does_not_have_is_refused():
+    waves = media.paper_2d(0.1).conductivity
+    assert homogenised_tensor(waves, 2, 32, 0.3).shape == (2, 2)  # three periods are one
+    for call in (homogenised_tensor, homogenised_bounds, cell_problem):
+        with pytest.raises(InputError, match=r"period along axis 0: expected K\(x\) = K\(x \+ 0.15\)"):
+            call(waves, 2, 16, 0.15)
+        with pytest.raises(InputError, match=r"period along axis 1.*sample=True"):
+            call(lambda x: 1 + 0.1 * x[1], 2, 16)
+        assert call(lambda x: 1 + 0.1 * x[1], 2, 4, sample=True) is not None
 
 
 def test_errors():

@@ -174,7 +174,8 @@ def test_one_dimension_is_a_harmonic_mean(values):
     problem = own_problem(media.raster(values))
     assert mean_flux(problem.medium) == pytest.approx((expected, expected), rel=1e-10)
     assert experiments.reference(problem).upscaled == pytest.approx(expected, rel=1e-10)
-    assert cell_problem(problem.medium.conductivity, 1, len(values)).tensor[0, 0] == pytest.approx(expected, rel=1e-10)
+    tensor = cell_problem(problem.medium.conductivity, 1, len(values), sample=True).tensor
+    assert tensor[0, 0] == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize("contrast", [5.0, 50.0])

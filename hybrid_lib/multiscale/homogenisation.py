@@ -3,14 +3,17 @@ r"""Homogenised tensors of periodic media, to check :math:`\hat K[u]` against: c
 .. math:: \int_Y K (e_j + \nabla\chi_j)\cdot\nabla v = 0 \ \text{ for all periodic } v, \qquad
           K^*_{ij} = \int_Y e_i\cdot K (e_j + \nabla\chi_j)
 
+Elements for χ give an upper bound of K*, elements for a flux without divergence a lower one (:func:`homogenised_bounds`).
 The library's hybrid method never uses :math:`K^*`: it computes :math:`\hat K[u]` from the network, section
 4.1.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +23,11 @@ from scipy.sparse.linalg import splu
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, real_array
+
+MOST_ERROR = 0.05
+"""Relative error, by the bounds, above which :func:`homogenised_tensor` warns."""
+PROBES = {1: 1 << 14, 2: 1 << 17}
+"""Points, at least, of the rule for the means of K in :func:`homogenised_bounds`, by dimension."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +50,7 @@ class CellSolution:
 
 
 def cell_problem(
-    conductivity: Callable, dimension: int, n: int, period: float = 1.0, order: int = 4
+    conductivity: Callable, dimension: int, n: int, period: float = 1.0, order: int = 4, *, sample: bool = False
 ) -> CellSolution:
     """Solve the d cell problems with periodic P1 elements on n cells a side.
 
@@ -58,6 +66,8 @@ def cell_problem(
         Side of the period cell; it is scaled to the unit cell.
     order : int
         Quadrature order for K on a cell.
+    sample : bool
+        The cell is a sample of a medium, repeated whatever K is outside of it; else K has to have the period.
 
     Returns
     -------
@@ -68,34 +78,78 @@ def cell_problem(
     Raises
     ------
     InputError
-        For another dimension, n < 2 or a period that is not positive.
+        For another dimension, n < 2, a period that is not positive, or one that K does not have.
 
     Examples
     --------
     >>> cell_problem(lambda x: 3.0 + 0.0 * x[0], 2, 2).tensor.round(6).tolist()
     [[3.0, 0.0], [0.0, 3.0]]
     """
-    if dimension not in (1, 2):
-        raise InputError("dimension", "1 or 2", dimension, "pass the number of axes of the medium")
-    if not (isinstance(n, (int, np.integer)) and n >= 2):
-        raise InputError("n", "an integer >= 2", n, "pass the number of cells along an axis")
-    if period is None or not (np.isfinite(period) and period > 0):
-        raise InputError("period", "a number > 0", period, "pass the period of the medium")
-    mesh = fem.interval(n) if dimension == 1 else fem.unit_square(n)
-    K = fem.cell_coefficient(mesh, _scaled(conductivity, period), order=order)  # (m, d, d)
+    mesh, scaled = _unit_cell(conductivity, dimension, n, period, sample)
+    return _solved(mesh, fem.cell_coefficient(mesh, scaled, order=order), n)
 
-    fold = _periodic(mesh, n)  # (N, n^d): periodic unknowns to nodes
-    unit = np.eye(dimension)
-    drops = np.stack([fem.flux_load(mesh, K, e) for e in unit], axis=1)  # (N, d)
-    matrix, rhs = fold.T @ fem.stiffness(mesh, K) @ fold, -(fold.T @ drops)
-    free = sp.csc_array(matrix)[1:, 1:]  # one unknown is fixed: constants are in the kernel
-    chi = np.zeros((fold.shape[1], dimension))
-    chi[1:] = splu(sp.csc_array(free)).solve(rhs[1:])
-    chi = fold @ chi  # (N, d)
-    chi = chi - fem.load(mesh, 1.0) @ chi
-    mean = np.einsum("m,mij->ij", mesh.volumes, K)
-    tensor = mean + drops.T @ chi  # drops_i . chi_j = integral of K e_i . grad(chi_j)
-    return CellSolution(mesh, chi.T, (tensor + tensor.T) / 2)
+
+class TensorBounds(NamedTuple):
+    """Two tensors between which the homogenised one lies, as quadratic forms.
+
+    Attributes
+    ----------
+    lower, upper : (d, d)
+        e·lower e ≤ e·K* e ≤ e·upper e for every e.
+    tensor : (d, d)
+        Their geometric mean; exact where K and its dual are alike, as on a checkerboard.
+    error : float
+        Largest relative error of e·tensor e that the bounds leave.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    tensor: np.ndarray
+    error: float
+
+
+def homogenised_bounds(
+    conductivity: Callable, dimension: int, n: int, period: float = 1.0, *, sample: bool = False
+) -> TensorBounds:
+    r"""Bounds of the homogenised tensor from both sides, by linear elements for the field and for the flux.
+
+    .. math:: e\cdot K^* e = \min_\chi \int_Y K(e + \nabla\chi)\cdot(e + \nabla\chi), \qquad
+              e\cdot (K^*)^{-1} e = \min_{\nabla\cdot\tau = 0} \int_Y K^{-1}(e + \tau)\cdot(e + \tau),
+
+    over periodic fields, and fluxes of mean zero. In the plane τ is a turned gradient, so that the second is a cell problem with
+    the turned K⁻¹; in one dimension it is zero, and the lower bound the harmonic mean.
+
+    Parameters
+    ----------
+    conductivity, dimension, n, period, sample
+        As in :func:`cell_problem`.
+
+    Returns
+    -------
+    TensorBounds
+        Guaranteed where K is constant on cells; else up to the quadrature of K and K⁻¹, 131,072 points in the plane.
+
+    Raises
+    ------
+    InputError
+        As :func:`cell_problem`.
+
+    Examples
+    --------
+    >>> board = lambda x: jnp.where((x[0] % 1 < 0.5) == (x[1] % 1 < 0.5), 1.0, 100.0)  # K* = 10
+    >>> found = homogenised_bounds(board, 2, 16)
+    >>> found.tensor.round(6).tolist(), bool(found.lower[0, 0] < 10 < found.upper[0, 0])
+    ([[10.0, 0.0], [0.0, 10.0]], True)
+    """
+    mesh, scaled = _unit_cell(conductivity, dimension, n, period, sample)
+    pieces = int(np.ceil((PROBES[dimension] / len(mesh.cells) / len(fem.rule(dimension, 2)[1])) ** (1 / dimension)))
+    barycentric, weights = fem.composite_rule(dimension, max(1, pieces), 2)
+    values = fem.evaluate(scaled, barycentric @ mesh.points[mesh.cells])  # (m, Q) or (m, Q, d, d)
+    inverse = np.linalg.inv(values) if values.ndim == 4 else 1 / values
+    K, inverse = (np.tensordot(v, weights, axes=(1, 0)) for v in (values, inverse))
+    if hasattr(scaled, "cell_means"):
+        K = scaled.cell_means(mesh.points[mesh.cells])
+    return _enclosed(_solved(mesh, fem.cell_coefficient(mesh, K), n).tensor, _dual(mesh, inverse, n))
 
 
 def homogenised_tensor(
@@ -105,12 +159,14 @@ def homogenised_tensor(
     period: float = 1.0,
     order: int = 4,
     richardson: bool = True,
+    *,
+    sample: bool = False,
 ) -> np.ndarray:
-    """Homogenised tensor K* of a periodic medium.
+    """Homogenised tensor K* of a periodic medium; warns where the bounds of the finer mesh leave an error above 5 per cent.
 
     Parameters
     ----------
-    conductivity, dimension, n, period, order
+    conductivity, dimension, n, period, order, sample
         As in :func:`cell_problem`.
     richardson : bool
         Extrapolate from n and 2n cells, (4 K_2n - K_n) / 3: error O(1/n^4) for a smooth medium.
@@ -131,8 +187,19 @@ def homogenised_tensor(
     >>> round(float(K[0, 0]), 5)  # the square root of 3
     1.73205
     """
-    coarse = cell_problem(conductivity, dimension, n, period, order).tensor if richardson else 0.0
-    fine = cell_problem(conductivity, dimension, 2 * n if richardson else n, period, order).tensor
+    coarse = cell_problem(conductivity, dimension, n, period, order, sample=sample).tensor if richardson else 0.0
+    n = 2 * n if richardson else n
+    mesh, scaled = _unit_cell(conductivity, dimension, n, period, True)
+    fine = _solved(mesh, fem.cell_coefficient(mesh, scaled, order=order), n).tensor
+    inverse = lambda y: jnp.linalg.inv(scaled(y)) if jnp.ndim(scaled(y)) else 1 / scaled(y)  # noqa: E731
+    sides = _enclosed(fine, _dual(mesh, fem.cell_coefficient(mesh, inverse, order=order), n))
+    if sides.error > MOST_ERROR:
+        low, high = np.linalg.eigvalsh(sides.lower)[0], np.linalg.eigvalsh(sides.upper)[-1]
+        warnings.warn(
+            f"homogenised_tensor: {n} cells a side leave eigenvalues between {low:.4g} and {high:.4g}, a relative error of up to "
+            f"{sides.error:.1g}; take more cells, or homogenised_bounds",
+            stacklevel=2,
+        )
     return (4 * fine - coarse) / 3 if richardson else fine
 
 
@@ -227,15 +294,71 @@ def layered_tensor(
     return np.diag(diagonal)
 
 
-def _scaled(conductivity: Callable, period: float) -> Callable:
-    """y -> K(period·y), with the exact means over cells that pixels have."""
+def _unit_cell(conductivity: Callable, dimension: int, n: int, period: float, sample: bool) -> tuple[fem.Mesh, Callable]:
+    """Mesh of the unit cell and the conductivity scaled to it, after checks of what was passed."""
+    if dimension not in (1, 2):
+        raise InputError("dimension", "1 or 2", dimension, "pass the number of axes of the medium")
+    if not (isinstance(n, (int, np.integer)) and n >= 2):
+        raise InputError("n", "an integer >= 2", n, "pass the number of cells along an axis")
+    if period is None or not (np.isfinite(period) and period > 0):
+        raise InputError("period", "a number > 0", period, "pass the period of the medium")
+    scaled = _scaled(conductivity, period)
+    if not sample:
+        _check_period(scaled, dimension, period)
+    return fem.interval(n) if dimension == 1 else fem.unit_square(n), scaled
 
-    def scaled(y):
-        return conductivity(period * y)
 
-    if hasattr(conductivity, "cell_means"):
-        scaled.cell_means = lambda corners: conductivity.cell_means(period * corners)
-    return scaled
+def _check_period(scaled: Callable, dimension: int, period: float) -> None:
+    """Refuse a conductivity that differs from itself one cell further, along any axis, at 256 points."""
+    steps = np.array([0.7548776662466927, 0.5698402909980532])[:dimension]  # an irrational rotation
+    points = np.mod(0.5 + np.arange(1, 257)[:, None] * steps, 1.0)
+    shifted = np.stack([points, *(points + unit for unit in np.eye(dimension))])  # (d + 1, 256, d)
+    values = fem.evaluate(scaled, shifted).reshape(dimension + 1, len(points), -1)
+    off = np.abs(values[1:] - values[0]).max(axis=2) / np.abs(values).max(axis=(0, 2))
+    if np.any(off > 1e-3):
+        axis, worst = np.unravel_index(np.argmax(off), off.shape)
+        raise InputError(
+            f"period along axis {axis}", f"K(x) = K(x + {period:g})",
+            f"values that differ by {off[axis, worst]:.0%} at x = {(period * points[worst]).round(4).tolist()}",
+            "pass the period of the medium, or sample=True to repeat one cell of it",
+        )  # fmt: skip
+
+
+def _solved(mesh: fem.Mesh, K: np.ndarray, n: int) -> CellSolution:
+    """Solution of the cell problems with the means K (m, d, d) over the cells."""
+    fold, dimension = _periodic(mesh, n), mesh.dimension  # (N, n^d): periodic unknowns to nodes
+    unit = np.eye(dimension)
+    drops = np.stack([fem.flux_load(mesh, K, e) for e in unit], axis=1)  # (N, d)
+    matrix, rhs = fold.T @ fem.stiffness(mesh, K) @ fold, -(fold.T @ drops)
+    free = sp.csc_array(matrix)[1:, 1:]  # one unknown is fixed: constants are in the kernel
+    chi = np.zeros((fold.shape[1], dimension))
+    chi[1:] = splu(sp.csc_array(free)).solve(rhs[1:])
+    chi = fold @ chi  # (N, d)
+    chi = chi - fem.load(mesh, 1.0) @ chi
+    mean = np.einsum("m,mij->ij", mesh.volumes, K)
+    tensor = mean + drops.T @ chi  # drops_i . chi_j = integral of K e_i . grad(chi_j)
+    return CellSolution(mesh, chi.T, (tensor + tensor.T) / 2)
+
+
+def _dual(mesh: fem.Mesh, inverse: np.ndarray, n: int) -> np.ndarray:
+    """Lower bound of K* from the means of K⁻¹ over the cells, (m,) or (m, d, d)."""
+    inverse = fem.cell_coefficient(mesh, inverse)
+    if mesh.dimension == 1:
+        return 1 / np.einsum("m,mij->ij", mesh.volumes, inverse)
+    turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    turned = np.ascontiguousarray(turn.T @ inverse @ turn)
+    bound = np.linalg.inv(turn @ _solved(mesh, turned, n).tensor @ turn.T)
+    return (bound + bound.T) / 2
+
+
+def _enclosed(upper: np.ndarray, lower: np.ndarray) -> TensorBounds:
+    """The geometric mean of two tensors, and how far K* between them can be from it."""
+    values, vectors = np.linalg.eigh(upper)
+    root, back = ((vectors * values**p) @ vectors.T for p in (0.5, -0.5))
+    inner, axes = np.linalg.eigh(back @ lower @ back)
+    inner = np.minimum(inner, 1.0)  # above it by rounding, or by the quadrature of K
+    mean = root @ ((axes * np.sqrt(inner)) @ axes.T) @ root
+    return TensorBounds(lower, upper, mean, float(1 / np.sqrt(inner.min()) - 1))
 
 
 def _periodic(mesh: fem.Mesh, n: int) -> sp.csr_array:
