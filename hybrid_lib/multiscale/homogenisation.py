@@ -127,7 +127,8 @@ def homogenised_bounds(
     Returns
     -------
     TensorBounds
-        Guaranteed where K is constant on cells; else up to the quadrature of K and K⁻¹, 131,072 points in the plane.
+        Guaranteed where K is constant on cells, and for media of pixels on any mesh; else up to the quadrature of K and K⁻¹,
+        131,072 points in the plane.
 
     Raises
     ------
@@ -147,8 +148,8 @@ def homogenised_bounds(
     values = fem.evaluate(scaled, barycentric @ mesh.points[mesh.cells])  # (m, Q) or (m, Q, d, d)
     inverse = np.linalg.inv(values) if values.ndim == 4 else 1 / values
     K, inverse = (np.tensordot(v, weights, axes=(1, 0)) for v in (values, inverse))
-    if hasattr(scaled, "cell_means"):
-        K = scaled.cell_means(mesh.points[mesh.cells])
+    if hasattr(scaled, "inverse_means"):
+        K, inverse = (means(mesh.points[mesh.cells]) for means in (scaled.cell_means, scaled.inverse_means))
     return _enclosed(_solved(mesh, fem.cell_coefficient(mesh, K), n).tensor, _dual(mesh, inverse, n))
 
 
@@ -191,8 +192,14 @@ def homogenised_tensor(
     n = 2 * n if richardson else n
     mesh, scaled = _unit_cell(conductivity, dimension, n, period, True)
     fine = _solved(mesh, fem.cell_coefficient(mesh, scaled, order=order), n).tensor
-    inverse = lambda y: jnp.linalg.inv(scaled(y)) if jnp.ndim(scaled(y)) else 1 / scaled(y)  # noqa: E731
-    sides = _enclosed(fine, _dual(mesh, fem.cell_coefficient(mesh, inverse, order=order), n))
+    if hasattr(scaled, "inverse_means"):
+        inverse = scaled.inverse_means(mesh.points[mesh.cells])
+    else:
+        points, weights = fem.quadrature_points(mesh, order)
+        values = fem.evaluate(scaled, points)
+        inverse = np.linalg.inv(values) if values.ndim == 4 else 1 / values
+        inverse = np.einsum("mq,mq...->m...", weights / mesh.volumes[:, None], inverse)
+    sides = _enclosed(fine, _dual(mesh, inverse, n))
     if sides.error > MOST_ERROR:
         low, high = np.linalg.eigvalsh(sides.lower)[0], np.linalg.eigvalsh(sides.upper)[-1]
         warnings.warn(
@@ -306,6 +313,19 @@ def _unit_cell(conductivity: Callable, dimension: int, n: int, period: float, sa
     if not sample:
         _check_period(scaled, dimension, period)
     return fem.interval(n) if dimension == 1 else fem.unit_square(n), scaled
+
+
+def _scaled(conductivity: Callable, period: float) -> Callable:
+    """y -> K(period·y), with the exact means over cells that pixels have, also of 1/K."""
+
+    def scaled(y):
+        return conductivity(period * y)
+
+    if hasattr(conductivity, "cell_means"):
+        scaled.cell_means = lambda corners: conductivity.cell_means(period * corners)
+    if hasattr(conductivity, "pixels"):
+        scaled.inverse_means = lambda corners: conductivity.pixels.reciprocal().cell_means(period * corners)
+    return scaled
 
 
 def _check_period(scaled: Callable, dimension: int, period: float) -> None:
