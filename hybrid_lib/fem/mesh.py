@@ -151,7 +151,8 @@ def interval(n: int, a: float = 0.0, b: float = 1.0) -> Mesh:
     points = a + (b - a) * (np.arange(n + 1) / n)
     points[-1] = b
     if not np.all(np.diff(points) > 0):
-        raise InputError("interval", "cells longer than the rounding of the ends", f"(b - a)/n = {(b - a) / n:.1e}", "shift it to 0")
+        length = f"(b - a)/n = {(b - a) / n:.1e}"
+        raise InputError("interval", "cells longer than the rounding of the ends", length, "shift the interval to 0")
     left = np.arange(n, dtype=np.int32)
     return _mesh(points[:, None], np.column_stack([left, left + 1]))
 
