@@ -158,7 +158,7 @@ def _require_derivative(medium: Medium, domain: Domain) -> None:
 
     @jax.jit
     def at(p: jax.Array) -> jax.Array:
-        ends = jnp.concatenate([p + step * jnp.eye(d), p - step * jnp.eye(d), p[None]])  # (2d + 1, d)
+        ends = p[None] + step * jnp.concatenate([jnp.eye(d), -jnp.eye(d), jnp.zeros((1, d))])  # (2d + 1, d)
         return jnp.concatenate([jax.vmap(medium.conductivity)(ends), jnp.nan_to_num(medium.divergence(p))])
 
     found = fem.evaluate(at, x)
