@@ -76,7 +76,7 @@ def rules_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     return Table(("rule", "tolerance", "why"), tuple(sorted(rules)))
 
 
-def readings_table(folder: Path, experiment: str, method: str = "pinn") -> Table:
+def readings_table(folder: Path, experiment: str, method: str = "pinn", schedule: str = "printed") -> Table:
     """Fourier networks as printed and in each reading of what the print leaves open: relative errors of the last iterate by seed.
 
     Parameters
@@ -85,6 +85,8 @@ def readings_table(folder: Path, experiment: str, method: str = "pinn") -> Table
         With the artefacts.
     experiment, method : str
         As in ``hybrid run``.
+    schedule : str
+        Of the learning rate, ``printed`` or ``usable``; see :mod:`hybrid_lib.ledger.runs`.
 
     Returns
     -------
@@ -93,7 +95,8 @@ def readings_table(folder: Path, experiment: str, method: str = "pinn") -> Table
     """
     lines = []
     for reading, words in {"": "as printed", **READING_WORDS}.items():
-        name = "-".join(part for part in (experiment, method, "ms", "printed", reading) if part)
+        suffix = "printed" if schedule == "printed" else ""
+        name = "-".join(part for part in (experiment, method, "ms", suffix, reading) if part)
         found = [artefact for seed in seeds_of(name) if (artefact := load(seed, folder)) is not None]
         rows = [(row, artefact) for artefact in found for row in artefact.record["seeds"]]
         for key in ("last_rel_l2", "last_rel_h1"):

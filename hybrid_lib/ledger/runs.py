@@ -120,11 +120,10 @@ def _specs() -> dict[str, RunSpec]:
                 specs += [printed, dataclasses.replace(printed, id=f"{printed.id}-seeds", seeds=(1, 2))]
             else:
                 specs += _seeded(printed, range(3))
-            for reading, settings in READINGS.items():
-                changed = dataclasses.replace(
-                    printed, id=f"{printed.id}-{reading}", settings=PRINTED | settings, reading=reading
-                )
-                specs += _seeded(changed, range(3))
+            for (reading, settings), schedule in itertools.product(READINGS.items(), (spec, printed)):
+                changed = schedule.settings | settings
+                named = dataclasses.replace(schedule, id=f"{schedule.id}-{reading}", settings=changed, reading=reading)
+                specs += _seeded(named, range(3))
     for network in ("ms", "mlp"):
         for method in ("hybrid", "pinn"):
             spec = RunSpec(f"heat2d-{method}-{network}", "heat2d", method, network)
