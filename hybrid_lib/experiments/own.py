@@ -183,8 +183,8 @@ def element_cost(
     .. math:: \|u_h - u^\varepsilon\| \approx \frac{\|u_h - u_{2h}\|}{2^p - 1}, \qquad \tfrac14 \le p \le 2.
 
     On two meshes p is twice the order of the guaranteed bound B of the relative energy error, as by duality, and 1 at most; where
-    the differences do not fall, or too fast to be true, p = 1/4. Two meshes that miss the same thing agree, so B has a word: where
-    it is above one half, or does not fall from the mesh before, the error is no less than B/(1 − B), inf for B ≥ 1; and it is
+    the differences do not fall, or too fast to be true, p = 1/4. Two meshes that miss the same thing agree; so B has a word: if
+    it is above one half, or does not fall from the mesh before, the error is no less than B/(1 − B), inf for B ≥ 1; it is
     never less than a thirtieth of the excess of energy, over the energy, in units of ‖∇u_h + e‖.
 
     The first mesh has four cells a small length. For pixels it has, where there is such a mesh, its lines on their edges; the
