@@ -186,7 +186,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     weights = {"boundary": config.boundary_weight, "coupling": config.coarse.weight or 1.0}
     if has_defect(config) and config.coarse.weight is None:
         weights["coupling"] = coupling_weight(problem, config, mesh) / problem.medium.alpha
-    init = jax.jit(lambda p, d: training.init_member(objective, optimiser, p, d, weights))
+    init = fem.shared(lambda p, d: training.init_member(objective, optimiser, p, d, weights))
     members = [init(p, d) for p, d in zip(params, data, strict=True)]
     return Setup(
         config,
@@ -236,7 +236,7 @@ def evaluator(ansatz: Ansatz, reference: Reference) -> Callable[[Tree, Tree], di
     points, root = as_type(reference.points), as_type(np.sqrt(reference.weights))
     value, gradient = as_type(reference.value), as_type(reference.gradient)
     if ansatz.base is not None:  # the same at every call: taken off the reference once
-        base_value, base_gradient = jax.jit(jax.vmap(jax.value_and_grad(ansatz.base)))(points)
+        base_value, base_gradient = fem.shared(jax.vmap(jax.value_and_grad(ansatz.base)))(points)
         value, gradient = value - base_value, gradient - base_gradient
         ansatz = ansatz.without_base()
 
@@ -248,7 +248,7 @@ def evaluator(ansatz: Ansatz, reference: Reference) -> Callable[[Tree, Tree], di
             "rel_h1": jnp.sqrt(squares) / as_type(norm_h1),
         }
 
-    return jax.jit(jax.vmap(errors))
+    return fem.shared(jax.vmap(errors))
 
 
 def _given(initial: Tree, drawn: tuple[Tree, Tree], seeds: int) -> tuple[Tree, Tree]:

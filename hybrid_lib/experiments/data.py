@@ -55,12 +55,12 @@ def defect_of(problem: Problem, config: Config, coarse: CoarseProblem, mesh, ref
 
 def sampler(problem: Problem, config: Config, ansatz: Ansatz, seeds, fixed: list[Tree], coarse, mesh):
     """The function step -> data of every seed; what does not change with the step is computed once."""
-    embed = jax.jit(lambda d: training.embed_points(ansatz, d, problem.medium.is_tensor))
+    embed = fem.shared(lambda d: training.embed_points(ansatz, d, problem.medium.is_tensor))
     coefficients = _coefficients(problem, config)
     coupled = [{} for _ in seeds]
     if has_defect(config):
         rule = defect_of(problem, config, coarse, mesh)
-        cells = jax.jit(lambda f: jax.vmap(jax.vmap(lambda x: _first_order(ansatz, f, x)))(rule.points))
+        cells = fem.shared(lambda f: jax.vmap(jax.vmap(lambda x: _first_order(ansatz, f, x)))(rule.points))
         shared = {"coupling": rule, "unit_factor": dual_norm.unit_factor(coarse)}
         coupled = [shared | {"cells": cells(frequencies)} for frequencies in fixed]
 
@@ -84,7 +84,7 @@ def _coefficients(problem: Problem, config: Config) -> Callable[[Array], dict[st
         K = jax.vmap(medium.conductivity)(x)
         return {"conductivity": K, "divergence": jax.vmap(medium.divergence)(x), "source": jax.vmap(source)(x)}
 
-    return jax.jit(first_order if is_first_order(config) else strong)
+    return fem.shared(first_order if is_first_order(config) else strong)
 
 
 def _data(

@@ -109,7 +109,7 @@ def _energy(setup: Any, fixed: Any, cells: int, order: int) -> Energy:
         return jet.value, jnp.stack(jet.gradient)
 
     first_order = lambda jet: jet._replace(laplacian=None)  # noqa: E731, the energy reads no second derivatives
-    embedding = jax.jit(jax.vmap(lambda p: ansatz.embed(fixed, p).each(first_order)))(x)
+    embedding = fem.shared(jax.vmap(lambda p: ansatz.embed(fixed, p).each(first_order)))(x)
     K = jax.vmap(problem.medium.conductivity)(x)
     q = jax.vmap(lambda p: jnp.asarray(problem.source(p), dtype))(x)
     return energy(evaluate, embedding, K, q, w, jnp.asarray(problem.direction, dtype))

@@ -51,7 +51,7 @@ import numpy as np
 import scipy.linalg
 from jax import Array
 
-from hybrid_lib import training
+from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.problems import Problem, poincare_constant
 from hybrid_lib.media import Medium
@@ -267,7 +267,7 @@ def objective_value(
     x, weights = jnp.asarray(points, dtype), np.asarray(weights, float)
     objective = first_order_objective(problem, ansatz)
 
-    @jax.jit
+    @fem.shared
     def value(theta: Tree, fixed: Tree, x: Array, scale: Array) -> Array:
         data = {
             "embedding": jax.vmap(lambda p: ansatz.embed(fixed, p))(x),

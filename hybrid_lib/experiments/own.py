@@ -361,7 +361,7 @@ def _point_fields(setup: Any, block: int) -> Callable[..., tuple[np.ndarray, np.
     ansatz, medium = setup.ansatz, setup.problem.medium
     source = lifted_source(setup.problem.source, medium.divergence, setup.problem.direction)
 
-    @jax.jit
+    @fem.shared
     def one_block(theta: Any, fixed: Any, points: jax.Array) -> tuple[jax.Array, jax.Array]:
         def at(x: jax.Array) -> tuple[jax.Array, jax.Array]:
             K = medium.conductivity(x)
@@ -389,7 +389,7 @@ def _bound_parts(setup: Any, fields: Callable, rule: Defect) -> tuple[float, flo
     flux = np.einsum("mq,mqd->md" if K.ndim == 2 else "mqde,mqe->md", K, gradient)
     means = [jnp.asarray(a, rule.load.dtype) for a in (flux, np.einsum("mq,mqd->md", weights, gradient))]
 
-    @jax.jit
+    @fem.shared
     def defect_energy(rule: Defect, flux: jax.Array, slopes: jax.Array) -> jax.Array:
         K_hat = upscaled(coarse, rule, flux, slopes)
         largest = K_hat if K_hat.ndim == 0 else jnp.max(fem.tensor_eigenvalues(K_hat)[1])

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import hybrid_lib
-from hybrid_lib import __version__, training
+from hybrid_lib import __version__, fem, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
 from hybrid_lib.experiments.config import Config, fingerprint, has_defect, validated
@@ -129,7 +129,7 @@ class RunResult:
     def _jets(self) -> Callable:
         """Jitted (θ, fixed, points) -> value and gradient: one program for all calls with the same number of points."""
         ansatz = self.setup.ansatz
-        return jax.jit(lambda theta, fixed, x: jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2])(x))
+        return fem.shared(lambda theta, fixed, x: jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2])(x))
 
     def quadrature_error(self, seed_index: int = 0, which: str | None = None, pieces: int = 2) -> QuadratureError:
         """Size of the defect of one seed, and how much a rule with `pieces` times as many pieces changes it."""

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hybrid_lib import training
+from hybrid_lib import fem, training
 from hybrid_lib.experiments.assemble import Setup
 from hybrid_lib.experiments.config import is_first_order
 from hybrid_lib.experiments.jumps import smoothing_change
@@ -132,7 +132,7 @@ def _selected(setup: Setup) -> Callable[[Any, Any, Any], jax.Array]:
     def one(member: tuple[Any, Any, Any]) -> jax.Array:
         return setup.objective.selected(training.terms(setup.objective, *member))
 
-    return jax.jit(lambda *trees: jax.lax.map(one, trees))
+    return fem.shared(lambda *trees: jax.lax.map(one, trees))
 
 
 def _number(value) -> float | None:

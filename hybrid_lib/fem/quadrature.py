@@ -18,6 +18,7 @@ from scipy.special import roots_jacobi
 
 from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.fem.mesh import Mesh
+from hybrid_lib.fem.reuse import shared
 
 try:
     from jax import enable_x64
@@ -263,7 +264,7 @@ def _evaluate_traced(function: Callable, flat: np.ndarray) -> np.ndarray:
     block = COMPILED_BLOCK if compiled else BLOCK
     with _float64():
         batched = jax.vmap(lambda x: _real(function(x)))
-        batched = jax.jit(batched) if compiled else batched
+        batched = shared(batched) if compiled else batched
         parts = []
         for start in range(0, len(flat), block):
             points = flat[start : start + block]

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from hybrid_lib import fem
 from hybrid_lib.errors import InputError
 from hybrid_lib.training.balancing import balance, gradient_norms
 from hybrid_lib.training.objectives import Objective
@@ -194,7 +195,7 @@ def program(
     single = iteration(objective, optimiser, options)
     prepare, step_members = (_over_seeds(part, seeds) for part in (single.prepare, single.advance))
 
-    @jax.jit
+    @fem.shared
     def advance(state: TrainState, data: Tree, end: Array) -> tuple[TrainState, dict[str, Array]]:
         rows = _empty_rows(objective, state.members, data, capacity)
         first = -(-state.step // options.record_every)  # index of the first row of this slice

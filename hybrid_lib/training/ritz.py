@@ -190,13 +190,11 @@ def ritz_finish(
         raise InputError("ritz_finish", "float64 parameters", "another type", "train with dtype=float64")
     unravel, weights = unraveller(theta), {name: jnp.ones(()) for name in step.objective.blocks}
 
-    @jax.jit
     def model(theta: Tree, data: Tree, load: Array) -> tuple[Array, Array]:
         A, g = normal_equations(step.objective, theta, weights, data, ())
         work = lambda t: jnp.vdot(load, step.objective.fields(t, data)["rule"].value)  # noqa: E731
         return A, g - ravel(jax.grad(work)(theta))
 
-    @jax.jit
     def solve(A: Array, g: Array, part: Array) -> Array:
         shift = part * jnp.trace(A) / len(g)
         return -fem.factor_solve(fem.factor(A + shift * jnp.eye(len(g), dtype=g.dtype)), g)
@@ -205,15 +203,15 @@ def ritz_finish(
     vector = jax.ShapeDtypeStruct((ravel(theta).size,), jnp.float64)
     square = jax.ShapeDtypeStruct(vector.shape * 2, jnp.float64)
     judged = (judge.data, judge.load)
-    value = jax.jit(lambda t, data, load: judge.at(t, data, load)).lower(theta, *judged).compile()
-    model = model.lower(theta, step.data, step.load).compile()
-    solve = solve.lower(square, vector, 0.0).compile()
+    value = fem.shared(lambda t, data, load: judge.at(t, data, load)).compile(theta, *judged)
+    model = fem.shared(model).compile(theta, step.data, step.load)
+    solve = fem.shared(solve).compile(square, vector, jax.ShapeDtypeStruct((), jnp.float64))
     ready = time.perf_counter()
     energies, used, reason = [float(value(theta, *judged))], [], "steps"
     for _ in range(steps):
         A, g = model(theta, step.data, step.load)
         for part in damping * 100.0 ** np.arange(trials):
-            trial = unravel(ravel(theta) + solve(A, g, part))
+            trial = unravel(ravel(theta) + solve(A, g, jnp.asarray(part)))
             new = float(value(trial, *judged))  # nan, from a factor that failed, is no decrease either
             if new < energies[-1]:
                 break
