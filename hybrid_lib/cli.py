@@ -353,7 +353,7 @@ def _print_summary(summary: dict, config) -> None:
         numbers = [row[k] if row[k] is not None else float("nan") for k in ("rel_l2", "rel_h1", "residual")]
         errors = " ".join(f"{number:>10.2e}" for number in numbers)
         say(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
-    before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row]
+    before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row and row["last_rel_l2"]]
     if before:
         say(f"errors are those after the Ritz finish; the relative L2 errors before it: {', '.join(before)}")
     doubtful = [row["seed"] for row in summary["seeds"] if row["doubtful"]]
@@ -363,7 +363,9 @@ def _print_summary(summary: dict, config) -> None:
         more = f"; errors of seed {', '.join(map(str, doubtful))} are not well above these" if doubtful else ""
         say(f"estimated errors of the reference itself: L2 {off[0]}, H1 {off[1]}{more}")
     if dataclasses.asdict(config)["training"]["steps"] > summary["steps"]:
-        say(f"stopped at step {summary['steps']} of {config.training.steps}")
+        total = summary["forecast_seconds"]
+        more = f"; all of them take about {total:.2g} s here" if total is not None else ""
+        say(f"stopped at step {summary['steps']} of {config.training.steps}{more}")
 
 
 if __name__ == "__main__":

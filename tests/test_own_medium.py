@@ -27,7 +27,9 @@ def problem():
 
 @pytest.fixture(scope="module")
 def run(problem):
-    return experiments.train(problem, own_configuration(problem, widths=(6, 6), steps=12))
+    return experiments.train(
+        problem, own_configuration(problem, widths=(6, 6), steps=12), reference=experiments.reference(problem)
+    )
 
 
 def test_own_problem_is_the_library_s_problem_with_defaults():
@@ -165,7 +167,9 @@ def test_estimate_bounds_the_error_of_a_run(run):
 
 def test_estimate_bounds_the_error_in_the_plane():
     problem = own_problem(media.paper_2d(1 / 2), 1.0)
-    run = experiments.train(problem, own_configuration(problem, widths=(6, 6), steps=6))
+    run = experiments.train(
+        problem, own_configuration(problem, widths=(6, 6), steps=6), reference=experiments.reference(problem)
+    )
     estimate, row = error_estimate(run), run.summary["seeds"][0]
     own = np.sqrt(run.reference.weights @ np.sum(run.solution(run.reference.points)[1] ** 2, axis=1))
     assert row["last_rel_h1"] * run.reference.norms()[1] / own <= estimate.second < math.inf

@@ -33,6 +33,7 @@ from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_prob
 from hybrid_lib.experiments.references import Reference, fine_solution, reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, METHODS, NETWORKS, SCALES, configuration, problem_of
 from hybrid_lib.experiments.runner import RunResult, environment, run, train
+from hybrid_lib.experiments.sizes import Forecast, forecast
 
 __all__ = [
     "EXPERIMENTS",
@@ -44,6 +45,7 @@ __all__ = [
     "Elements",
     "ErrorEstimate",
     "FirstOrderAnsatz",
+    "Forecast",
     "MeanFlux",
     "NetworkConfig",
     "Problem",
@@ -66,6 +68,7 @@ __all__ = [
     "fine_solution",
     "first_order_ansatz",
     "first_order_objective",
+    "forecast",
     "heat1d_problem",
     "heat2d_problem",
     "mean_flux",

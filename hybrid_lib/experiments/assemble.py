@@ -225,11 +225,13 @@ def _optimiser(config: Config) -> training.Optimiser:
     return training.adam(options.learning_rate, options.decay_rate, options.decay_every)
 
 
-def evaluator(ansatz: Ansatz, reference: Reference) -> Callable[[Tree, Tree], dict[str, Array]]:
+def evaluator(ansatz: Ansatz, reference: Reference | None) -> Callable[[Tree, Tree], dict[str, Array]]:
     """Jitted (params, data) -> relative errors of every member, in the integral norms.
 
-    ``rel_l2`` = `‖u_θ − u‖_{L²}/‖u‖_{L²}`, ``rel_h1`` = `|u_θ − u|_{H¹}/|u|_{H¹}` (gradient seminorm).
+    Empty without a reference. ``rel_l2`` = `‖u_θ − u‖_{L²}/‖u‖_{L²}`, ``rel_h1`` = `|u_θ − u|_{H¹}/|u|_{H¹}` (seminorm).
     """
+    if reference is None:
+        return lambda theta, data: {}
     dtype = ansatz.network.dtype
     as_type = lambda a: jnp.asarray(a, dtype)  # noqa: E731
     norm_l2, norm_h1 = reference.norms()

@@ -49,7 +49,7 @@ def coarse_problem_of(problem: Problem, config: Config, mesh) -> CoarseProblem:
 
 def defect_of(problem: Problem, config: Config, coarse: CoarseProblem, mesh, refined: int = 1) -> Defect:
     """The defect of a configuration on `mesh`, with `refined` times as many pieces as it says."""
-    pieces, order = _rule(config, mesh)
+    pieces, order = rule_of(config, mesh)
     return defect(coarse, mesh, problem.medium.conductivity, problem.source, refined * pieces, order)
 
 
@@ -154,7 +154,8 @@ def _with_coupling(config: Config, mesh, data: list[Tree], balls: list) -> list[
     return data
 
 
-def _rule(config: Config, mesh) -> tuple[int, int]:
+def rule_of(config: Config, mesh) -> tuple[int, int]:
+    """Pieces of an edge of the coarse cells and order of the rule on each piece, as a configuration asks for them."""
     pieces = config.coarse.pieces or parts_of_an_edge(mesh, config.eps)
     return pieces, ORDER[mesh.dimension] if config.coarse.order is None else config.coarse.order
 
@@ -162,7 +163,7 @@ def _rule(config: Config, mesh) -> tuple[int, int]:
 def _gauss_points(config: Config, domain) -> tuple[np.ndarray, np.ndarray]:
     """Quadrature points (M, d) and weights (M,) in the cells of the coarse mesh."""
     mesh = domain.mesh(config.coarse.cells)
-    barycentric, weights = fem.composite_rule(mesh.dimension, *_rule(config, mesh))
+    barycentric, weights = fem.composite_rule(mesh.dimension, *rule_of(config, mesh))
     points = np.einsum("qi,mia->mqa", barycentric, mesh.points[mesh.cells])  # (m, Q, d)
     return points.reshape(-1, mesh.dimension), (mesh.volumes[:, None] * weights).reshape(-1)
 

@@ -103,12 +103,14 @@ class RunFolder:
         remedy = "leave initial out, or choose another --out" if begun or known is None else "pass them again"
         raise InputError("--resume, initial", then, "none" if digest is None else "other parameters", remedy)
 
-    def check_problem(self, problem: Problem, reference: Reference) -> None:
+    def check_problem(self, problem: Problem, reference: Reference | None) -> None:
         """Refuse another medium, source, direction or domain than those of the run that is resumed."""
         stored = self._stored()
         if not stored:
             return
         for name, now in _problem_record(problem, reference, stored["points"]).items():
+            if name == "reference" and name not in stored:
+                continue  # begun without one
             if not _same(stored.get(name), now):
                 name = "medium or source" if name == "reference" else name
                 raise InputError(
@@ -125,7 +127,7 @@ class RunFolder:
             return None
         return jax.tree.unflatten(structure, [a.astype(b.dtype) for a, b in zip(found, leaves, strict=True)])
 
-    def write_problem(self, problem: Problem, reference: Reference, points: np.ndarray, fixed: Tree) -> None:
+    def write_problem(self, problem: Problem, reference: Reference | None, points: np.ndarray, fixed: Tree) -> None:
         """Write ``problem.npz``, unless it is there: what :meth:`check_problem` looks at, and the frequencies of all seeds."""
         if self._stored():
             return
@@ -350,8 +352,10 @@ def _values(problem: Problem, points: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _problem_record(problem: Problem, reference: Reference, points: np.ndarray) -> dict[str, np.ndarray]:
-    """Values at `points`, and three integrals of the reference, which feel what lies between them."""
+def _problem_record(problem: Problem, reference: Reference | None, points: np.ndarray) -> dict[str, np.ndarray]:
+    """Values at `points`, and three integrals of the reference, where there is one, which feel what lies between them."""
+    if reference is None:
+        return _values(problem, points)
     return _values(problem, points) | {"reference": np.asarray([reference.upscaled, *reference.norms()])}
 
 

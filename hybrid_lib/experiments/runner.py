@@ -32,8 +32,10 @@ from hybrid_lib.experiments.data import defect_of
 from hybrid_lib.experiments.finish import finish_all
 from hybrid_lib.experiments.folder import UNKNOWN, RunFolder, Saver, claimed, digest, same_problem, write_json
 from hybrid_lib.experiments.problems import Problem
-from hybrid_lib.experiments.references import Reference, reference
-from hybrid_lib.experiments.registry import problem_of
+from hybrid_lib.experiments.references import Reference
+from hybrid_lib.experiments.references import reference as solve_reference
+from hybrid_lib.experiments.registry import EXPERIMENTS, problem_of
+from hybrid_lib.experiments.sizes import check_memory
 from hybrid_lib.experiments.summary import summary
 from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale.coarse import state as coarse_state
@@ -56,7 +58,8 @@ class RunResult:
     setup : Setup
     fit : FitResult
         Last state, history per recorded iteration, errors per report.
-    reference : Reference
+    reference : Reference or None
+        None for a run that was not compared with one.
     summary : dict
         The object that ``run --json`` prints.
     finished : tuple of RitzResult or None
@@ -65,7 +68,7 @@ class RunResult:
 
     setup: Setup
     fit: training.FitResult
-    reference: Reference
+    reference: Reference | None
     summary: dict[str, Any]
     finished: tuple[RitzResult | None, ...] = ()
 
@@ -207,6 +210,7 @@ def train(
     initial: Any = None,
     setup: Setup | None = None,
     checkpoint_every: float = CHECKPOINT_SECONDS,
+    reference: Reference | str | None = "auto",
 ) -> RunResult:
     """Train `problem`, the paper's or your own, with the sizes of `config`.
 
@@ -230,6 +234,10 @@ def train(
         What :func:`hybrid_lib.experiments.assemble.assemble` made of the same problem, configuration and seeds.
     checkpoint_every : float
         Least number of seconds between two checkpoints; 0 saves at every report.
+    reference : Reference, None or "auto"
+        What the errors in summary and history are taken from, for instance ``experiments.reference(problem)``. None leaves it
+        out, and the errors are null. "auto" solves one for the paper's experiments and none for a problem of your own,
+        whose error :func:`hybrid_lib.experiments.error_estimate` bounds without.
 
     Returns
     -------
@@ -238,22 +246,25 @@ def train(
     Raises
     ------
     InputError
-        For bad settings, an existing `out` without `resume`, one that another process writes to, or a run with another
-        configuration, medium, source, direction or start.
+        For bad settings, sizes that do not fit into the memory (it names some that do), an existing `out` without `resume`,
+        one that another process writes to, or a run with another configuration, medium, source, direction or start.
     """
     began = time.perf_counter()
     validated(config)
     seeds = _whole(seeds)
     if setup is not None:
         _belongs(setup, problem, fingerprint(config, seeds), initial)
+    if setup is None:
+        check_memory(problem, config, len(seeds))
     if out is None:
         setup = setup or assemble(problem, config, seeds, initial)
-        return _fit(setup, reference(problem), began, None, setup.state, None, callbacks, time_limit, checkpoint_every)
+        exact = _reference(reference, problem, config)
+        return _fit(setup, exact, began, None, setup.state, None, callbacks, time_limit, checkpoint_every)
     with claimed(out, config, seeds, resume) as folder:
         if not resume:
             folder.write_config(None if initial is None else UNKNOWN)
         setup = setup or assemble(problem, config, seeds, initial)
-        exact, state, previous = reference(problem), setup.state, None
+        exact, state, previous = _reference(reference, problem, config), setup.state, None
         start = None if initial is None else digest((state.members.params, setup.data["fixed"]))
         start = folder.check_initial(start) if resume else start
         folder.check_problem(problem, exact)
@@ -266,6 +277,15 @@ def train(
         folder.write_environment(environment(config))
         folder.write_problem(problem, exact, points, setup.data["fixed"])
         return _fit(setup, exact, began, folder, state, previous, callbacks, time_limit, checkpoint_every)
+
+
+def _reference(given: Reference | str | None, problem: Problem, config: Config) -> Reference | None:
+    """The reference of a run: the one that is given, or what "auto" stands for."""
+    if given is None or isinstance(given, Reference):
+        return given
+    if given != "auto":
+        raise InputError("reference", 'a Reference, None or "auto"', repr(given), "experiments.reference(problem) makes one")
+    return solve_reference(problem) if config.experiment in EXPERIMENTS else None
 
 
 def _belongs(setup: Setup, problem: Problem, identity: str, initial: Any) -> None:
@@ -292,7 +312,7 @@ def _with_frequencies(setup: Setup, folder: RunFolder) -> Setup:
 
 
 def _fit(
-    setup: Setup, exact: Reference, began: float, folder: RunFolder | None, state, previous, callbacks, time_limit, every
+    setup: Setup, exact: Reference | None, began: float, folder: RunFolder | None, state, previous, callbacks, time_limit, every
 ) -> RunResult:
     """Train from `state`, save into `folder`, sum up."""
     config, options = setup.config, setup.config.training

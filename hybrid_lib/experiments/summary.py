@@ -37,8 +37,9 @@ def summary(
     The plain error keys belong to the finished iterate, if there is one, else to the one that ``training.select`` names.
     ``residual`` is the root of the number by which iterates are selected (the PDE term, or J), at that same iterate, in the
     units of the problem; losses in a history are in those of :func:`hybrid_lib.experiments.problems.units`.
+    ``forecast_seconds`` of a run that was stopped is what all its steps would take, by those that were done.
     ``reference`` holds the estimated relative errors of the reference, and ``doubtful`` of a seed names those of its errors that
-    are not well above them: below :data:`MARGIN` times as large.
+    are not well above them: below :data:`MARGIN` times as large. Without a reference it is null, and so are the errors.
     For an image that was smoothed by name ``smoothing`` says what that did to its mean flux.
     """
     known = {} if reference is None else {"rel_l2": _number(reference.error), "rel_h1": _number(reference.error_h1)}
@@ -66,15 +67,17 @@ def summary(
             status = f"diverged: not finite in {blocks[int(members.cause[index])]}"
         row = {
             "seed": seed,
-            "rel_l2": _number(errors[chosen]["rel_l2"][index]),
-            "rel_h1": _number(errors[chosen]["rel_h1"][index]),
+            "rel_l2": None,
+            "rel_h1": None,
             "residual": _number(unit * np.sqrt(float(pde[chosen][index]))),
             "iterations": int(at[chosen][index]),
             "seconds": round(result.seconds, 3),
             "status": status,
         }
         for which in ("best", "last"):
+            row |= {f"{which}_{name}": None for name in ("rel_l2", "rel_h1")}
             row |= {f"{which}_{name}": _number(values[index]) for name, values in errors[which].items()}
+        row |= {name: row[f"{chosen}_{name}"] for name in errors[chosen]}
         if finished and finished[index] is not None:
             row |= _finished(finished[index], evaluate, selected, _alone((data, members.coarse), index), unit)
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
@@ -91,6 +94,7 @@ def summary(
         "run_dir": None if out is None else str(out),
         "select": config.training.select,
         "steps": step,
+        "forecast_seconds": _number(result.seconds / step * config.training.steps) if step and not result.finished else None,
         "reference": known or None,
         "seeds": rows,
     } | _smoothing(setup.problem)

@@ -1,9 +1,10 @@
 """Compiled programs that are shared by what they compute, so that a second run of the same shapes compiles nothing.
 
 ``jax.jit`` knows a program by the Python function, and every run makes its functions anew. Here a function is traced, which takes
-a moment, and the program is looked up by its *text*: operations, shapes, types and numbers. Arrays that the function closes over
-(a source at the nodes, a reference) become arguments. Two problems whose functions differ have different texts or different
-arguments, and a function that reads a changed variable is traced again whenever it is wrapped again: nothing is served by name.
+a moment, and the program is looked up by its *text*: operations, shapes, types and numbers, those in the arrays that the function
+closes over among them. Two problems whose functions differ have different programs, and a function that reads a changed variable
+is traced again whenever it is wrapped again: nothing is served by name. What a run passes as arguments (parameters, points and
+the conductivity there, averages, weights) has no part in it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import jaxpr_as_fun
 
 KEPT = 128
 """Most programs that are kept; the ones used longest ago go first."""
@@ -36,9 +37,9 @@ class shared:  # noqa: N801, used as a function, like jax.jit
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> one, two = (shared(lambda x, a=a: a * x) for a in (jnp.ones(2), 2 * jnp.ones(2)))
-    >>> one(jnp.ones(2)).tolist(), two(jnp.ones(2)).tolist()  # one program
-    ([1.0, 1.0], [2.0, 2.0])
+    >>> one, two, three = (shared(lambda x, a=a: a * x) for a in (2.0, 2.0, 3.0))  # two programs
+    >>> [f(jnp.ones(2)).tolist() for f in (one, two, three)]
+    [[2.0, 2.0], [2.0, 2.0], [3.0, 3.0]]
     """
 
     def __init__(self, function: Callable):
@@ -51,49 +52,41 @@ class shared:  # noqa: N801, used as a function, like jax.jit
         signature = structure, tuple(map(jax.typeof, leaves)), jax.config.jax_enable_x64
         if signature not in self._bound:
             self._bound[signature] = _bind(self._function, arguments)
-        program, constants, shape = self._bound[signature]
-        return jax.tree.unflatten(shape, program(constants, leaves))
+        program, shape = self._bound[signature]
+        return jax.tree.unflatten(shape, program(leaves))
 
     def compile(self, *arguments: Any) -> Callable:
-        """The compiled program for arguments of these shapes and types, without a call; it takes arguments as the function does."""
-        program, constants, shape = _bind(self._function, arguments)
+        """The compiled program for arguments of these shapes and types, without a call; it takes what the function takes."""
+        program, shape = _bind(self._function, arguments)
         leaves = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)]
         if program not in _compiled:
-            _compiled[program] = program.lower(constants, leaves).compile()
+            _compiled[program] = program.lower(leaves).compile()
         compiled = _compiled[program]
-        return lambda *given: jax.tree.unflatten(shape, compiled(constants, jax.tree.leaves(given)))
+        return lambda *given: jax.tree.unflatten(shape, compiled(jax.tree.leaves(given)))
 
 
 class _Bound(NamedTuple):
-    """A program, the arrays that the function closes over, and the structure of its value."""
+    """A program on the leaves of the arguments, and the structure of its value."""
 
     program: Callable
-    constants: list
     shape: Any
 
 
 def _bind(function: Callable, arguments: tuple) -> _Bound:
-    """What is known of a function at these arguments, or is made now."""
+    """The program of a function at these arguments: one that is known, or a new one."""
     traced, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
     text = traced.jaxpr.pretty_print(use_color=False)
     key = hashlib.sha256(_ADDRESS.sub("", text).encode())
-    for constant in _inner_constants(traced.jaxpr):
+    for constant in (*traced.consts, *_inner_constants(traced.jaxpr)):
         keyed = jax.dtypes.issubdtype(constant.dtype, jax.dtypes.prng_key)
         key.update(np.asarray(jax.random.key_data(constant) if keyed else constant).tobytes())
-    known = None if "callback" in text else _programs.get(key.digest())
-    if known is None:
-        inner = traced.jaxpr
-
-        def evaluate(constants: list, leaves: list) -> list:
-            return jaxpr_as_fun(ClosedJaxpr(inner, constants))(*leaves)
-
-        known = jax.jit(evaluate)
-        _programs[key.digest()] = known
-        while len(_programs) > KEPT:
-            _programs.popitem(last=False)
-    if key.digest() in _programs:
-        _programs.move_to_end(key.digest())
-    return _Bound(known, list(traced.consts), jax.tree.structure(shape))
+    digest = b"" if "callback" in text else key.digest()  # what a callback does, no text says
+    program = _programs.pop(digest, None) or jax.jit(lambda leaves: jaxpr_as_fun(traced)(*leaves))
+    if digest:
+        _programs[digest] = program
+    while len(_programs) > KEPT:
+        _programs.popitem(last=False)
+    return _Bound(program, jax.tree.structure(shape))
 
 
 def _inner_constants(jaxpr: Any) -> Iterator[Any]:

@@ -307,6 +307,9 @@ def fit(
     every = program.options.record_every
     report_every = min(report_every, program.capacity * every)
 
+    if time_limit is not None and time_limit <= 0 and int(state.step) < steps:  # assembly took it all
+        seconds = previous.seconds if previous else 0.0
+        return FitResult(state, history.columns(), evaluations.columns(), seconds, 0.0, False)
     watched = watchdog.watched if watchdog is not None else lambda what: contextlib.nullcontext()
     with watched("compilation"):
         jax.block_until_ready(program.advance(state, data, jnp.asarray(0, jnp.int32)))  # runs no iteration

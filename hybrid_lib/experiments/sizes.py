@@ -1,0 +1,158 @@
+r"""The memory that a run will need, from shapes alone, before anything is assembled or compiled.
+
+The large arrays are few. With N collocation points, P parameters, k coarse unknowns, C coupling rows, m coarse cells with Q
+quadrature points each, and S seeds:
+
+* the points with what the network needs of them (`points`), and its derivatives there (`network`);
+* the sensitivity of each coupling row to the fields at all points or cells, C (M + m), and the rows of the Jacobian, C P;
+* the normal matrix and its factor, P², or the dual one, N², with the Jacobian, N P;
+* the dense coarse factors, k².
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hybrid_lib import fem
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.assemble import ansatz_of
+from hybrid_lib.experiments.config import Config, has_defect, is_first_order
+from hybrid_lib.experiments.data import rule_of
+from hybrid_lib.experiments.first_order import first_order_ansatz
+from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.training.solvers import choose
+
+MARGIN = 0.9
+"""Part of the free memory that a run may take."""
+
+
+class Forecast(NamedTuple):
+    """Memory of a run in bytes, all seeds together: `total`, and the largest of its parts by name."""
+
+    total: float
+    largest: str
+
+
+def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
+    """Memory that a run needs beside the reference, within a factor of about two; nothing is computed.
+
+    Parameters
+    ----------
+    problem : Problem
+    config : Config
+    seeds : int
+        They train side by side.
+
+    Examples
+    --------
+    >>> from hybrid_lib import experiments
+    >>> config = experiments.configuration("heat2d", optimiser="gauss-newton")
+    >>> forecast(experiments.problem_of(config), config).total < 2e9
+    True
+    """
+    hybrid, defect, d = config.method == "hybrid", has_defect(config), problem.domain.dimension
+    number = jnp.dtype(config.dtype).itemsize
+    ansatz = ansatz_of(problem, dataclasses.replace(config, dtype="float32"))
+    whole = first_order_ansatz(ansatz) if is_first_order(config) else ansatz
+    theta, fixed = jax.eval_shape(whole.init, jax.random.key(0))
+    P = _size(theta)
+    embedded = _size(jax.eval_shape(whole.embed, fixed, jax.ShapeDtypeStruct((d,), jnp.float32)))
+    neurons = sum(leaf.shape[-1] for leaf in jax.tree.leaves(theta))  # weights and biases of a layer: twice its width
+    jet = neurons / 2 * (d + 2)  # values and derivatives of all neurons at one point
+
+    cells = k = nodes = rule = 0
+    if hybrid or config.sampling.sampler == "gauss":
+        mesh = problem.domain.mesh(config.coarse.cells)
+        pieces, order = rule_of(config, mesh)
+        cells, k, nodes = len(mesh.cells), len(mesh.interior_nodes), len(mesh.points)
+        rule = pieces**d * len(fem.rule(d, order)[1])
+    N = cells * rule if config.sampling.sampler == "gauss" else config.sampling.points
+    inner = cells * rule if defect else 0
+    C = (k if defect else nodes) if hybrid else 0
+    parts = {"points": (N + inner) * (embedded + 8.0), "coarse factors": 3.0 * k * k if hybrid else 0.0}
+    if config.training.optimiser == "gauss-newton":
+        rows = N * (d + 1 if is_first_order(config) else 1) + C
+        read = 2 * d if defect else d + 1
+        parts["coupling rows"] = C * (2.0 * ((cells if defect else N) * read + (nodes if not defect else 0)) + 2.0 * P)
+        parts["network"] = 3.0 * (N + inner) * jet
+        solver = choose(rows, P)
+        parts["normal equations"] = {
+            "woodbury": 2.0 * rows * P + 4.0 * rows * rows,
+            "dense": 5.0 * P * P,
+            "cg": 100.0 * P + 8.0 * (N + inner) * jet,
+        }[solver]
+    else:
+        parts["network"] = 3.0 * (N + inner) * jet
+    total = seeds * number * sum(parts.values())
+    return Forecast(total, max(parts, key=parts.get))
+
+
+def check_memory(problem: Problem, config: Config, seeds: int = 1) -> None:
+    """Refuse a run that will not fit into the memory of the device, and name sizes that do."""
+    free, needed = MARGIN * free_memory(), forecast(problem, config, seeds)
+    if needed.total <= free:
+        return
+    remedy = "train fewer seeds, or on a machine with more memory"
+    for smaller, count, words in _smaller(problem, config, seeds):
+        size = forecast(problem, smaller, count).total
+        if size <= free:
+            remedy = f"set {words}: about {size / 1e9:.2g} GB"
+            break
+    received = f"about {needed.total / 1e9:.2g} GB, most of it for {needed.largest}"
+    raise InputError("memory", f"sizes that fit into {free / 1e9:.2g} GB", received, remedy)
+
+
+def free_memory() -> float:
+    """Bytes that the device has left: of an accelerator, or of this machine within the limit of its group of processes."""
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
+        free = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if "SC_PHYS_PAGES" in names else math.inf
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:
+            known = [(Path("/sys/fs/cgroup") / name).read_text().strip() for name in (limit, used)]
+            free = min(free, float(known[0]) - float(known[1]))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return free
+
+
+def _smaller(problem: Problem, config: Config, seeds: int):
+    """Smaller runs, each with the words that ask for it: fewer seeds, fewer coarse cells with as fine a rule, fewer points."""
+    if seeds > 1:
+        yield config, 1, "one seed at a time"
+    if config.method == "hybrid":
+        mesh = problem.domain.mesh(config.coarse.cells)
+        fine = config.coarse.cells * rule_of(config, mesh)[0]
+        cells, repeats = config.coarse.cells, round(1 / config.eps)
+        while cells > 4:
+            cells = max(4, int(0.8 * cells))
+            while repeats > 1 and math.gcd(cells, repeats) > 1 and cells > 4:
+                cells -= 1
+            coarse = dataclasses.replace(config.coarse, cells=cells)
+            if has_defect(config) or config.sampling.sampler == "gauss":
+                coarse = dataclasses.replace(coarse, pieces=math.ceil(fine / cells))
+            words = f"coarse.cells={cells}" + (f" and coarse.pieces={coarse.pieces}" if coarse.pieces else "")
+            yield dataclasses.replace(config, coarse=coarse), 1, words + (" with one seed" if seeds > 1 else "")
+    points = config.sampling.points
+    while config.sampling.sampler != "gauss" and points > 500:
+        points //= 2
+        changed = dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, points=points))
+        yield changed, 1, f"sampling.points={points}" + (" with one seed" if seeds > 1 else "")
+
+
+def _size(tree) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))

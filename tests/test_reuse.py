@@ -1,0 +1,131 @@
+"""Compiled once: a second run of the same shapes compiles nothing, and no problem is served another's program."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybrid_lib import experiments, fem, media
+
+COMPILED = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, seconds, **_: COMPILED.append(event) if event.endswith("backend_compile_duration") else None
+)
+FACTOR = 1.0
+
+
+@contextlib.contextmanager
+def compilations():
+    """The list of compilations within."""
+    before = len(COMPILED)
+    found = []
+    yield found
+    found += COMPILED[before:]
+
+
+def solved(amplitude, seed, delta=None, weight=None, source=1.0, **changes):
+    """A short run of the averaged coupling on a medium and a source of one's own."""
+    problem = experiments.own_problem(media.from_function(lambda x: 2.0 + amplitude * jnp.sin(6 * x[0]), 1), source)
+    config = experiments.with_settings(
+        experiments.configuration("heat1d-eps15", "hybrid", "mlp"),
+        {"network.widths": "5", "sampling.points": "300", "coarse.cells": "6", "training.steps": "4"}
+        | {"coarse.delta": delta or 0.1} | ({} if weight is None else {"coarse.weight": weight}) | changes,
+    )  # fmt: skip
+    return experiments.train(problem, config, (seed,), reference=None)
+
+
+def numbers(run):
+    return jax.tree.leaves((run.fit.state.members, run.fit.history))
+
+
+def test_a_second_run_of_the_same_shapes_compiles_nothing():
+    first = solved(0.5, 0)
+    with compilations() as found:
+        solved(0.5, 0, weight=3.0)
+    assert found == []
+    other = solved(0.7, 0)  # another conductivity: its own functions are compiled, the training is not
+    programs = [next(iter(run.setup.program.advance._bound.values())).program for run in (first, other)]
+    assert programs[0] is programs[1]
+
+
+def test_problems_that_differ_do_not_share_results():
+    changed = [{"amplitude": 0.9}, {"source": 2.0}, {"source": lambda x: x[0]}, {"delta": 0.12}, {"weight": 2.0}]
+    base = {"amplitude": 0.5, "seed": 0}
+    after = [numbers(solved(**base | change)) for change in [{}, *changed]]
+    for index, change in enumerate([{}, *changed]):
+        if index in (0, 2, 3):
+            fem.reuse._programs.clear()
+            fresh = numbers(solved(**base | change))
+            assert all(np.array_equal(a, b) for a, b in zip(after[index], fresh, strict=True)), change
+    for other in after[1:]:
+        assert any(not np.array_equal(a, b) for a, b in zip(after[0], other, strict=True))
+
+
+def test_evaluation_at_many_points_compiles_once_and_follows_a_changed_variable():
+    global FACTOR
+    points = np.linspace(0, 1, 140_000)[:, None]
+    table = jnp.arange(1.0, 3.0)
+
+    def field(x):
+        return FACTOR * x[0] * table[1]
+
+    assert np.allclose(fem.evaluate(field, points), 2 * points[:, 0])
+    with compilations() as found:
+        assert np.allclose(fem.evaluate(field, points), 2 * points[:, 0])
+    assert found == []
+    table = table * 3
+    assert np.allclose(fem.evaluate(field, points), 6 * points[:, 0])
+    FACTOR = 5.0
+    assert np.allclose(fem.evaluate(field, points), 30 * points[:, 0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.floats(-10, 10), st.floats(-10, 10), st.integers(0, 3), st.booleans(),
+    st.lists(st.floats(-5, 5), min_size=2, max_size=2),
+)  # fmt: skip
+def test_shared_is_jit(a, b, power, nested, table):
+    """Constants, branches taken at tracing, and arrays inside a jitted function inside."""
+    held = jnp.asarray(table)
+
+    def function(x):
+        inner = (lambda y: a * y**power + held) if not nested else jax.jit(lambda y: a * y**power + held)
+        return inner(x) + b
+
+    x = jnp.asarray([0.5, -2.0])
+    np.testing.assert_array_equal(fem.shared(function)(x), jax.jit(function)(x))
+
+
+def test_random_keys_trees_and_other_shapes():
+    def function(key, tree):
+        return jax.random.normal(key, (2,)) * tree["a"], key
+
+    made = fem.shared(function)
+    for size in (2, 1):
+        value, key = made(jax.random.key(3), {"a": jnp.ones(size)})
+        np.testing.assert_array_equal(value, function(jax.random.key(3), {"a": jnp.ones(size)})[0])
+        assert jax.random.key_data(key).tolist() == jax.random.key_data(jax.random.key(3)).tolist()
+    compiled = fem.shared(lambda x: (x, 2 * x)).compile(jax.ShapeDtypeStruct((2,), jnp.float64))
+    assert compiled(jnp.ones(2))[1].tolist() == [2.0, 2.0]
+
+
+def test_a_callback_belongs_to_its_function():
+    out = [fem.shared(lambda x, n=n: jax.pure_callback(lambda y: np.asarray(y) + n, x, x))(jnp.ones(())) for n in (1.0, 2.0)]
+    assert [float(value) for value in out] == [2.0, 3.0]
+
+
+def test_the_oldest_programs_go_first(monkeypatch):
+    monkeypatch.setattr(fem.reuse, "KEPT", 3)
+    for n in range(6):
+        fem.shared(lambda x, n=n: x * n)(jnp.ones(3))
+    assert len(fem.reuse._programs) <= 3
+
+
+@pytest.fixture(autouse=True)
+def _reset():
+    yield
+    globals()["FACTOR"] = 1.0
