@@ -33,8 +33,8 @@ def test_a_small_period_in_the_plane_is_refused_at_once_and_the_advice_fits(monk
     with pytest.raises(InputError, match=r"^memory: expected sizes that fit into 7.2 GB; received about \d+ GB, most") as caught:
         experiments.train(problem, config)
     assert time.process_time() - began < 10
-    settings = dict(re.findall(r"(coarse\.\w+)=(\d+)", str(caught.value)))
-    assert set(settings) == {"coarse.cells", "coarse.pieces"}
+    settings = dict(re.findall(r"([a-z]+\.[a-z]+)=([\d,]+)", str(caught.value)))
+    assert {"coarse.cells", "coarse.pieces"} <= set(settings)
     advised = experiments.with_settings(config, settings)
     check_memory(problem, advised)
     fine = config.coarse.cells * config.coarse.pieces
@@ -46,7 +46,7 @@ def test_a_small_period_in_the_plane_is_refused_at_once_and_the_advice_fits(monk
     [
         ("heat2d", "gauss-newton", {"coarse.coupling": "defect"}, 40, "set one seed at a time"),
         ("heat1d-eps15", "adam", {"method": "pinn", "sampling.points": "9000000"}, 1, r"set sampling\.points=\d+"),
-        ("heat2d", "gauss-newton", {"network.widths": "2000,2000"}, 1, "train fewer seeds, or on a machine with more memory"),
+        ("heat2d", "gauss-newton", {"network.widths": "9000,9000"}, 1, "; use a machine with more memory$"),
     ],
 )
 def test_other_sizes(monkeypatch, experiment, optimiser, settings, seeds, advice):

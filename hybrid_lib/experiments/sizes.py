@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,14 +100,14 @@ def check_memory(problem: Problem, config: Config, seeds: int = 1) -> None:
     free, needed = MARGIN * free_memory(), forecast(problem, config, seeds)
     if needed.total <= free:
         return
-    remedy = "train fewer seeds, or on a machine with more memory"
-    for smaller, count, words in _smaller(problem, config, seeds):
-        size = forecast(problem, smaller, count).total
+    remedy = "use a machine with more memory"
+    for smaller, words in _smaller(problem, config, seeds):
+        size = forecast(problem, smaller).total
         if size <= free:
-            remedy = f"set {words}: about {size / 1e9:.2g} GB"
+            remedy = f"set {words}: about {_gigabytes(size)}"
             break
-    received = f"about {needed.total / 1e9:.2g} GB, most of it for {needed.largest}"
-    raise InputError("memory", f"sizes that fit into {free / 1e9:.2g} GB", received, remedy)
+    received = f"about {_gigabytes(needed.total)}, most of it for {needed.largest}"
+    raise InputError("memory", f"sizes that fit into {_gigabytes(free)}", received, remedy)
 
 
 def free_memory() -> float:
@@ -130,28 +131,49 @@ def free_memory() -> float:
     return free
 
 
-def _smaller(problem: Problem, config: Config, seeds: int):
-    """Smaller runs, each with the words that ask for it: fewer seeds, fewer coarse cells with as fine a rule, fewer points."""
+def _smaller(problem: Problem, config: Config, seeds: int) -> Iterator[tuple[Config, str]]:
+    """Smaller runs of one seed, each with the words that ask for it, the least change first."""
+    ending = " with one seed" if seeds > 1 else ""
     if seeds > 1:
-        yield config, 1, "one seed at a time"
-    if config.method == "hybrid":
-        mesh = problem.domain.mesh(config.coarse.cells)
-        fine = config.coarse.cells * rule_of(config, mesh)[0]
-        cells, repeats = config.coarse.cells, round(1 / config.eps)
-        while cells > 4:
-            cells = max(4, int(0.8 * cells))
-            while repeats > 1 and math.gcd(cells, repeats) > 1 and cells > 4:
-                cells -= 1
-            coarse = dataclasses.replace(config.coarse, cells=cells)
-            if has_defect(config) or config.sampling.sampler == "gauss":
-                coarse = dataclasses.replace(coarse, pieces=math.ceil(fine / cells))
-            words = f"coarse.cells={cells}" + (f" and coarse.pieces={coarse.pieces}" if coarse.pieces else "")
-            yield dataclasses.replace(config, coarse=coarse), 1, words + (" with one seed" if seeds > 1 else "")
+        yield config, "one seed at a time"
+    for part in (1, 2, 4):  # of the widths
+        widths = tuple(max(1, width // part) for width in config.network.widths)
+        narrow = dataclasses.replace(config, network=dataclasses.replace(config.network, widths=widths))
+        words = f"network.widths={','.join(map(str, widths))}" if part > 1 else ""
+        if words:
+            yield narrow, words + ending
+        for changed, more in (*_fewer_cells(problem, narrow), *_fewer_points(narrow)):
+            yield changed, " and ".join(filter(None, (more, words))) + ending
+
+
+def _fewer_cells(problem: Problem, config: Config) -> Iterator[tuple[Config, str]]:
+    """Fewer coarse cells, cut into as many more pieces, out of step with the period."""
+    if config.method != "hybrid":
+        return
+    fine = config.coarse.cells * rule_of(config, problem.domain.mesh(config.coarse.cells))[0]
+    cells, repeats = config.coarse.cells, round(1 / config.eps)
+    while cells > 4:
+        cells = max(4, int(0.8 * cells))
+        while repeats > 1 and math.gcd(cells, repeats) > 1 and cells > 4:
+            cells -= 1
+        coarse, words = dataclasses.replace(config.coarse, cells=cells), f"coarse.cells={cells}"
+        if has_defect(config) or config.sampling.sampler == "gauss":
+            coarse = dataclasses.replace(coarse, pieces=math.ceil(fine / cells))
+            words += f" and coarse.pieces={coarse.pieces}"
+        yield dataclasses.replace(config, coarse=coarse), words
+
+
+def _fewer_points(config: Config) -> Iterator[tuple[Config, str]]:
+    """Half the collocation points, again and again."""
     points = config.sampling.points
     while config.sampling.sampler != "gauss" and points > 500:
         points //= 2
-        changed = dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, points=points))
-        yield changed, 1, f"sampling.points={points}" + (" with one seed" if seeds > 1 else "")
+        sampling = dataclasses.replace(config.sampling, points=points)
+        yield dataclasses.replace(config, sampling=sampling), f"sampling.points={points}"
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.0f} GB" if size >= 1e10 else f"{size / 1e9:.2g} GB"
 
 
 def _size(tree) -> int:
