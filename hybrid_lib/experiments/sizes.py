@@ -117,14 +117,14 @@ def free_memory() -> float:
     if stats and "bytes_limit" in stats:
         return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         free = next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
         free = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if "SC_PHYS_PAGES" in names else math.inf
     for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
         try:
-            known = [(Path("/sys/fs/cgroup") / name).read_text().strip() for name in (limit, used)]
+            known = [(Path("/sys/fs/cgroup") / name).read_text(encoding="utf-8").strip() for name in (limit, used)]
             free = min(free, float(known[0]) - float(known[1]))
         except (OSError, ValueError):  # no such file, or "max"
             continue
