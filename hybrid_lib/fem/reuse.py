@@ -55,6 +55,10 @@ class shared:  # noqa: N801, used as a function, like jax.jit
         program, shape = self._bound[signature]
         return jax.tree.unflatten(shape, program(leaves))
 
+    def lower(self, *arguments: Any) -> jax.stages.Lowered:
+        """What ``jax.jit`` makes of the function at these arguments, to be looked at or timed; not shared."""
+        return jax.jit(self._function).lower(*arguments)
+
     def compile(self, *arguments: Any) -> Callable:
         """The compiled program for arguments of these shapes and types, without a call; it takes what the function takes."""
         program, shape = _bind(self._function, arguments)
