@@ -66,7 +66,8 @@ def test_resume_refuses_a_medium_that_differs_between_the_points(tmp_path):
     """A film that resists, so thin that the points of the run miss it, and the same one elsewhere."""
 
     def film(at):
-        medium = media.from_function(lambda x: jnp.where(jnp.abs(x[0] - at) < 4.5e-4, 1e-3, 2.0), 1)
+        film = lambda x: jnp.where(jnp.abs(x[0] - at) < 4.5e-4, 1e-3, 2.0)  # noqa: E731
+        medium = media.from_function(film, 1, is_lipschitz=True)
         return experiments.own_problem(medium, 1.0)
 
     experiments.train(film(0.30142), SHORT, out=tmp_path / "run")
