@@ -21,14 +21,8 @@ from hybrid_lib.experiments.first_order import (
     stability_range,
 )
 from hybrid_lib.experiments.jumps import MeanFlux, SmoothingChange, mean_flux, smoothing_change
-from hybrid_lib.experiments.own import (
-    Elements,
-    ErrorEstimate,
-    element_cost,
-    error_estimate,
-    field_energy,
-    own_configuration,
-)
+from hybrid_lib.experiments.own import ErrorEstimate, error_estimate, field_energy, own_configuration
+from hybrid_lib.experiments.price import Elements, element_cost
 from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem, own_problem, units
 from hybrid_lib.experiments.references import Reference, fine_solution, reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, METHODS, NETWORKS, SCALES, configuration, problem_of
