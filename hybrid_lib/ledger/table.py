@@ -165,6 +165,7 @@ def _row(
         "verdict": verdict,
         "reason": reason + (f" ({claim.remark})" if claim.remark else ""),
         "schedule": sorted({RUNS[name].schedule for name in runs}),
+        "reading": sorted({RUNS[name].reading for name in runs} - {""}),
         "artefacts": [
             {"file": file, "sha256": artefacts.digest(folder / file)}
             for artefact in (*used, *(t for t in twins if t is not None and provisional))
