@@ -8,6 +8,7 @@ the paper does not name its norm. *Selected* is the iterate with the smallest re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,11 @@ def pairs(groups: Sequence[Group]) -> list[tuple[Seed, Seed]]:
     """The seeds that two runs have in common."""
     first, second = ({seed.row["seed"]: seed for seed in seeds(group)} for group in groups[:2])
     return [(first[k], second[k]) for k in first if k in second]
+
+
+def but(measure: Measure, flaw: str) -> Measure:
+    """`measure`, for runs that differ in `flaw` from what the claim speaks of."""
+    return lambda groups: replace(measure(groups), flaw=flaw)
 
 
 def selected(key: str) -> Measure:
