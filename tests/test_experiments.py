@@ -285,7 +285,7 @@ def test_a_tensor_medium_of_ones_own():
     medium = media.constant(np.array([[2.0, 0.5], [0.5, 1.0]]), 2)
     problem = experiments.Problem("own", domains.unit_square(), medium, lambda x: 1 + 0 * x[0], (1.0, 0.0))
     config = dataclasses.replace(tiny("heat2d", method="pinn"), experiment="own", eps=0.5)
-    result = experiments.train(problem, config, (0,))
+    result = experiments.train(problem, config, (0,), reference=experiments.reference(problem))
     assert np.isfinite(result.summary["seeds"][0]["rel_l2"])
 
 

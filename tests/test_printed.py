@@ -1,5 +1,6 @@
 """The printed book and pages without a network: what is looked for in TeX's log, what the pages carry."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -68,6 +69,8 @@ def test_mathjax_is_installed_with_what_the_pages_load(tool):
     assert len(list(fonts.glob("*.woff"))) > 20
 
 
-def test_guide_names_the_same_packages(tool):
+def test_guide_asks_the_tool_for_its_packages(tool):
     guide = (TOOLS.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert tool("pdf").PACKAGES in " ".join(guide.split())
+    assert "$(python3 book/_tools/pdf.py --packages)" in guide
+    told = subprocess.run([sys.executable, TOOLS / "pdf.py", "--packages"], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == tool("pdf").PACKAGES.split()

@@ -1,5 +1,6 @@
 """What makes the repository public: workflows, releases, the site with its versions, the package outside the clone."""
 
+import importlib.metadata
 import importlib.util
 import json
 import re
@@ -193,7 +194,7 @@ def test_versions_of_the_book_stand_side_by_side(tmp_path):
 @pytest.mark.slow
 def test_sdist_and_wheel_hold_the_library_and_nothing_else_and_run_elsewhere(tmp_path):
     pytest.importorskip("build")
-    if int(importlib.import_module("setuptools").__version__.partition(".")[0]) < 77:
+    if int(importlib.metadata.version("setuptools").partition(".")[0]) < 77:
         pytest.skip("setuptools 77 or newer")
     tree = tmp_path / "tree"
     tree.mkdir()

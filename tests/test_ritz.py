@@ -144,7 +144,7 @@ def test_what_no_number_of_steps_stands_for():
     assert finish_steps(first, 2) == 0
     with pytest.raises(InputError, match=r"training\.finish: expected 0 but for .* received 1 with formulation=first-order"):
         experiments.with_settings(first, {"training.finish": "1"})
-    with pytest.raises(InputError, match=r"training\.finish: expected an integer >= 0; received -1"):
+    with pytest.raises(InputError, match=r"training\.finish: expected an integer >= 0 or none; received '-1'"):
         experiments.with_settings(plane, {"training.finish": "-1"})
 
 

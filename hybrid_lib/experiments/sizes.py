@@ -60,7 +60,8 @@ def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
     """
     hybrid, defect, d = config.method == "hybrid", has_defect(config), problem.domain.dimension
     number = jnp.dtype(config.dtype).itemsize
-    ansatz = ansatz_of(problem, dataclasses.replace(config, dtype="float32"))
+    single = dataclasses.replace(config, dtype="float32", training=dataclasses.replace(config.training, finish=0))
+    ansatz = ansatz_of(problem, single)
     whole = first_order_ansatz(ansatz) if is_first_order(config) else ansatz
     theta, fixed = jax.eval_shape(whole.init, jax.random.key(0))
     P = _size(theta)
