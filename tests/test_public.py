@@ -216,7 +216,7 @@ def test_sdist_and_wheel_hold_the_library_and_nothing_else_and_run_elsewhere(tmp
     packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
     lent = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "zz_lent.pth").write_text("\n".join(lent))
-    where = run(python, "-c", "import hybrid_lib; print(hybrid_lib.__file__)", cwd=tmp_path)
+    where = run(python, "-E", "-c", "import hybrid_lib; print(hybrid_lib.__file__)", cwd=tmp_path)
     assert Path(where.stdout.strip()).is_relative_to(packages), where.stderr
     listed = run(tmp_path / "venv" / "bin" / "hybrid", "list", cwd=tmp_path)
     assert listed.returncode == 0 and "heat2d" in listed.stdout, listed.stderr
