@@ -12,7 +12,7 @@ import numpy as np
 BLOCK = 1 << 18
 """Numbers in one array of :meth:`Pixels.cell_means`."""
 SNAP = 1e-9
-"""Corners of cells this close to a line of the grid, in pixels, lie on it: only rounding took them off."""
+"""Pixels by which a corner of a cell may miss a line of the grid that it lies on but for rounding."""
 MOST_CELLS = 1 << 13
 """Cells a side beyond which no mesh is looked for that has its lines on those of the grid."""
 
