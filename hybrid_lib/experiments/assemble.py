@@ -186,8 +186,9 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     weights = {"boundary": config.boundary_weight, "coupling": config.coarse.weight or 1.0}
     if has_defect(config) and config.coarse.weight is None:
         weights["coupling"] = coupling_weight(problem, config, mesh) / problem.medium.alpha
-    init = fem.shared(lambda p, d: training.init_member(objective, optimiser, p, d, weights))
-    members = [init(p, d) for p, d in zip(params, data, strict=True)]
+    given = {name: jnp.asarray(weight, jnp.result_type(float)) for name, weight in weights.items()}
+    init = fem.shared(lambda p, d, w: training.init_member(objective, optimiser, p, d, w))
+    members = [init(p, d, given) for p, d in zip(params, data, strict=True)]
     return Setup(
         config,
         problem,

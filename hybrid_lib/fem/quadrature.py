@@ -264,7 +264,7 @@ def _evaluate_traced(function: Callable, flat: np.ndarray) -> np.ndarray:
     block = COMPILED_BLOCK if compiled else BLOCK
     with _float64():
         batched = jax.vmap(lambda x: _real(function(x)))
-        batched = shared(batched) if compiled else batched
+        batched = shared(batched) if compiled or isinstance(function, jax.stages.Wrapped) else batched
         parts = []
         for start in range(0, len(flat), block):
             points = flat[start : start + block]
