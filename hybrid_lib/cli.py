@@ -350,8 +350,8 @@ def _print_summary(summary: dict, config) -> None:
         f"{'seed':>6} {'rel. L2':>10} {'rel. H1':>10} {'residual':>10} {'iteration':>10} {'seconds':>9}  status"
     )
     for row in summary["seeds"]:
-        numbers = [row[k] if row[k] is not None else float("nan") for k in ("rel_l2", "rel_h1", "residual")]
-        errors = " ".join(f"{number:>10.2e}" for number in numbers)
+        numbers = [row[k] for k in ("rel_l2", "rel_h1", "residual")]
+        errors = " ".join(f"{'-':>10}" if number is None else f"{number:>10.2e}" for number in numbers)
         say(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
     before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row and row["last_rel_l2"]]
     if before:

@@ -21,7 +21,7 @@ from hybrid_lib.pinn.networks import Ansatz
 
 Tree = Any
 CHUNK, CACHE_BYTES = 250, 2_000_000
-"""Measured on one core: a step takes 0.56 to 0.75 of the time from 2.5 MB a layer on, and no less at 1 MB."""
+"""From ``benchmarks/point_chunks.py``: 0.5 to 0.8 of the time of a gradient from 2.5 MB a layer on, and more at 1 MB."""
 
 
 class CellFields(NamedTuple):

@@ -105,8 +105,7 @@ def element_cost(
     if not (is_number(tolerance) and tolerance > 0):
         raise InputError("tolerance", "a number > 0", tolerance, "0.01 stands for one per cent")
     grid = problem.medium.pixels
-    if length is None and grid is not None:
-        length = min(1.0, float(np.min(grid.sizes)))
+    length = _pixel(problem) if length is None else length
     cells, d = math.ceil(4 / small_length(problem, length) - 1e-9), problem.domain.dimension
     if (cells + 1) ** d > most_unknowns:
         raise InputError(
@@ -124,6 +123,7 @@ def element_cost(
         nodal = fine_solution(problem, cells, ORDER[d])
         seconds, mesh = time.perf_counter() - began, problem.domain.mesh(cells)
         proof = fem.energy_bound(mesh, problem.medium.conductivity, problem.source, nodal, e)
+        energy = _nodal_energy(problem, mesh, nodal)
         size, error, order = max(fem.l2_norm(mesh, nodal), np.finfo(float).tiny), math.nan, math.nan
         if before is not None:
             coarse, values, last_bound = before
@@ -134,12 +134,12 @@ def element_cost(
             p = min(max(p, LEAST_ORDER), 2.0) if p <= MOST_ORDER else LEAST_ORDER
             slope = fem.cell_gradients(mesh, nodal) + e
             steepness = math.sqrt(mesh.volumes @ np.sum(slope**2, axis=1))
-            stored = 2 * (_nodal_energy(problem, mesh, nodal) + fem.load(mesh, problem.source, ORDER[d]) @ nodal)
+            stored = 2 * (energy + fem.load(mesh, problem.source, ORDER[d]) @ nodal)
             error = max(gap / (2**p - 1), EXCESS * proof.bound**2 / stored * steepness) / size
             if proof.relative > BLIND or fall < FALL:
                 error = max(error, proof.relative / (1 - proof.relative) if proof.relative < 1 else math.inf)
         reached = error <= tolerance
-        rows.append(Elements(cells, error, order, _nodal_energy(problem, mesh, nodal), seconds, proof.relative, reached))
+        rows.append(Elements(cells, error, order, energy, seconds, proof.relative, reached))
         if reached:
             return tuple(rows)
         before, cells = (mesh, nodal, proof.bound), 2 * cells
@@ -160,23 +160,27 @@ def _nodal_energy(problem: Problem, mesh: fem.Mesh, nodal: np.ndarray) -> float:
     return float(stored - fem.load(mesh, problem.source, order=order) @ nodal)
 
 
+def _pixel(problem: Problem) -> float | None:
+    """The side of a pixel, None for a medium without."""
+    grid = problem.medium.pixels
+    return None if grid is None else min(1.0, float(np.min(grid.sizes)))
+
+
 def small_length(problem: Problem, length: float | None) -> float:
     """The length that a mesh has to resolve: as given, the period, or the side of a pixel."""
     if problem.domain.name not in ("interval", "unit_square"):
         raise InputError(
             "domain", "the interval or the unit square", problem.domain.name, "solve with hybrid_lib.fem"
         )
-    period, grid = problem.medium.period, problem.medium.pixels
-    if length is None and period is None and grid is not None:
-        length = min(1.0, float(np.min(grid.sizes)))
-    if length is None and period is None:
+    if length is None:
+        length = problem.medium.period or _pixel(problem)
+    if length is None:
         raise InputError(
             "length",
             "the smallest length of a medium without a period",
             "none",
             "pass length=, for instance the size of a pixel",
         )
-    length = period if length is None else length
     if not (is_number(length) and 0 < length <= 1):
         raise InputError(
             "length",

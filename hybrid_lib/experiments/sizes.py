@@ -79,19 +79,17 @@ def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
     inner = cells * rule if defect else 0
     C = (k if defect else nodes) if hybrid else 0
     parts = {"points": (N + inner) * (embedded + 8.0), "coarse factors": 3.0 * k * k if hybrid else 0.0}
+    parts["network"] = 3.0 * (N + inner) * jet
     if config.training.optimiser == "gauss-newton":
         rows = N * (d + 1 if is_first_order(config) else 1) + C
         read = 2 * d if defect else d + 1
         parts["coupling rows"] = C * (2.0 * ((cells if defect else N) * read + (nodes if not defect else 0)) + 2.0 * P)
-        parts["network"] = 3.0 * (N + inner) * jet
         solver = choose(rows, P)
         parts["normal equations"] = {
             "woodbury": 2.0 * rows * P + 4.0 * rows * rows,
             "dense": 5.0 * P * P,
             "cg": 100.0 * P + 8.0 * (N + inner) * jet,
         }[solver]
-    else:
-        parts["network"] = 3.0 * (N + inner) * jet
     total = seeds * number * sum(parts.values())
     return Forecast(total, max(parts, key=parts.get))
 
