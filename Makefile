@@ -21,7 +21,7 @@ EDITION := $(if $(filter 0,$(SOLUTIONS)),--path-output _build/class)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book pdf test test-library test-chapters notebooks lint workflows links test-newest test-colab colab audit bench
-.PHONY: address version dist release site clean
+.PHONY: picture address version dist release site clean
 
 help:          ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -104,6 +104,9 @@ _build/audit/installed:
 
 bench: setup   ## measure every figure of book/performance.md again, on one core (20 minutes; PARTS="start residual-ms": only these)
 	$(BIN)/python benchmarks/run.py $(if $(PARTS),--parts $(PARTS))
+
+picture: setup ## draw the picture of the first page and of the README from committed results (RUN=1: solve its problem again first)
+	$(ALONE) $(BIN)/python book/_tools/front_picture.py $(if $(RUN),--compute)
 
 address: setup ## write the repository's address everywhere, after a fork: make address URL=https://github.com/OWNER/NAME
 	@$(BIN)/python book/_tools/address.py $(if $(URL),--url "$(URL)")
