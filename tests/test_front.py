@@ -55,7 +55,7 @@ def test_statements_of_the_table_hold():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(554.0, "554"), (38.79, "39"), (0.339, "0.34"), (0.00118, "0.0012"), (1.28e-7, "1.3 · 10⁻⁷")],
+    [(554.0, "554"), (38.79, "39"), (0.339, "0.34"), (0.00118, "0.0012"), (1.28e-7, "1.3·10⁻⁷")],
 )
 def test_numbers_are_short(value, text):
     assert front.short(value) == text

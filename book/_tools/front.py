@@ -75,7 +75,7 @@ def short(value: float) -> str:
     if value >= 1e-3:
         return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
     digits, power = f"{value:.1e}".split("e")
-    return f"{digits} · 10⁻{str(-int(power)).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    return f"{digits}·10⁻{str(-int(power)).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
 def caption() -> str:
