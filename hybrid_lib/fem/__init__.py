@@ -12,7 +12,7 @@ from hybrid_lib.fem.assembly import (
     pattern,
     stiffness,
 )
-from hybrid_lib.fem.bounds import EnergyBound, energy_bound
+from hybrid_lib.fem.bounds import Certified, EnergyBound, certified_solve, energy_bound
 from hybrid_lib.fem.dense import (
     SymmetricFactor,
     factor,
@@ -32,6 +32,7 @@ from hybrid_lib.fem.reuse import shared
 from hybrid_lib.fem.solve import solve_diffusion, solve_dirichlet
 
 __all__ = [
+    "Certified",
     "EnergyBound",
     "Mesh",
     "Pattern",
@@ -39,6 +40,7 @@ __all__ = [
     "assemble",
     "cell_coefficient",
     "cell_gradients",
+    "certified_solve",
     "composite_rule",
     "element_stiffness",
     "energy_bound",

@@ -1,0 +1,233 @@
+r"""Fluxes that balance a source exactly: what a guaranteed bound of an error is made of.
+
+.. math:: \tau = \sigma_p + (\partial_2\psi, -\partial_1\psi), \qquad \nabla\cdot\tau = -\Pi_0 f, \qquad n\cdot\tau = 0
+          \text{ on insulated sides},
+
+with a σ_p that balances the means of f and flows along a tree from cell to cell, and ψ from a second solve with K^{−1},
+turned if it is a tensor. With ψ of linear elements τ is the best flux in the lowest Raviart-Thomas space, with quadratic ones the
+best in that of Brezzi, Douglas and Marini (1985). In one dimension ψ is one number, and τ = c − ∫f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.fem import quadratic
+from hybrid_lib.fem.assembly import cell_gradients, stiffness
+from hybrid_lib.fem.mesh import Mesh
+from hybrid_lib.fem.quadrature import evaluate
+from hybrid_lib.fem.solve import solve_dirichlet
+from hybrid_lib.fem.topology import facets_of, unique_pairs
+
+TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
+"""∇ψ to (∂₂ψ, −∂₁ψ)."""
+
+
+class Flux(NamedTuple):
+    """A flux with ∇·τ = −f_T on each cell T, continuous across facets: τ(x) = mean_T + (B_T − f_T/d)(x − x_T), x_T the centroid.
+
+    Attributes
+    ----------
+    mean : (m, d) float64
+    source : (m,) float64
+        f_T, the means of the source.
+    bend : (m, d, d) float64 or None
+        B_T, without trace; None for zero.
+    """
+
+    mean: np.ndarray
+    source: np.ndarray
+    bend: np.ndarray | None = None
+
+    def at(self, mesh: Mesh, points: np.ndarray) -> np.ndarray:
+        """Values at points (m, q, d) of the cells."""
+        away = points - mesh.points[mesh.cells].mean(axis=1)[:, None]
+        values = self.mean[:, None] - (self.source[:, None] / mesh.dimension)[..., None] * away
+        return values if self.bend is None else values + away @ self.bend.mT
+
+
+class Rule(NamedTuple):
+    """Values of K⁻¹, (m or 1, q or 1) or with (d, d) after it, at the points of a barycentric rule."""
+
+    inverse: np.ndarray
+    barycentric: np.ndarray
+    weights: np.ndarray
+
+
+def means(values: np.ndarray, weights: np.ndarray, m: int) -> np.ndarray:
+    """Means over m cells of values (m or 1, q or 1, ...) at the points of a rule, (m, ...).
+
+    >>> means(np.array([[1.0, 3.0]]), np.array([0.5, 0.5]), 2).tolist()
+    [2.0, 2.0]
+    """
+    found = np.tensordot(values, weights, axes=(1, 0)) if values.shape[1] > 1 else values[:, 0]
+    return np.broadcast_to(found, (m, *found.shape[1:]))
+
+
+def times(K: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """K at points, scalar (m or 1, q or 1) or tensor, times vectors (m, q, d)."""
+    return K[..., None] * vectors if K.ndim == 2 else np.matmul(K, vectors[..., None])[..., 0]
+
+
+def balanced_flux(
+    mesh: Mesh, rule: Rule, source: np.ndarray, slope: np.ndarray, insulated: np.ndarray, degree: int = 1
+) -> Flux:
+    """The flux that balances `source` and is closest, in the norm of K⁻¹, to that of the solution with given boundary values.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    rule : Rule
+    source : (m,) array
+        Means of f over cells.
+    slope : (m, d) array
+        ∇v + e of any piecewise linear v with the boundary values; others give the same flux.
+    insulated : (m, d+1) bool array
+        From :func:`insulated_facets`.
+    degree : 1 or 2
+        Of the elements for ψ.
+
+    Raises
+    ------
+    InputError
+        If a connected part is insulated all around.
+    """
+    d, m = mesh.dimension, len(mesh.cells)
+    facet = unique_pairs(*facets_of(mesh.cells), len(mesh.points))[2].reshape(m, d + 1)
+    mean = _particular(mesh, facet, source, insulated)
+    inverse = means(rule.inverse, rule.weights, m)
+    inverse = inverse[:, None, None] * np.eye(d) if inverse.ndim == 1 else inverse
+    if d == 1:  # constants, one for each connected part that has no insulated end
+        part = connected_components(stiffness(mesh, 1.0), directed=False)[1][mesh.cells[:, 0]]
+        miss = slope - np.einsum("mij,mj->mi", inverse, mean)
+        top, bottom, held = (np.bincount(part, mesh.volumes * v) for v in (miss[:, 0], inverse[:, 0, 0], insulated.any(axis=1)))
+        return Flux(mean + (np.where(held > 0, 0.0, top) / bottom)[part][:, None], source)
+    if degree == 1:
+        miss = slope - np.einsum("mij,mj->mi", inverse, mean)  # ∫ miss·η = ∫ K^{-1} η̂·η for all η without divergence
+        hats = np.einsum("mai,m,mi->ma", mesh.basis_gradients, mesh.volumes, miss @ TURN)  # ∫ miss·turn∇φ
+        turned = TURN.T @ inverse @ TURN
+        psi = _stream(mesh, stiffness(mesh, (turned + turned.mT) / 2), hats, mesh.cells, insulated)
+        return Flux(mean + cell_gradients(mesh, psi) @ TURN.T, source)
+    V = quadratic.space(mesh)
+    values = rule.inverse if rule.inverse.ndim == 2 else TURN.T @ rule.inverse @ TURN
+    plain = Flux(mean, source).at(mesh, rule.barycentric @ mesh.points[mesh.cells])
+    miss = slope[:, None] - times(rule.inverse, plain)
+    moments = np.einsum("m,q,qc,mqi->mci", mesh.volumes, rule.weights, rule.barycentric, miss, optimize=True) @ TURN
+    hats = np.einsum("kac,mci,mai->mk", quadratic.slopes(d + 1), moments, mesh.basis_gradients, optimize=True)
+    psi = _stream(mesh, quadratic.weighted_stiffness(V, values, rule.barycentric, rule.weights), hats, V.unknowns, insulated)
+    gradient, bend = quadratic.gradients(V, psi)
+    return Flux(mean + gradient @ TURN.T, source, TURN @ bend)
+
+
+def insulated_facets(mesh: Mesh, insulated: Callable | np.ndarray | None) -> np.ndarray:
+    """Which local facets (m, d+1) are insulated sides, facet i opposite to vertex i.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    insulated : callable x (d,) -> bool, (k, d) int array, or None
+        Asked at the middle of each facet of the boundary; or the facets' nodes; or no side.
+
+    Raises
+    ------
+    InputError
+        If an array names what is no facet of the boundary.
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> insulated_facets(unit_square(1), lambda x: x[1] == 0.0).tolist()
+    [[False, False, True], [False, False, False]]
+    """
+    m, d = len(mesh.cells), mesh.dimension
+    found = np.zeros(m * (d + 1), bool)
+    if insulated is None:
+        return found.reshape(m, d + 1)
+    lower, upper = facets_of(mesh.cells)
+    place = unique_pairs(lower, upper, len(mesh.points))[2]
+    outer = np.flatnonzero(np.bincount(place)[place] == 1)
+    if callable(insulated):
+        middle = (mesh.points[lower[outer]] + mesh.points[upper[outer]]) / 2
+        found[outer] = evaluate(insulated, middle).reshape(len(outer), -1)[:, 0] != 0
+        return found.reshape(m, d + 1)
+    nodes = np.asarray(insulated)
+    if nodes.ndim != 2 or nodes.shape[1] != d or not np.issubdtype(nodes.dtype, np.integer):
+        expected = f"a function of x, or node numbers of shape (k, {d})"
+        raise InputError("insulated", expected, f"{nodes.dtype} of shape {nodes.shape}", "one row a facet of the boundary")
+    where = {(int(lower[k]), int(upper[k])): k for k in outer}
+    for row in nodes.tolist():
+        pair = (min(row), max(row))
+        if pair not in where:
+            raise InputError("insulated", "facets of the boundary", f"nodes {row}", "leave inner facets out")
+        found[where[pair]] = True
+    return found.reshape(m, d + 1)
+
+
+def nodes_held(mesh: Mesh, insulated: np.ndarray) -> np.ndarray:
+    """Nodes with given values: those of the boundary facets that are not insulated, sorted."""
+    lower, upper = facets_of(mesh.cells)
+    place = unique_pairs(lower, upper, len(mesh.points))[2]
+    held = (np.bincount(place)[place] == 1) & ~insulated.ravel()
+    if not held.any():
+        raise _shut(0)
+    return np.unique(np.concatenate([lower[held], upper[held]]))
+
+
+def _shut(cell: int) -> InputError:
+    """What to say where a part of the mesh is insulated all around."""
+    expected = "a side with given values in each connected part"
+    return InputError("insulated", expected, f"none around cell {cell}", "leave one side open")
+
+
+def _stream(mesh: Mesh, matrix: csr_array, hats: np.ndarray, unknowns: np.ndarray, insulated: np.ndarray) -> np.ndarray:
+    """ψ at all unknowns: constant on each connected piece of insulated sides, one value fixed in each part of the mesh."""
+    n = matrix.shape[0]
+    rhs = np.bincount(unknowns.ravel(), hats.ravel(), minlength=n)
+    label = np.arange(n)
+    if insulated.any():
+        cell, opposite = np.nonzero(insulated)
+        a, b = unknowns[cell, (opposite + 1) % 3], unknowns[cell, (opposite + 2) % 3]
+        pairs = [(a, b)] if unknowns.shape[1] == 3 else [(a, b), (a, unknowns[cell, 3 + (opposite + 1) % 3])]  # the edge's middle
+        rows, columns = (np.concatenate(v) for v in zip(*pairs, strict=True))
+        label = connected_components(coo_array((np.ones(len(rows)), (rows, columns)), shape=(n, n)), directed=False)[1]
+        tie = csr_array((np.ones(n), (np.arange(n), label)))
+        matrix, rhs = csr_array(tie.T @ matrix @ tie), tie.T @ rhs
+    fixed = np.unique(connected_components(matrix, directed=False)[1], return_index=True)[1]
+    return solve_dirichlet(matrix, rhs, fixed)[label]
+
+
+def _particular(mesh: Mesh, facet: np.ndarray, source: np.ndarray, insulated: np.ndarray) -> np.ndarray:
+    """Means over cells of one flux that balances `source`: the sources flow out along a tree from cell to cell."""
+    m, d = len(mesh.cells), mesh.dimension
+    owner = np.repeat(np.arange(m), d + 1)
+    sums = np.bincount(facet.ravel(), owner)[facet]  # of the cells at a facet
+    inside = np.bincount(facet.ravel())[facet] == 2
+    neighbour = np.where(inside, sums - np.arange(m)[:, None], m)  # m: outside
+    neighbour[insulated] = -1
+    open_ = neighbour.ravel() >= 0
+    graph = csr_array((np.ones(open_.sum()), (owner[open_], neighbour.ravel()[open_])), shape=(m + 1, m + 1))
+    order, parent = breadth_first_order(graph, m, directed=False)
+    if len(order) <= m:
+        raise _shut(int(np.setdiff1d(np.arange(m), order)[0]))
+    total = [*(mesh.volumes * source).tolist(), 0.0]
+    up = parent.tolist()
+    for cell in order[:0:-1].tolist():  # from the leaves to the outside
+        total[up[cell]] += total[cell]
+    way = np.argmax(neighbour == parent[:m, None], axis=1)  # local number of the facet to the parent
+    outward = np.zeros((m, d + 1))
+    outflow = -np.asarray(total[:m])  # ∫ τ·n over the facets of what drains through it
+    outward[np.arange(m), way] = outflow
+    above = parent[:m]
+    entry = facet[np.arange(m), way]
+    inner = np.flatnonzero(above < m)
+    local = np.argmax(facet[above[inner]] == entry[inner, None], axis=1)
+    np.add.at(outward, (above[inner], local), -outflow[inner])
+    corners = mesh.points[mesh.cells]  # (m, d+1, d)
+    away = corners.mean(axis=1, keepdims=True) - corners
+    return np.einsum("ma,mad->md", outward, away) / (d * mesh.volumes)[:, None]
