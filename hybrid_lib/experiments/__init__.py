@@ -1,6 +1,7 @@
 """The paper's experiments as data, their references, and how to run them or a problem of one's own (section 4.4)."""
 
 from hybrid_lib.experiments.assemble import Setup, ansatz_of, assemble, evaluator
+from hybrid_lib.experiments.certify import Certificate, certify
 from hybrid_lib.experiments.config import (
     CoarseConfig,
     Config,
@@ -34,6 +35,7 @@ __all__ = [
     "METHODS",
     "NETWORKS",
     "SCALES",
+    "Certificate",
     "CoarseConfig",
     "Config",
     "Elements",
@@ -51,6 +53,7 @@ __all__ = [
     "TrainingConfig",
     "ansatz_of",
     "assemble",
+    "certify",
     "configuration",
     "divergence_weight",
     "element_cost",

@@ -105,7 +105,7 @@ def element_cost(
     if not (is_number(tolerance) and tolerance > 0):
         raise InputError("tolerance", "a number > 0", tolerance, "0.01 stands for one per cent")
     grid = problem.medium.pixels
-    length = _pixel(problem) if length is None else length
+    length = pixel(problem) if length is None else length
     cells, d = math.ceil(4 / small_length(problem, length) - 1e-9), problem.domain.dimension
     if (cells + 1) ** d > most_unknowns:
         raise InputError(
@@ -160,7 +160,7 @@ def _nodal_energy(problem: Problem, mesh: fem.Mesh, nodal: np.ndarray) -> float:
     return float(stored - fem.load(mesh, problem.source, order=order) @ nodal)
 
 
-def _pixel(problem: Problem) -> float | None:
+def pixel(problem: Problem) -> float | None:
     """The side of a pixel, None for a medium without."""
     grid = problem.medium.pixels
     return None if grid is None else min(1.0, float(np.min(grid.sizes)))
@@ -173,7 +173,7 @@ def small_length(problem: Problem, length: float | None) -> float:
             "domain", "the interval or the unit square", problem.domain.name, "solve with hybrid_lib.fem"
         )
     if length is None:
-        length = problem.medium.period or _pixel(problem)
+        length = problem.medium.period or pixel(problem)
     if length is None:
         raise InputError(
             "length",

@@ -23,7 +23,7 @@ from hybrid_lib.fem.assembly import cell_gradients, stiffness
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import evaluate
 from hybrid_lib.fem.solve import solve_dirichlet
-from hybrid_lib.fem.topology import facets_of, unique_pairs
+from hybrid_lib.fem.topology import facets_of, outer_facets, unique_pairs
 
 TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
 """∇ψ to (∂₂ψ, −∂₁ψ)."""
@@ -149,18 +149,16 @@ def insulated_facets(mesh: Mesh, insulated: Callable | np.ndarray | None) -> np.
     found = np.zeros(m * (d + 1), bool)
     if insulated is None:
         return found.reshape(m, d + 1)
-    lower, upper = facets_of(mesh.cells)
-    place = unique_pairs(lower, upper, len(mesh.points))[2]
-    outer = np.flatnonzero(np.bincount(place)[place] == 1)
+    outer, lower, upper = outer_facets(mesh.cells, len(mesh.points))
     if callable(insulated):
-        middle = (mesh.points[lower[outer]] + mesh.points[upper[outer]]) / 2
+        middle = (mesh.points[lower] + mesh.points[upper]) / 2
         found[outer] = evaluate(insulated, middle).reshape(len(outer), -1)[:, 0] != 0
         return found.reshape(m, d + 1)
     nodes = np.asarray(insulated)
     if nodes.ndim != 2 or nodes.shape[1] != d or not np.issubdtype(nodes.dtype, np.integer):
         expected = f"a function of x, or node numbers of shape (k, {d})"
         raise InputError("insulated", expected, f"{nodes.dtype} of shape {nodes.shape}", "one row a facet of the boundary")
-    where = {(int(lower[k]), int(upper[k])): k for k in outer}
+    where = dict(zip(zip(lower.tolist(), upper.tolist(), strict=True), outer.tolist(), strict=True))
     for row in nodes.tolist():
         pair = (min(row), max(row))
         if pair not in where:
@@ -171,9 +169,8 @@ def insulated_facets(mesh: Mesh, insulated: Callable | np.ndarray | None) -> np.
 
 def nodes_held(mesh: Mesh, insulated: np.ndarray) -> np.ndarray:
     """Nodes with given values: those of the boundary facets that are not insulated, sorted."""
-    lower, upper = facets_of(mesh.cells)
-    place = unique_pairs(lower, upper, len(mesh.points))[2]
-    held = (np.bincount(place)[place] == 1) & ~insulated.ravel()
+    outer, lower, upper = outer_facets(mesh.cells, len(mesh.points))
+    held = ~insulated.ravel()[outer]
     if not held.any():
         raise _shut(0)
     return np.unique(np.concatenate([lower[held], upper[held]]))

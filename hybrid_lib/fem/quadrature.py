@@ -252,7 +252,7 @@ def field_values(
 
 
 @contextmanager
-def _float64():
+def float64():
     """Within it JAX computes in float64 and mixes dtypes freely; the caller's settings are left alone."""
     with enable_x64(True), jax.numpy_dtype_promotion("standard"):
         yield
@@ -262,7 +262,7 @@ def _evaluate_traced(function: Callable, flat: np.ndarray) -> np.ndarray:
     """Values at points (N, d) by vmap, block by block; the last block repeats the last point."""
     compiled = len(flat) > COMPILED_BLOCK
     block = COMPILED_BLOCK if compiled else BLOCK
-    with _float64():
+    with float64():
         batched = jax.vmap(lambda x: _real(function(x)))
         batched = shared(batched) if compiled or isinstance(function, jax.stages.Wrapped) else batched
         parts = []

@@ -39,6 +39,14 @@ def facets_of(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.minimum(a, b), np.maximum(a, b)
 
 
+def outer_facets(cells: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Facets of one cell only: their numbers c (d+1) + i in cell c, opposite to its vertex i, and their lower and upper nodes."""
+    lower, upper = facets_of(cells)
+    place = unique_pairs(lower, upper, n)[2]
+    outer = np.flatnonzero(np.bincount(place)[place] == 1)
+    return outer, lower[outer], upper[outer]
+
+
 def edges_of(cells: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower and upper node of each edge, (e,) each, and the edges' numbers in each cell, (m, edges)."""
     ends = np.array(LOCAL_EDGES[cells.shape[1] - 1])  # (edges, 2)

@@ -1,0 +1,329 @@
+r"""A guaranteed bound of the energy error of any field: a trained network, finite elements, a formula.
+
+For every v that vanishes on ∂Ω and every flux τ with ∇·τ + q = 0 the hypercircle of Prager and Synge (1947) says
+
+.. math:: \|K^{1/2}\nabla(v - u)\|^2 + \|K^{-1/2}(\tau - \sigma)\|^2 = \|K^{-1/2}(\tau - K(\nabla v + e))\|^2 = J(v, \tau).
+
+So √J(v, τ) is never below the error, whatever K and v are; and with a second field w, J(v, τ) − J(w, τ) is never above its
+square. Here τ comes from quadratic elements for its stream function (:mod:`hybrid_lib.fem.fluxes`) and w from quadratic elements
+for u, on meshes that are halved until the two sides meet. The part of q that varies within cells enters both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybrid_lib import fem
+from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.experiments.price import pixel
+from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.fem import bounds, quadratic
+from hybrid_lib.fem.quadrature import float64
+from hybrid_lib.fem.topology import outer_facets
+
+SHARP = 1.05
+"""Quotient of the two sides at which meshes are fine enough."""
+RULES = {"first": (4, 1.0), "second": (5, 1.3)}
+"""Order of each rule, and its points in units of ``fem.bounds.PROBES``."""
+ROUNDING = 100
+"""Values on the boundary, in units of rounding and of the largest value, that count as zero."""
+BLOCK = 1 << 14
+"""Points at which a field is asked at a time."""
+
+Batch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Certificate(NamedTuple):
+    """What is known of the energy error ‖K^{1/2}∇(v − u)‖ of a field v.
+
+    Attributes
+    ----------
+    bound : float
+        Never below the error, up to the quadrature of K, q and v; the larger one of two rules.
+    lower : float
+        Never above the error, up to the same.
+    relative : float
+        `bound` over ‖K^{1/2}∇v‖.
+    gradient : float
+        Bound of the relative error of ∇v in L²: `bound` over √α ‖∇v‖, with the lower bound α of the medium.
+    oscillation : float
+        The part of `bound` that comes from the source within cells.
+    difference : float
+        Relative difference of the two rules. Far above one per cent it says that they do not resolve v or K.
+    mesh : fem.Mesh
+        Of the flux.
+    flux : Flux
+        The flux that proves it.
+    """
+
+    bound: float
+    lower: float
+    relative: float
+    gradient: float
+    oscillation: float
+    difference: float
+    mesh: fem.Mesh
+    flux: Any
+
+
+def certify(
+    problem: Problem,
+    field: Any,
+    gradient: Callable | None = None,
+    *,
+    mesh: fem.Mesh | None = None,
+    cells: int | None = None,
+    most_unknowns: int = 150_000,
+) -> Certificate:
+    """Bound the energy error of a field that vanishes on the boundary, guaranteed.
+
+    Parameters
+    ----------
+    problem : Problem
+        On any domain without holes.
+    field : RunResult, callable or (n,) array
+        u: a run (its first seed; for others pass ``lambda x: result.solution(x, 1)``); a function of points (k, d) -> (k,), or
+        -> (k,) and gradients (k, d), as that; a function of one point (d,) -> (); or values at the nodes of linear elements.
+        It has to be continuous.
+    gradient : callable, optional
+        ∇u, points (k, d) -> (k, d), or one point (d,) -> (d,) beside a function of one point. By differentiation without it.
+    mesh : fem.Mesh, optional
+        Of the linear elements; by default that of :func:`hybrid_lib.experiments.fine_solution` with as many nodes.
+    cells : int, optional
+        Cells a unit length of the first mesh for the flux; in the plane four a period or pixel, in one dimension 64; 16 at least.
+    most_unknowns : int
+        Of the flux: no mesh with more is taken, but the first one.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    InputError
+        For a field that does not vanish on the boundary, has no values or no gradient that can be found.
+
+    Notes
+    -----
+    The rules have half a million points in the plane and more, 65,000 in one dimension: a field with features between all of
+    them needs a formula, or more `cells`. The price is that of the meshes: seconds in the plane.
+
+    Examples
+    --------
+    >>> from hybrid_lib import media
+    >>> from hybrid_lib.experiments import own_problem
+    >>> problem = own_problem(media.constant(1.0, 1), 2.0)  # u = x(1 − x)
+    >>> found = certify(problem, lambda x: 1.5 * x[0] * (1 - x[0]))
+    >>> round(found.bound, 6), round(found.lower, 6)  # half of ‖u'‖ = 3^{-1/2}
+    (0.288675, 0.288675)
+    """
+    if not isinstance(problem, Problem):
+        raise InputError("problem", "a Problem", type(problem).__name__, "see experiments.own_problem; of a run setup.problem")
+    nodal = _nodal(field)
+    if nodal is None:
+        at = _batch(field, gradient, problem.domain.dimension)
+        levels = _uniform(problem, cells)
+        slopes: Callable = lambda level, points: at(points.reshape(-1, points.shape[-1]))[1].reshape(points.shape)  # noqa: E731
+        _require_zero(at, next(_uniform(problem, cells)))
+    else:
+        mesh = _mesh_of(problem, nodal) if mesh is None else mesh
+        levels, steps = _halved(mesh), fem.cell_gradients(mesh, nodal)  # checks the number of values
+        _require_zero_at_nodes(mesh, nodal)
+        slopes = lambda level, points: np.repeat(steps, 2 ** (level * mesh.dimension), axis=0)[:, None]  # noqa: E731
+    return _certified(problem, levels, slopes, most_unknowns)
+
+
+def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, most: int) -> Certificate:
+    """The loop over meshes, with a sparse rule, and both full rules on the last one."""
+    K, q, e, d = problem.medium.conductivity, problem.source, np.asarray(problem.direction), problem.domain.dimension
+    mesh, level = next(levels), 0
+    while True:
+        data = bounds.sampled(mesh, K, q, bounds.PROBES[d] // 4)
+        flux = bounds.flux_for(mesh, data, np.broadcast_to(e, (len(mesh.cells), d)), degree=2)
+        found = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e)
+        best = _quadratic(mesh, K, q, e)
+        lower = _lower(found, bounds.bound_by(mesh, data, flux, best(data.points), e))
+        if found.bound <= SHARP * lower or 4 * len(best.unknowns) > most or found.bound <= 1e-13:
+            break
+        mesh, level = next(levels), level + 1
+    rules = []
+    for order, factor in RULES.values():
+        data = bounds.sampled(mesh, K, q, round(factor * bounds.PROBES[d]), order)
+        slope = np.broadcast_to(slopes(level, data.points), data.points.shape)
+        found = bounds.bound_by(mesh, data, flux, slope, e)
+        size = math.sqrt(mesh.volumes @ (np.sum(slope**2, axis=-1) @ data.weights))
+        rules.append((found, _lower(found, bounds.bound_by(mesh, data, flux, best(data.points), e)), size))
+    proof, _, size = max(rules, key=lambda rule: rule[0].bound)
+    steep = proof.bound / (math.sqrt(problem.medium.alpha) * size) if size > 0 else math.inf if proof.bound > 0 else 0.0
+    one, two = (rule[0].bound for rule in rules)
+    difference = abs(one - two) / max(one, two, np.finfo(float).tiny)
+    lower = min(rule[1] for rule in rules)
+    return Certificate(proof.bound, lower, proof.relative, steep, proof.oscillation, difference, mesh, flux)
+
+
+class _quadratic:  # noqa: N801, a function with its number of unknowns
+    """Gradient of quadratic elements for u at points (m, Q, d) of the cells."""
+
+    def __init__(self, mesh: fem.Mesh, K: Callable, q: Callable, e: np.ndarray):
+        V, nodal = quadratic.solve(mesh, K, q, direction=e)
+        self.unknowns, self.centre = V.points, mesh.points[mesh.cells].mean(axis=1)
+        self.slope, self.bend = quadratic.gradients(V, nodal)
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        return self.slope[:, None] + (points - self.centre[:, None]) @ self.bend
+
+
+def _lower(field: fem.EnergyBound, best: fem.EnergyBound) -> float:
+    """A lower bound of the error: J(v, τ) − J(w, τ), less what the oscillation of the source may change."""
+    square = field.gap**2 - 2 * field.oscillation * field.bound - best.gap**2 - best.oscillation**2
+    return math.sqrt(max(square, 0.0))
+
+
+def _uniform(problem: Problem, cells: int | None) -> Iterator[fem.Mesh]:
+    """Uniform meshes of the domain, each with four times the cells of the one before; lines on the edges of pixels."""
+    if cells is not None and (isinstance(cells, bool) or not isinstance(cells, (int, np.integer)) or cells < 1):
+        raise InputError("cells", "a whole number >= 1", repr(cells), "pass the cells a unit length of the first mesh")
+    medium = problem.medium
+    length = medium.period or pixel(problem) or 1.0
+    line = problem.domain.dimension == 1
+    cells = cells or max(16, min(math.ceil((64 if line else 4) / length - 1e-9), 8192 if line else 128))
+    cells = cells if medium.pixels is None else medium.pixels.cells(cells)
+    while True:
+        yield problem.domain.mesh(cells)
+        cells *= 4 if line else 2
+
+
+def _halved(mesh: fem.Mesh) -> Iterator[fem.Mesh]:
+    """The mesh and its refinements."""
+    while True:
+        yield mesh
+        mesh = fem.refine(mesh)
+
+
+def _nodal(field: Any) -> np.ndarray | None:
+    """Values at nodes, or None for what is to be called."""
+    if hasattr(field, "solution") or callable(field):
+        return None
+    return real_array("field", field)
+
+
+def _mesh_of(problem: Problem, nodal: np.ndarray) -> fem.Mesh:
+    """The uniform mesh of the domain that has as many nodes."""
+    d, n = problem.domain.dimension, len(np.atleast_1d(nodal))
+    cells = round(n ** (1 / d)) - 1
+    if problem.domain.name not in ("interval", "unit_square") or cells < 1 or (cells + 1) ** d != n:
+        remedy = f"pass mesh=; {n} nodes are no uniform mesh of the domain"
+        raise InputError("mesh", "the mesh of the values at nodes", "none", remedy)
+    return problem.domain.mesh(cells)
+
+
+def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
+    """Points (k, d) -> values (k,) and gradients (k, d), checked."""
+    if hasattr(field, "solution"):
+        return _checked(field.solution, d)
+    if _of_one_point(field, d):
+        slope = jax.grad(field) if gradient is None else gradient
+        try:
+            return _checked(lambda x: (fem.evaluate(field, x), fem.evaluate(slope, x)), d)
+        except jax.errors.JAXTypeError:  # pragma: no cover, evaluate falls back by itself
+            raise _no_gradient() from None
+    if gradient is not None:
+        return _checked(lambda x: (field(x), gradient(x)), d)
+
+    def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = field(x)
+        if isinstance(found, tuple):
+            return found
+        try:
+            with float64():
+                points = jnp.asarray(x, jnp.float64)
+                axes = [jnp.broadcast_to(axis, points.shape) for axis in jnp.eye(d)]
+                slopes = [jax.jvp(field, (points,), (axis,))[1] for axis in axes]
+        except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError, TypeError):
+            raise _no_gradient() from None
+        return np.asarray(found), np.stack([np.asarray(s, float) for s in slopes], axis=-1)
+
+    return _checked(at, d)
+
+
+def _no_gradient() -> InputError:
+    """What to say of a field that is no JAX function."""
+    expected, remedy = "a function, or a field that JAX can differentiate", "pass gradient=, or write it with jax.numpy"
+    return InputError("gradient", expected, "none", remedy)
+
+
+def _of_one_point(field: Callable, d: int) -> bool:
+    """Whether a function takes one point (d,) to a number."""
+    try:
+        with float64():
+            return jax.eval_shape(lambda x: jnp.asarray(field(x)), jax.ShapeDtypeStruct((d,), jnp.float64)).shape == ()
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+        try:
+            return np.shape(field(np.full(d, 0.3))) == ()
+        except Exception:
+            return False
+    except Exception:  # a function of many points says what it likes about one
+        return False
+
+
+def _checked(at: Callable, d: int) -> Batch:
+    """The same with its values checked, asked for in blocks of one size: what is compiled is compiled once."""
+
+    def checked(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        full = np.pad(x, ((0, -len(x) % BLOCK), (0, 0)), mode="edge")
+        parts = zip(*(one_block(full[start : start + BLOCK]) for start in range(0, len(full), BLOCK)), strict=True)
+        return tuple(np.concatenate(part)[: len(x)] for part in parts)
+
+    def one_block(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = at(x)
+        value, slope = found if isinstance(found, tuple) and len(found) == 2 else (None, None)
+        eps = np.finfo(value.dtype).eps if getattr(value, "dtype", None) in (np.float16, np.float32) else np.finfo(float).eps
+        value, slope = real_array("field", value), real_array("gradient", slope)
+        if value.shape != (len(x),) or slope.shape != (len(x), d):
+            expected = f"values (k,) and gradients (k, {d}) at points (k, {d})"
+            raise InputError("field", expected, f"shapes {value.shape} and {slope.shape} for k = {len(x)}", "one row a point")
+        bad = np.flatnonzero(~(np.isfinite(value) & np.isfinite(slope).all(axis=1)))
+        if bad.size:
+            raise InputError(f"field at {x[bad[0]].tolist()}", "finite values and gradients", value[bad[0]], "correct the field")
+        checked.eps = eps
+        return value, slope
+
+    return checked
+
+
+def _require_zero(at: Any, mesh: fem.Mesh) -> None:
+    """Refuse a field that is not zero at points of the boundary."""
+    d, nodes = mesh.dimension, mesh.points[mesh.boundary_nodes]
+    edge = nodes if d == 1 else _along(mesh)
+    inside = np.abs(at(mesh.points[mesh.cells].mean(axis=1))[0]).max()
+    value = np.abs(at(edge)[0])
+    worst = int(np.argmax(value))
+    if value[worst] > ROUNDING * at.eps * inside:
+        raise _not_zero(edge[worst], value[worst])
+
+
+def _require_zero_at_nodes(mesh: fem.Mesh, nodal: np.ndarray) -> None:
+    """The same for linear elements."""
+    value = np.abs(nodal[mesh.boundary_nodes])
+    worst = int(np.argmax(value))
+    if not value[worst] <= ROUNDING * np.finfo(float).eps * np.abs(nodal).max():
+        raise _not_zero(mesh.points[mesh.boundary_nodes[worst]], value[worst])
+
+
+def _not_zero(x: np.ndarray, value: float) -> InputError:
+    """What to say of a field with other values on the boundary."""
+    remedy = "pass u = w − e·x, not w; train with boundary=hard"
+    return InputError("field", "zero on the boundary", f"{value:.2g} at {x.round(6).tolist()}", remedy)
+
+
+def _along(mesh: fem.Mesh) -> np.ndarray:
+    """Points on the boundary of a plane mesh: ends of its sides, and seven between."""
+    _, lower, upper = outer_facets(mesh.cells, len(mesh.points))
+    s = np.linspace(0, 1, 9)[:, None]
+    return ((1 - s) * mesh.points[lower, None] + s * mesh.points[upper, None]).reshape(-1, 2)

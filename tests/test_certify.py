@@ -1,0 +1,154 @@
+"""Certificates of fields: the error is between the two sides, for networks, elements and formulas."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybrid_lib import experiments, fem, media
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments import certify, own_problem
+from hybrid_lib.fem import bounds
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_points():
+    """Fields of these tests are smooth: few points see them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounds, "PROBES", {1: 1 << 10, 2: 1 << 13})
+        yield
+
+
+def bubble(x):
+    return jnp.prod(x * (1 - x))
+
+
+class Known:
+    """A problem with a smooth conductivity whose solution is known, all of it compiled."""
+
+    def __init__(self, d, e):
+        self.e = jnp.asarray(e)
+        self.solution = lambda x: bubble(x) * jnp.sin(3 * x[0] + jnp.sum(x))
+        flux = lambda x: self.K(x) * (jax.grad(self.solution)(x) + self.e)  # noqa: E731
+        source = jax.jit(lambda x: -jnp.trace(jax.jacfwd(flux)(x)))
+        self.problem = own_problem(media.from_function(jax.jit(self.K), d), source, e)
+        pair = jax.vmap(jax.value_and_grad(lambda x, a, k: self.solution(x) + self.off(x, a, k)), (0, None, None))
+        self.field = jax.jit(pair)
+        x, w = fem.quadrature_points(self.problem.domain.mesh(24), 6)
+        x, self.w = jnp.asarray(x.reshape(-1, d)), w.ravel()
+        square = lambda x, a, k: self.K(x) * jnp.sum(jax.grad(self.off)(x, a, k) ** 2)  # noqa: E731
+        squares = jax.jit(jax.vmap(square, (0, None, None)))
+        self.profile = jax.jit(jax.vmap(lambda x: (self.K(x), jax.grad(self.solution)(x))))
+        self.error = lambda a, k: float(np.sqrt(self.w @ np.asarray(squares(x, a, k))))
+
+    @staticmethod
+    def K(x):
+        return jnp.exp(0.8 * jnp.sin(2 * jnp.pi * jnp.sum(x)) - 0.5 * jnp.cos(2 * jnp.pi * x[0]))
+
+    @staticmethod
+    def off(x, a, k):
+        return a * bubble(x) * jnp.cos(k * jnp.sum(x))
+
+
+@pytest.fixture(scope="module")
+def known():
+    return {1: Known(1, (1.0,)), 2: Known(2, (0.6, -0.8))}
+
+
+@settings(max_examples=60, deadline=None)
+@given(d=st.sampled_from([1, 2]), size=st.floats(-3, 0.5), wave=st.floats(0, 12))
+def test_the_error_of_a_smooth_field_lies_between_the_sides(known, d, size, wave):
+    case, a = known[d], 10.0**size
+    found = certify(case.problem, lambda x: case.field(jnp.asarray(x), a, wave), most_unknowns=1500)
+    error = case.error(a, wave)
+    slack = 1e-3 if d == 2 else 1e-6  # of rules with few points, which differ by more than that
+    assert found.difference < 1e-2
+    assert found.lower * (1 - slack) <= error <= found.bound * (1 + slack)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), contrast=st.floats(0, 4), size=st.floats(0, 1), cells=st.sampled_from([4, 8]))
+def test_never_below_the_error_of_linear_elements_on_pixels(seed, contrast, size, cells):
+    """K constant on cells, so that nothing depends on a rule; a solution on a finer mesh stands for u."""
+    rng = np.random.default_rng(seed)
+    pixels = np.exp(contrast * rng.uniform(size=(4, 4)))
+    problem = own_problem(media.raster(pixels), float(rng.normal()), tuple(rng.normal(size=2)))
+    mesh, fine = fem.unit_square(cells), fem.unit_square(24 if cells == 4 else 32)
+    nodal = experiments.fine_solution(problem, cells)
+    nodal[mesh.interior_nodes] += size * rng.normal(size=len(mesh.interior_nodes)) * np.abs(nodal).max()
+    found = certify(problem, nodal, most_unknowns=700)
+    K = fem.cell_coefficient(fine, problem.medium.conductivity)
+    rhs = fem.load(fine, problem.source) - fem.flux_load(fine, K, problem.direction)
+    best = fem.solve_dirichlet(fem.stiffness(fine, K), rhs, fine.boundary_nodes)
+    slope = fem.cell_gradients(fine, fem.interpolation_matrix(mesh, fine.points) @ nodal - best)
+    error = np.sqrt(np.einsum("m,mi,mij,mj->", fine.volumes, slope, K, slope))  # a little below the true one
+    assert error * (1 - 1e-9) <= found.bound
+    assert found.lower <= found.bound
+    assert found.difference < 1e-9 and found.oscillation < 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000), cells=st.integers(2, 12), size=st.floats(0, 3))
+def test_never_below_the_error_of_any_values_on_any_mesh_of_the_line(known, seed, cells, size):
+    case, rng = known[1], np.random.default_rng(seed)
+    points = np.concatenate([[0.0], np.sort(rng.uniform(0.02, 0.98, size=cells - 1)), [1.0]])
+    mesh = fem.from_simplices(points[:, None], np.stack([np.arange(cells), np.arange(1, cells + 1)], axis=1))
+    nodal = np.zeros(cells + 1)
+    nodal[mesh.interior_nodes] = size * rng.normal(size=cells - 1)
+    found = certify(case.problem, nodal, mesh=mesh, most_unknowns=40)
+    x, w = fem.quadrature_points(mesh, 24)
+    K, exact = (np.asarray(v).ravel()[: w.size].reshape(w.shape) for v in case.profile(np.resize(x, (12 * 13, 1))))
+    error = np.sqrt(np.sum(w * K * (fem.cell_gradients(mesh, nodal) - exact) ** 2))
+    assert found.lower * (1 - 1e-6) <= error <= found.bound * (1 + 1e-6)
+
+
+LINE = own_problem(media.paper_1d(0.25), lambda x: 6 * x[0])
+
+
+def test_a_field_is_the_same_however_it_is_written():
+    fields = {
+        "one point": (lambda x: jnp.sin(jnp.pi * x[0]),),
+        "many points": (lambda x: jnp.sin(jnp.pi * x[:, 0]),),
+        "with gradient": (lambda x: (np.sin(np.pi * x[:, 0]), np.pi * np.cos(np.pi * x)),),
+        "its gradient beside it": (lambda x: np.sin(np.pi * x[:, 0]), lambda x: np.pi * np.cos(np.pi * x)),
+        "one point, and gradient": (lambda x: jnp.sin(jnp.pi * x[0]), lambda x: jnp.pi * jnp.cos(jnp.pi * x)),
+        "a run": (SimpleNamespace(solution=lambda x: (np.sin(np.pi * x[:, 0]), np.pi * np.cos(np.pi * x))),),
+    }
+    found = [certify(LINE, *field).bound for field in fields.values()]
+    np.testing.assert_allclose(found, found[0], rtol=1e-12)
+
+
+def test_elements_need_no_mesh_of_their_own_but_a_known_number_of_nodes():
+    nodal = experiments.fine_solution(LINE, 16)
+    assert certify(LINE, nodal).bound == certify(LINE, nodal, mesh=fem.interval(16)).bound
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((lambda x: x[0],), r"field: expected zero on the boundary; received 1 at \[1.0\]; pass u = w − e·x"),
+        ((np.ones(9),), "field: expected zero on the boundary"),
+        ((lambda x: np.sin(np.pi * x[:, 0]),), "gradient: expected a function, or a field that JAX can differentiate"),
+        ((lambda x: x * (1 - x),), r"field: expected values \(k,\) and gradients"),
+        ((lambda x: jnp.where(x[0] > 0.4, jnp.nan, 0.0),), "finite"),
+        (("u",), "field: expected real numbers"),
+        ((np.zeros(9), None, fem.interval(3)), "nodal: expected 4 values"),
+        ((lambda x: 0.0 * x[0], None, None, 0), "cells: expected a whole number >= 1"),
+    ],
+)
+def test_a_field_that_cannot_be_certified_is_refused_in_one_line(arguments, message):
+    names = dict(zip(("field", "gradient", "mesh", "cells"), arguments, strict=False))
+    with pytest.raises(InputError, match=message) as found:
+        certify(LINE, **names)
+    assert "\n" not in str(found.value)
+
+
+def test_the_number_of_nodes_of_no_uniform_mesh_is_refused():
+    with pytest.raises(InputError, match="mesh: expected the mesh of the values at nodes"):
+        certify(own_problem(media.constant(1.0, 2)), np.zeros(10))
+    with pytest.raises(InputError, match="problem: expected a Problem"):
+        certify(np.zeros(10), np.zeros(10))
