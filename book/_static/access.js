@@ -30,6 +30,29 @@ document.addEventListener("DOMContentLoaded", () => {
     both.append(e, stop[0]);
   });
 
+  // Long proofs are folded; their directive makes no title that the theme could fold.
+  document.querySelectorAll(".bd-article div.proof.folded").forEach((proof) => {
+    const box = document.createElement("details");
+    const summary = document.createElement("summary");
+    const first = document.createTreeWalker(proof, NodeFilter.SHOW_TEXT);
+    while (first.nextNode() && !first.currentNode.data.trim());
+    first.currentNode.data = first.currentNode.data.replace(/^\s*Proof\.\s*/, "");
+    box.className = proof.className;
+    summary.textContent = "Proof";
+    box.append(summary, ...proof.childNodes);
+    proof.replaceWith(box);
+  });
+
+  // Tables of words: custom.css stacks their rows on a phone, under the names of the columns.
+  document.querySelectorAll(".bd-article table:not(.indextable, .modindextable)").forEach((table) => {
+    const names = [...table.querySelectorAll("thead th")].map((th) => th.textContent.trim());
+    const rows = [...table.querySelectorAll("tbody tr")].map((tr) => [...tr.cells]);
+    if (names.length < 3 || !rows.some((row) => row.some((td) => td.textContent.length > 40))) return;
+    table.classList.add("words");
+    table.classList.toggle("many", names.length > 4);
+    rows.forEach((row) => row.forEach((td, i) => names[i] && td.textContent.trim() && (td.dataset.name = names[i])));
+  });
+
   // What scrolls sideways can be reached with Tab, so that the arrow keys move it.
   const article = document.querySelector(".bd-article");
   if (!article) return;
