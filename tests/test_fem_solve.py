@@ -150,7 +150,7 @@ MATRIX, ZERO = stiffness(ON_SQUARE, 1.0), np.zeros(9)
         (lambda: solve_dirichlet(MATRIX[:5], ZERO, [0]),
          "matrix: expected a square matrix; received shape (5, 9); pass a stiffness matrix"),
         (lambda: solve_dirichlet(MATRIX, ZERO, [0], method="lu"),
-         "method: expected \"auto\", \"direct\" or \"amg\"; received 'lu'; choose one of them"),
+         "method: expected \"auto\", \"direct\", \"amg\" or \"sine\"; received 'lu'; choose one of them"),
         (lambda: solve_dirichlet(MATRIX * 0.0, ZERO, [0]),
          "matrix: expected a positive definite matrix; received Factor is exactly singular; "
          "fix more nodes or check the mesh"),
