@@ -1,4 +1,4 @@
-r"""Command line: ``hybrid list``, ``run``, ``reproduce`` and ``ledger``; the same as ``python -m hybrid_lib``.
+r"""Command line: ``hybrid list``, ``run``, ``show``, ``reproduce`` and ``ledger``; the same as ``python -m hybrid_lib``.
 
 Exit status 0: done; 1: a run diverged or was cut short (what was computed is kept), or the ledger does not hold; 2: the
 input, a file or a folder cannot be used, one line on standard error says why; 128 + n: ended by signal n.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import difflib
 import json
 import os
@@ -17,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hybrid_lib import __version__, terminal
+from hybrid_lib import __version__, enable_float64, terminal
 from hybrid_lib.errors import InputError
 from hybrid_lib.terminal import complain, say
 
@@ -119,7 +118,7 @@ def _use_float64() -> None:
     """Enable float64 in JAX, and say in one line if it finds no device."""
     import jax
 
-    jax.config.update("jax_enable_x64", True)
+    enable_float64()
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # for a missing plugin JAX has no message
@@ -162,6 +161,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop before this; resume later")
     run.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     run.set_defaults(action=_run)
+
+    show = commands.add_parser("show", help="what a run has found, from its folder")
+    show.add_argument("run", type=Path, metavar="DIR", help="what --out named")
+    show.add_argument("--json", action="store_true", help="print one JSON object on standard output, as run --json does")
+    show.set_defaults(action=_show)
     _add_ledger(commands)
     return parser
 
@@ -251,11 +255,17 @@ def _run(options) -> int:
             time_limit=options.time_limit,
             callbacks=callbacks,
         )
-    if options.json:
-        say(json.dumps(result.summary))
-    else:
-        _print_summary(result.summary, config)
+    say(json.dumps(result.summary) if options.json else repr(result))
     return 0 if all(seed["status"] in ("completed", "converged") for seed in result.summary["seeds"]) else 1
+
+
+def _show(options) -> int:
+    from hybrid_lib import experiments
+
+    _use_float64()
+    result = experiments.load(options.run)
+    say(json.dumps(result.summary) if options.json else repr(result))
+    return 0
 
 
 def _reproduce(options) -> int:
@@ -341,31 +351,6 @@ class _Progress:
             self._bar.update(int(result.state.step) - self._bar.n)
             if "rel_l2" in result.evaluations:
                 self._bar.set_postfix(rel_l2=f"{float(result.evaluations['rel_l2'][-1].min()):.2e}")
-
-
-def _print_summary(summary: dict, config) -> None:
-    keys = ("experiment", "method", "network", "scale", "dtype", "device")
-    say("  ".join(f"{key} {summary[key]}" for key in keys) + f"  eps {config.eps:.6g}")
-    say(
-        f"{'seed':>6} {'rel. L2':>10} {'rel. H1':>10} {'residual':>10} {'iteration':>10} {'seconds':>9}  status"
-    )
-    for row in summary["seeds"]:
-        numbers = [row[k] for k in ("rel_l2", "rel_h1", "residual")]
-        errors = " ".join(f"{'-':>10}" if number is None else f"{number:>10.2e}" for number in numbers)
-        say(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
-    before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row and row["last_rel_l2"]]
-    if before:
-        say(f"errors are those after the Ritz finish; the relative L2 errors before it: {', '.join(before)}")
-    doubtful = [row["seed"] for row in summary["seeds"] if row["doubtful"]]
-    if summary["reference"] is not None:
-        off = [summary["reference"][k] for k in ("rel_l2", "rel_h1")]
-        off = ["not known" if e is None else f"{e:.1e}" for e in off]
-        more = f"; errors of seed {', '.join(map(str, doubtful))} are not well above these" if doubtful else ""
-        say(f"estimated errors of the reference itself: L2 {off[0]}, H1 {off[1]}{more}")
-    if dataclasses.asdict(config)["training"]["steps"] > summary["steps"]:
-        total = summary["forecast_seconds"]
-        more = f"; all of them take about {total:.2g} s here" if total is not None else ""
-        say(f"stopped at step {summary['steps']} of {config.training.steps}{more}")
 
 
 if __name__ == "__main__":

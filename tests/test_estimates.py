@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hybrid_lib import cli, experiments, media
+from hybrid_lib import experiments, media
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import own_problem, references
-from hybrid_lib.experiments.summary import doubtful
+from hybrid_lib.experiments.summary import doubtful, table
 
 PI = np.pi
 
@@ -104,14 +104,14 @@ def test_a_mesh_with_fewer_than_four_cells_a_period_says_nothing(tmp_path, monke
         ((1e-3, None), ["rel_h1"], "reference itself: L2 1.0e-03, H1 not known; errors of seed 7 are not well above these\n"),
     ],
 )
-def test_errors_not_well_above_those_of_the_reference_are_marked(off, marks, says, capsys):
+def test_errors_not_well_above_those_of_the_reference_are_marked(off, marks, says):
     config = experiments.configuration("heat1d-eps15")
     known, row = dict(zip(("rel_l2", "rel_h1"), off, strict=True)), {"rel_l2": 1e-2, "rel_h1": 1e-1}
     row |= {"seed": 7, "residual": None, "iterations": 1, "seconds": 1.0, "status": "diverged", "doubtful": doubtful(row, known)}
     assert row["doubtful"] == marks and doubtful({"rel_l2": None}, {"rel_l2": 1.0}) == []
     told = dict.fromkeys(("experiment", "method", "network", "scale", "dtype", "device"), "-")
-    cli._print_summary(told | {"seeds": [row], "reference": known, "steps": config.training.steps}, config)
-    assert capsys.readouterr().out.endswith(says)
+    text = table(told | {"seeds": [row], "reference": known, "steps": config.training.steps}, config)
+    assert f"{text}\n".endswith(says)
 
 
 THIN = media.from_function(lambda x: jnp.where(jnp.abs(x[0] - 0.4142) < 5e-4, 1 / 50, 1.0), 1, alpha=0.02, beta=1.0)

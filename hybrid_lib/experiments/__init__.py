@@ -11,6 +11,7 @@ from hybrid_lib.experiments.config import (
     paths,
     with_settings,
 )
+from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.first_order import (
     FirstOrderAnsatz,
     divergence_weight,
@@ -27,7 +28,9 @@ from hybrid_lib.experiments.price import Elements, element_cost
 from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem, own_problem, units
 from hybrid_lib.experiments.references import Reference, fine_solution, reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, METHODS, NETWORKS, SCALES, configuration, problem_of
-from hybrid_lib.experiments.runner import RunResult, environment, run, train
+from hybrid_lib.experiments.reopen import load
+from hybrid_lib.experiments.result import RunResult
+from hybrid_lib.experiments.runner import run, train
 from hybrid_lib.experiments.sizes import Forecast, forecast
 
 __all__ = [
@@ -68,6 +71,7 @@ __all__ = [
     "forecast",
     "heat1d_problem",
     "heat2d_problem",
+    "load",
     "mean_flux",
     "objective_value",
     "own_configuration",

@@ -70,6 +70,11 @@ class Setup:
     def __deepcopy__(self, _: Any) -> Setup:
         return self
 
+    @property
+    def fixed(self) -> Tree:
+        """What the networks have drawn and do not train, leading axis seeds."""
+        return self.data["fixed"]
+
     def data_at(self, step: int) -> Tree:
         """The data of iteration `step`, leading axis seeds: those of the last draw up to it."""
         every = self.config.sampling.resample_every
@@ -141,13 +146,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         where the strong form is trained, or a first-order system with a method or boundary conditions that it does not have.
     """
     validated(config)
-    if config.dtype == "float64" and not jax.config.jax_enable_x64:
-        raise InputError(
-            "dtype",
-            "float32 while JAX's x64 mode is off",
-            "float64",
-            'call jax.config.update("jax_enable_x64", True) first',
-        )
+    require_precision(config)
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
     if not is_first_order(config):
@@ -157,7 +156,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         ansatz = first_order_ansatz(ansatz, units(problem).source)
     mesh = problem.domain.mesh(config.coarse.cells) if hybrid else None
     coarse = coarse_problem_of(problem, config, mesh) if hybrid else None
-    draws = [_draw(ansatz, seed) for seed in seeds]
+    draws = [draw(ansatz, seed) for seed in seeds]
     params = [theta for theta, _ in draws]
     fixed = [frequencies for _, frequencies in draws]
     if initial is not None:
@@ -202,6 +201,12 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         coarse,
         (lambda step: training.stack(data_at(step))) if config.sampling.resample_every else None,
     )
+
+
+def require_precision(config: Config) -> None:
+    """Refuse a configuration in float64 while JAX computes in float32."""
+    if config.dtype == "float64" and not jax.config.jax_enable_x64:
+        raise InputError("dtype", "float32 while JAX's x64 mode is off", "float64", "call hybrid_lib.enable_float64() first")
 
 
 def coupling_weight(problem: Problem, config: Config, mesh) -> float:
@@ -268,5 +273,6 @@ def _given(initial: Tree, drawn: tuple[Tree, Tree], seeds: int) -> tuple[Tree, T
     return jax.tree.map(lambda given, leaf: jnp.asarray(given, leaf.dtype), initial, drawn)
 
 
-def _draw(ansatz: Ansatz, seed: int) -> tuple[Tree, Tree]:
+def draw(ansatz: Ansatz, seed: int) -> tuple[Tree, Tree]:
+    """Parameters and frequencies that a seed starts from."""
     return ansatz.init(jax.random.fold_in(jax.random.key(seed), 0))

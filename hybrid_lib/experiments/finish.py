@@ -15,7 +15,7 @@ from hybrid_lib.experiments.config import finish_steps, has_energy
 from hybrid_lib.training.ritz import Energy, RitzResult, energy, ritz_finish
 
 if TYPE_CHECKING:
-    from hybrid_lib.experiments.runner import RunResult
+    from hybrid_lib.experiments.result import RunResult
 
 ORDER = 9
 """Order of the rule that makes the steps."""

@@ -1,6 +1,7 @@
 r"""The directory of a run: claimed and locked by the process that writes it, and the record of what the run solves.
 
-It holds ``config.json``, ``environment.json``, ``problem.npz``, ``history.npz``, ``checkpoint/state.npz`` and ``summary.json``.
+It holds ``config.json``, ``environment.json``, ``problem.npz``, ``history.npz``, ``finish.npz`` (of a run
+with a Ritz finish), ``checkpoint/state.npz`` and ``summary.json``.
 Nothing in it is overwritten by another run: not by one with other settings, nor with another medium, source, direction or
 start, as far as values at some thousand points and integrals of the reference tell, nor by a second process on the same run.
 """
@@ -24,7 +25,7 @@ import numpy as np
 from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.config import ABSENT, LEFT_OUT, Config, as_dict, fingerprint, flat
-from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.experiments.problems import Problem, units
 from hybrid_lib.experiments.references import Reference
 
 try:
@@ -39,7 +40,7 @@ SAME = 1e-6
 """Relative difference up to which two values are the same, above the rounding of another device, also in float32."""
 BEGUN = ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz")
 """Files of a run that has begun."""
-_LEFT = re.compile(r"\.(config\.json|environment\.json|problem\.npz|history\.npz|summary\.json|state\.npz)\.[0-9a-f]+\.tmp")
+_LEFT = re.compile(r"\.(config\.json|environment\.json|problem\.npz|history\.npz|finish\.npz|summary\.json|state\.npz)\.[0-9a-f]+\.tmp")
 UNKNOWN = "given"
 """Stands in the place of a digest where parameters were given and the run has not begun yet."""
 
@@ -103,9 +104,9 @@ class RunFolder:
         remedy = "leave initial out, or choose another --out" if begun or known is None else "pass them again"
         raise InputError("--resume, initial", then, "none" if digest is None else "other parameters", remedy)
 
-    def check_problem(self, problem: Problem, reference: Reference | None) -> None:
-        """Refuse another medium, source, direction or domain than those of the run that is resumed."""
-        stored = self._stored()
+    def check_problem(self, problem: Problem, reference: Reference | None, what: str = "--resume") -> None:
+        """Refuse another medium, source, direction or domain than those of the run that is resumed, or read."""
+        stored = self.record()
         if not stored:
             return
         for name, now in _problem_record(problem, reference, stored["points"]).items():
@@ -114,13 +115,13 @@ class RunFolder:
             if not _same(stored.get(name), now):
                 name = "medium or source" if name == "reference" else name
                 raise InputError(
-                    f"--resume, {name}", f"that of the run in {self.path}", "another",
-                    "resume with the same problem, or choose another --out",
+                    f"{what}, {name}", f"that of the run in {self.path}", "another",
+                    "resume with the same problem, or choose another --out" if what == "--resume" else "pass the problem of the run",
                 )  # fmt: skip
 
     def frequencies(self, like: Tree) -> Tree | None:
         """The frequencies of all seeds that the run was begun with, in the structure of `like`; None if there is no record."""
-        stored = self._stored()
+        stored = self.record()
         leaves, structure = jax.tree.flatten(like)
         found = [stored.get(f"fixed{k}") for k in range(len(leaves))]
         if not stored or any(a is None or a.shape != b.shape for a, b in zip(found, leaves, strict=True)):
@@ -129,15 +130,17 @@ class RunFolder:
 
     def write_problem(self, problem: Problem, reference: Reference | None, points: np.ndarray, fixed: Tree) -> None:
         """Write ``problem.npz``, unless it is there: what :meth:`check_problem` looks at, and the frequencies of all seeds."""
-        if self._stored():
+        if self.record():
             return
         arrays = _problem_record(problem, reference, points[:MOST_POINTS].astype(float))
+        arrays["units"] = np.asarray(units(problem))  # what the network's factor needs, for who reads the run without the problem
         arrays |= {f"fixed{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(fixed))}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         training.write_atomically(self.path / "problem.npz", buffer.getvalue())
 
-    def _stored(self) -> dict[str, np.ndarray]:
+    def record(self) -> dict[str, np.ndarray]:
+        """What ``problem.npz`` holds; empty where there is none."""
         path = self.path / "problem.npz"
         if not path.exists():  # a run of an older version, or one that has not begun
             return {}

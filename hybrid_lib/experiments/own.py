@@ -40,7 +40,7 @@ from hybrid_lib.multiscale.defect import Defect, coarse_residual, projection_con
 from hybrid_lib.pinn.residuals import lifted_source, strong_residual
 
 if TYPE_CHECKING:
-    from hybrid_lib.experiments.runner import RunResult
+    from hybrid_lib.experiments.result import RunResult
 
 CELLS_A_LENGTH = {1: 10 / 3, 2: 5 / 2}
 """Coarse cells in one small length, by dimension: as in the paper's problems with Gauss-Newton."""

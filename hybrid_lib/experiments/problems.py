@@ -22,48 +22,59 @@ from hybrid_lib.pinn.domains import Domain
 
 @dataclass(frozen=True)
 class Problem:
-    """−∇·(K∇(u + e·x)) = q in Ω, u = 0 on ∂Ω; checked when it is made.
+    """−∇·(K∇(u + e·x)) = q in Ω, u = 0 on ∂Ω; checked when it is made. Only the medium has to be given, by name.
 
     Attributes
     ----------
     name : str
+        For reports.
     domain : Domain
+        Default: the interval or the unit square, as the medium has one dimension or two.
     medium : Medium
         K, with its period ε as default averaging length.
-    source : callable (d,) -> ()
-        q.
+    source : callable (d,) -> (), or a number
+        q, written with jax.numpy. It may jump: it only has to be square integrable.
     direction : tuple of d floats
-        e, the direction of the linear temperature drop.
+        e, the direction of the linear temperature drop; the first axis by default. Boundary values that are not linear have to
+        be lifted by hand: with w = u + g for a smooth g the source becomes q + ∇·(K∇g) − ∇·(Ke).
 
     Raises
     ------
     InputError
         For a medium of another dimension than the domain, a source that is no scalar function of one point, or a direction of
         another length.
+
+    Examples
+    --------
+    >>> problem = Problem(medium=media.paper_2d(0.2), source=1.0)
+    >>> problem.domain.name, problem.direction
+    ('unit_square', (1.0, 0.0))
     """
 
-    name: str
-    domain: Domain
-    medium: Medium
-    source: Callable[[Array], Array]
-    direction: tuple[float, ...]
+    name: str = "own"
+    domain: Domain | None = None
+    medium: Medium | None = None
+    source: Callable[[Array], Array] | float = 0.0
+    direction: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("name", str), ("domain", Domain), ("medium", Medium)):
+        medium = self.medium
+        if not isinstance(medium, Medium):
+            received = "none" if medium is None else type(medium).__name__
+            raise InputError("medium", "a Medium", received, "pass medium=, made with media.from_function or media.raster")
+        d = medium.dimension
+        if self.domain is None:
+            object.__setattr__(self, "domain", _cube(d))
+        for name, kind in (("name", str), ("domain", Domain)):
             if not isinstance(getattr(self, name), kind):
                 received = type(getattr(self, name)).__name__
-                raise InputError(name, f"a {kind.__name__}", received, "see experiments.own_problem")
-        d, medium = self.domain.dimension, self.medium
-        if medium.dimension != d:
-            received = f"a medium of dimension {medium.dimension} on a domain of dimension {d}"
-            raise InputError("medium", f"dimension {d}, as the domain", received, "take another domain or medium")
+                raise InputError(name, f"a {kind.__name__}", received, "pass medium=, source= and direction= by name")
+        if medium.dimension != self.domain.dimension:
+            received = f"a medium of dimension {d} on a domain of dimension {self.domain.dimension}"
+            raise InputError("medium", f"dimension {self.domain.dimension}, as the domain", received, "take another domain or medium")
         check_shape("medium", medium.conductivity, d, [(d, d) if medium.is_tensor else ()])
-        if not callable(self.source):
-            received, remedy = repr(self.source)[:80], "for a number: own_problem, or lambda x: ..."
-            raise InputError("source", "a function of one point x", received, remedy)
-        if (shape := shape_at_point("source", self.source, d)) != ():
-            raise InputError("source", "a number at one point x", f"shape {shape}", "index the point: x[0] instead of x")
-        e = real_array("direction", self.direction)
+        object.__setattr__(self, "source", _source(self.source, d))
+        e = real_array("direction", np.eye(d)[0] if self.direction is None else self.direction)
         if e.shape != (d,) or not np.all(np.isfinite(e)):
             raise InputError("direction", f"{d} finite numbers", self.direction, "one number an axis")
         object.__setattr__(self, "direction", tuple(e.tolist()))
@@ -187,24 +198,23 @@ def own_problem(
     >>> own_problem(media.paper_2d(0.2), 1.0).domain.name
     'unit_square'
     """
-    if not isinstance(medium, Medium):
-        raise InputError(
-            "medium", "a Medium", type(medium).__name__, "wrap it with media.from_function or media.raster"
-        )
-    d = medium.dimension
-    e = np.eye(d)[0] if direction is None else real_array("direction", direction)
-    if e.shape != (d,) or not np.all(np.isfinite(e)) or not np.any(e):
-        raise InputError(
-            "direction", f"{d} numbers, not all zero", direction, "pass the direction of the temperature drop"
-        )
-    if not callable(source):
-        if not is_number(source):
-            raise InputError(
-                "source", "a finite number or a function of one point", source, "pass one of these"
-            )
-        return Problem(name, _cube(d), medium, functools.partial(_constant, float(source)), tuple(e.tolist()))
-    shape_at_point("source", source, d)
-    return Problem(name, _cube(d), medium, functools.partial(_typed, source), tuple(e.tolist()))
+    problem = Problem(name, medium=medium, source=source, direction=direction)
+    if not np.any(problem.direction):
+        expected = f"{medium.dimension} numbers, not all zero"
+        raise InputError("direction", expected, direction, "pass the direction of the temperature drop")
+    return problem
+
+
+def _source(given: Callable[[Array], Array] | float, d: int) -> Callable[[Array], Array]:
+    """q as a function of one point that has its dtype."""
+    if not callable(given):
+        if not is_number(given):
+            raise InputError("source", "a finite number or a function of one point", repr(given)[:80], "pass one of these")
+        return functools.partial(_constant, float(given))
+    if (shape := shape_at_point("source", given, d)) != ():
+        raise InputError("source", "a number at one point x", f"shape {shape}", "index the point: x[0] instead of x")
+    known = isinstance(given, functools.partial) and given.func in (_constant, _typed)
+    return given if known or given in (_slope, _hill) else functools.partial(_typed, given)
 
 
 def _constant(value: float, x: Array) -> Array:

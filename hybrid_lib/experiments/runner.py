@@ -5,180 +5,30 @@ What a run leaves on disk is described in :mod:`hybrid_lib.experiments.folder`; 
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import functools
-import hashlib
-import io
 import operator
-import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-import hybrid_lib
-from hybrid_lib import __version__, fem, training
+from hybrid_lib import training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
-from hybrid_lib.experiments.config import Config, fingerprint, has_defect, validated
-from hybrid_lib.experiments.data import defect_of
+from hybrid_lib.experiments.config import Config, fingerprint, validated
+from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.finish import finish_all
-from hybrid_lib.experiments.folder import UNKNOWN, RunFolder, Saver, claimed, digest, same_problem, write_json
+from hybrid_lib.experiments.folder import UNKNOWN, RunFolder, Saver, claimed, digest, same_problem
 from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.experiments.references import reference as solve_reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, problem_of
+from hybrid_lib.experiments.result import RunResult, keep
 from hybrid_lib.experiments.sizes import check_memory
 from hybrid_lib.experiments.summary import summary
-from hybrid_lib.multiscale import dual_norm
-from hybrid_lib.multiscale.coarse import state as coarse_state
-from hybrid_lib.multiscale.compression import average
-from hybrid_lib.multiscale.coupling import FineValues
-from hybrid_lib.multiscale.defect import QuadratureError, coarse_residual, quadrature_error
-from hybrid_lib.training.ritz import RitzResult
 
 CHECKPOINT_SECONDS = 30.0
-BLOCK = 8192
-"""Numbers of points are rounded up to a power of two up to here, then to multiples of this."""
-
-
-@dataclass(frozen=True, eq=False)
-class RunResult:
-    """A finished or interrupted run.
-
-    Attributes
-    ----------
-    setup : Setup
-    fit : FitResult
-        Last state, history per recorded iteration, errors per report.
-    reference : Reference or None
-        None for a run that was not compared with one.
-    summary : dict
-        The object that ``run --json`` prints.
-    finished : tuple of RitzResult or None
-        The finish of each seed, None for one that diverged; empty for a run without a finish and for one that was interrupted.
-    """
-
-    setup: Setup
-    fit: training.FitResult
-    reference: Reference | None
-    summary: dict[str, Any]
-    finished: tuple[RitzResult | None, ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled without its compiled programs: the setup is assembled again where it is read."""
-        state = self.fit.state._replace(key=jax.random.key_data(self.fit.state.key))
-        return _reborn, (self.setup, self.fit._replace(state=state), self.reference, self.summary, self.finished)
-
-    def __deepcopy__(self, memo: Any) -> RunResult:
-        """Tables are copied; what cannot change is shared."""
-        tables = {name: copy.deepcopy(getattr(self.fit, name), memo) for name in ("history", "evaluations")}
-        parts = {name: copy.deepcopy(getattr(self, name), memo) for name in ("reference", "summary")}
-        return dataclasses.replace(self, fit=self.fit._replace(**tables), **parts)
-
-    def parameters(self, seed_index: int = 0, which: str | None = None) -> Any:
-        """θ of one seed: at the smallest PDE term (``best``), ``last`` or ``finished``.
-
-        None stands for the finished one, if there is one, else for what ``training.select`` says.
-        """
-        which, members = self._iterate(seed_index, which), self.fit.state.members
-        if which == "finished":
-            return self.finished[seed_index].params
-        return training.member(members.best.params if which == "best" else members.params, seed_index)
-
-    def data(self, seed_index: int = 0, which: str | None = None) -> Any:
-        """Points, coefficients and what the coupling needs, as the iterate of :meth:`parameters` was trained with.
-
-        Where points are drawn anew (``sampling.resample_every``) these are those of its draw; of the last one for ``last`` and
-        ``finished``.
-        """
-        state = self.fit.state
-        at = state.members.best.step[seed_index] if self._iterate(seed_index, which) == "best" else state.step - 1
-        return training.member(self.setup.data_at(max(int(at), 0)), seed_index)
-
-    def _iterate(self, seed_index: int, which: str | None) -> str:
-        """``best``, ``last`` or ``finished``, for an iterate that is there."""
-        if which not in (None, "best", "last", "finished"):
-            raise InputError("which", "best, last, finished or None", repr(which), "choose one of these")
-        _in_ensemble(seed_index, len(self.setup.seeds))
-        finished = bool(self.finished) and self.finished[seed_index] is not None
-        if which == "finished" and not finished:
-            raise InputError("which", "best or last for a seed without a finish", which, "set training.finish")
-        selected = "last" if self.setup.config.training.select == "last" else "best"
-        return which or ("finished" if finished else selected)
-
-    def solution(self, points, seed_index: int = 0, which: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """u_θ and ∇u_θ of one seed at `points` (k, d): arrays (k,) and (k, d)."""
-        theta, ansatz = self.parameters(seed_index, which), self.setup.ansatz
-        fixed = training.member(self.setup.data["fixed"], seed_index)
-        if np.ndim(points) != 2 or np.shape(points)[1] != ansatz.dimension:
-            expected, remedy = f"shape (k, {ansatz.dimension})", "one row a point, in one dimension x[:, None]"
-            raise InputError("points", expected, f"shape {np.shape(points)}", remedy)
-        x = np.asarray(points)
-        count = len(x)
-        size = 1 << (count - 1).bit_length() if count <= BLOCK else -(-count // BLOCK) * BLOCK  # few shapes, few compilations
-        x = np.concatenate([x, np.zeros((size - count, ansatz.dimension), x.dtype)])
-        jet = self._jets(theta, fixed, jnp.asarray(x, ansatz.network.dtype))
-        return np.asarray(jet[0])[:count], np.stack([np.asarray(g)[:count] for g in jet[1]], axis=-1)
-
-    @functools.cached_property
-    def _jets(self) -> Callable:
-        """Jitted (θ, fixed, points) -> value and gradient: one program for all calls with the same number of points."""
-        ansatz = self.setup.ansatz
-        return fem.shared(lambda theta, fixed, x: jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2])(x))
-
-    def quadrature_error(self, seed_index: int = 0, which: str | None = None, pieces: int = 2) -> QuadratureError:
-        """Size of the defect of one seed, and how much a rule with `pieces` times as many pieces changes it."""
-        setup = self.setup
-        if not has_defect(setup.config):
-            raise InputError(
-                "quadrature_error", "a hybrid run with the defect coupling", setup.config.coarse.coupling,
-                "run with coarse.coupling=defect",
-            )  # fmt: skip
-        theta, data = self.parameters(seed_index, which), self.data(seed_index, which)
-        finer = defect_of(setup.problem, setup.config, setup.coarse_problem, setup.coarse_mesh, pieces)
-        K_hat = self.coarse(seed_index, which)["upscaled"]
-
-        def gradient(x: jax.Array) -> jax.Array:
-            return jnp.stack(setup.ansatz.jet(theta, data["fixed"], x).gradient)
-
-        return quadrature_error(setup.coarse_problem, data["coupling"], finer, jnp.asarray(K_hat), gradient)
-
-    def coarse(self, seed_index: int = 0, which: str | None = None) -> dict[str, np.ndarray]:
-        """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ, or the defect z, at the coarse nodes."""
-        setup = self.setup
-        if setup.coarse_problem is None:
-            raise InputError(
-                "coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'"
-            )
-        theta, data = self.parameters(seed_index, which), self.data(seed_index, which)
-        fields = setup.objective.fields(theta, data)
-        K_hat = setup.objective.coarse.upscale(fields, data)
-        out = {
-            "nodes": setup.coarse_mesh.points,
-            "upscaled": np.asarray(K_hat),
-            "state": np.asarray(coarse_state(setup.coarse_problem, K_hat)),
-        }
-        if has_defect(setup.config):
-            rho = coarse_residual(setup.coarse_problem, data["coupling"], fields["cells"].flux)
-            z = dual_norm.representative(setup.coarse_problem, K_hat, rho)
-            return out | {"defect": np.asarray(z)}
-        fine = FineValues(fields["collocation"].value, fields["nodes"])
-        balls = getattr(data["coupling"], "compression", data["coupling"])
-        return out | {"averaged": np.asarray(average(balls, *fine))}
-
-
-def _reborn(setup: Setup, fit: training.FitResult, *rest: Any) -> RunResult:
-    """A result from its pickle."""
-    state = fit.state._replace(key=jax.random.wrap_key_data(fit.state.key))
-    return RunResult(setup, fit._replace(state=state), *rest)
 
 
 def run(config: Config, seeds: tuple[int, ...] = (0,), **options: Any) -> RunResult:
@@ -357,20 +207,8 @@ def _fit(
     out = None if folder is None else folder.path
     done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished, exact), finished)
     if folder is not None:
-        buffer = io.BytesIO()
-        columns = {f"history:{k}": v for k, v in result.history.items()}
-        np.savez_compressed(
-            buffer, **columns, **{f"evaluations:{k}": v for k, v in result.evaluations.items()}
-        )
-        training.write_atomically(folder.path / "history.npz", buffer.getvalue())
-        write_json(folder.path / "summary.json", done.summary)
+        keep(folder, done)
     return done
-
-
-def _in_ensemble(index: int, count: int) -> None:
-    """Refuse a number that is no index of a seed; JAX would take the nearest one."""
-    if not -count <= index < count:
-        raise InputError("seed_index", f"an index of the {count} seeds of the run", index, "count from 0")
 
 
 def _whole(seeds: Any) -> tuple[int, ...]:
@@ -382,31 +220,3 @@ def _whole(seeds: Any) -> tuple[int, ...]:
     if any(not 0 <= seed < 2**32 for seed in whole):
         raise InputError("seeds", "integers from 0 to 2**32 - 1", whole, "choose others")
     return whole
-
-
-def environment(config: Config) -> dict[str, Any]:
-    """Versions, device and precision: the passport of a run's numbers."""
-    packages = {}
-    for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scipy"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:  # pragma: no cover
-            packages[name] = "unknown"
-    return {
-        "hybrid_lib": __version__,
-        "source": source_hash(),
-        "python": platform.python_version(),
-        "packages": packages,
-        "device": jax.devices()[0].device_kind,
-        "platform": jax.devices()[0].platform,
-        "dtype": config.dtype,
-        "x64": bool(jax.config.jax_enable_x64),
-    }
-
-
-def source_hash() -> str:
-    """SHA-256 of the library's Python files, names and contents in sorted order; the first 16 digits."""
-    root, digest = Path(hybrid_lib.__file__).parent, hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()[:16]

@@ -12,7 +12,7 @@ import numpy as np
 
 from hybrid_lib import fem, training
 from hybrid_lib.experiments.assemble import Setup
-from hybrid_lib.experiments.config import is_first_order
+from hybrid_lib.experiments.config import Config, is_first_order
 from hybrid_lib.experiments.jumps import smoothing_change
 from hybrid_lib.experiments.problems import Problem, units
 from hybrid_lib.experiments.references import Reference
@@ -83,6 +83,13 @@ def summary(
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
         row["doubtful"] = doubtful(row, known)
         rows.append(row)
+    heading = _heading(config, result) | {"run_dir": None if out is None else str(out)}
+    return heading | {"reference": known or None, "seeds": rows} | _smoothing(setup.problem)
+
+
+def _heading(config: Config, result: training.FitResult) -> dict[str, Any]:
+    """What a summary says of the run as a whole."""
+    step = int(result.state.step)
     return {
         "experiment": config.experiment,
         "method": config.method,
@@ -91,13 +98,57 @@ def summary(
         "scale": config.scale,
         "dtype": config.dtype,
         "device": jax.devices()[0].device_kind,
-        "run_dir": None if out is None else str(out),
+        "run_dir": None,
         "select": config.training.select,
         "steps": step,
         "forecast_seconds": _number(result.seconds / step * config.training.steps) if step and not result.finished else None,
-        "reference": known or None,
-        "seeds": rows,
-    } | _smoothing(setup.problem)
+    }
+
+
+def unfinished(config: Config, seeds: tuple[int, ...], result: training.FitResult, unit: float) -> dict[str, Any]:
+    """A summary in the form of :func:`summary` for a run that was killed before it wrote one: without errors of its iterates."""
+    members, step = result.state.members, int(result.state.step)
+    best = np.asarray(members.best.value)
+    best = np.where(best < np.finfo(best.dtype).max, best, np.inf)
+    select_last = config.training.select == "last"
+    errors = dict.fromkeys(f"{which}{name}" for which in ("", "best_", "last_") for name in ("rel_l2", "rel_h1"))
+    rows = []
+    for index, seed in enumerate(seeds):
+        status = training.STATUS[int(members.status[index])]
+        rows.append(
+            {"seed": seed} | errors
+            | {"residual": None if select_last else _number(unit * math.sqrt(best[index]))}
+            | {"iterations": step if select_last else int(members.best.step[index])}
+            | {"seconds": round(result.seconds, 3), "status": "interrupted" if status == "running" else status, "doubtful": []}
+        )  # fmt: skip
+    return _heading(config, result) | {"reference": None, "seeds": rows}
+
+
+def table(summary: dict[str, Any], config: Config) -> str:
+    """A summary as text: a row a seed, and what is to be known of the reference and of the steps that are missing."""
+    keys = ("experiment", "method", "network", "scale", "dtype", "device")
+    lines = ["  ".join(f"{key} {summary[key]}" for key in keys) + f"  eps {config.eps:.6g}"]
+    lines.append(
+        f"{'seed':>6} {'rel. L2':>10} {'rel. H1':>10} {'residual':>10} {'iteration':>10} {'seconds':>9}  status"
+    )
+    for row in summary["seeds"]:
+        numbers = [row[k] for k in ("rel_l2", "rel_h1", "residual")]
+        errors = " ".join(f"{'-':>10}" if number is None else f"{number:>10.2e}" for number in numbers)
+        lines.append(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
+    before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row and row["last_rel_l2"]]
+    if before:
+        lines.append(f"errors are those after the Ritz finish; the relative L2 errors before it: {', '.join(before)}")
+    doubtful = [row["seed"] for row in summary["seeds"] if row["doubtful"]]
+    if summary["reference"] is not None:
+        off = [summary["reference"][k] for k in ("rel_l2", "rel_h1")]
+        off = ["not known" if e is None else f"{e:.1e}" for e in off]
+        more = f"; errors of seed {', '.join(map(str, doubtful))} are not well above these" if doubtful else ""
+        lines.append(f"estimated errors of the reference itself: L2 {off[0]}, H1 {off[1]}{more}")
+    if config.training.steps > summary["steps"]:
+        total = summary["forecast_seconds"]
+        more = f"; all of them take about {total:.2g} s here" if total is not None else ""
+        lines.append(f"stopped at step {summary['steps']} of {config.training.steps}{more}")
+    return "\n".join(lines)
 
 
 def _smoothing(problem: Problem) -> dict[str, Any]:

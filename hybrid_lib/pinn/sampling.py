@@ -284,7 +284,7 @@ def _check(key, n, dtype) -> np.dtype:
         raise InputError("dtype", "float32 or float64", kind, "pass jnp.float32 or jnp.float64")
     if kind == jnp.float64 and jnp.result_type(float) != jnp.float64:
         raise InputError(
-            "dtype", "float32 while x64 is off", kind, 'call jax.config.update("jax_enable_x64", True) first'
+            "dtype", "float32 while x64 is off", kind, "call hybrid_lib.enable_float64() first"
         )
     return kind
 

@@ -3,6 +3,7 @@
 from hybrid_lib.training.balancing import balance, gradient_norms
 from hybrid_lib.training.checkpoint import (
     UNREADABLE,
+    glance,
     restore,
     save,
     steps_done,
@@ -61,6 +62,7 @@ __all__ = [
     "evaluate_fields",
     "first_order",
     "fit",
+    "glance",
     "gauss_newton",
     "gradient_norms",
     "init_member",

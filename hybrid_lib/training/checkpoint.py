@@ -25,7 +25,7 @@ import numpy as np
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.training.loop import FitResult
-from hybrid_lib.training.state import TrainState
+from hybrid_lib.training.state import Best, Member, TrainState
 
 Tree = Any
 FORMAT = 1
@@ -140,7 +140,64 @@ def restore(path: Path, like: TrainState, fingerprint: str) -> FitResult:
     InputError
         If the file is missing, unreadable, or belongs to another configuration or structure.
     """
-    path = Path(path)
+    content, header = _content(Path(path), fingerprint)
+    expected = [[name, list(leaf.shape), str(leaf.dtype)] for name, leaf in _leaves(like)]
+    if header["leaves"] != expected:
+        different = next((a for a in header["leaves"] if a not in expected), "another number of arrays")
+        raise InputError(
+            "checkpoint", "the arrays of this state", different, "resume with the same library version"
+        )
+    old, structure = jax.tree.flatten(like)
+    leaves = [_array(content[f"leaf{index}"], leaf) for index, leaf in enumerate(old)]
+    return _result(jax.tree.unflatten(structure, leaves), content, header)
+
+
+def glance(path: Path, params: Tree, fingerprint: str) -> FitResult:
+    """What a run has found, from what :func:`save` wrote, without the optimiser's state and the coarse data: these are None.
+
+    Parameters
+    ----------
+    path : Path
+    params : tree
+        Shapes and types of the members' parameters, leading axis seeds.
+    fingerprint : str
+        As in :func:`restore`.
+
+    Raises
+    ------
+    InputError
+        As :func:`restore`.
+    """
+    content, header = _content(Path(path), fingerprint)
+    number, flag = np.zeros(()), np.zeros((), np.int32)
+    member = Member(params, None, None, None, Best(number, flag, params), flag, flag)
+    known = {name: index for index, (name, _, _) in enumerate(header["leaves"])}
+    paths, structure = jax.tree_util.tree_flatten_with_path(TrainState(flag, jax.random.key(0), member))
+    leaves = []
+    for place, like in paths:
+        name = jax.tree_util.keystr(place)
+        stored = content[f"leaf{known[name]}"] if name in known else None
+        if stored is None or (".params" in name and stored.shape != like.shape):
+            found = "none" if stored is None else f"shape {stored.shape}"
+            raise InputError("checkpoint", f"the arrays of this network, {name}", found, "read it with the version that wrote it")
+        leaves.append(_array(stored, like) if _is_key(like) else jnp.asarray(stored))
+    return _result(jax.tree.unflatten(structure, leaves), content, header)
+
+
+def _result(state: TrainState, content: dict[str, np.ndarray], header: dict[str, Any]) -> FitResult:
+    """State, tables and times."""
+    return FitResult(
+        state=state,
+        history={k.split(":", 1)[1]: v for k, v in content.items() if k.startswith("history:")},
+        evaluations={k.split(":", 1)[1]: v for k, v in content.items() if k.startswith("evaluations:")},
+        seconds=float(header["seconds"]),
+        compile_seconds=0.0,
+        finished=bool(header["finished"]),
+    )
+
+
+def _content(path: Path, fingerprint: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and header of a checkpoint of this configuration."""
     if not path.exists():
         raise InputError("checkpoint", "an existing file", path, "start without --resume")
     try:
@@ -160,22 +217,7 @@ def restore(path: Path, like: TrainState, fingerprint: str) -> FitResult:
             fingerprint,
             "resume with the same options, or choose another --out",
         )
-    expected = [[name, list(leaf.shape), str(leaf.dtype)] for name, leaf in _leaves(like)]
-    if header["leaves"] != expected:
-        different = next((a for a in header["leaves"] if a not in expected), "another number of arrays")
-        raise InputError(
-            "checkpoint", "the arrays of this state", different, "resume with the same library version"
-        )
-    old, structure = jax.tree.flatten(like)
-    leaves = [_array(content[f"leaf{index}"], leaf) for index, leaf in enumerate(old)]
-    return FitResult(
-        state=jax.tree.unflatten(structure, leaves),
-        history={k.split(":", 1)[1]: v for k, v in content.items() if k.startswith("history:")},
-        evaluations={k.split(":", 1)[1]: v for k, v in content.items() if k.startswith("evaluations:")},
-        seconds=float(header["seconds"]),
-        compile_seconds=0.0,
-        finished=bool(header["finished"]),
-    )
+    return content, header
 
 
 def steps_done(path: Path) -> int:

@@ -1,0 +1,203 @@
+"""A run read back from its folder: settings, history, summary and parameters at once, points and coarse problem when asked for."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from hybrid_lib import media, training
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.assemble import Setup, ansatz_of, assemble, draw, require_precision
+from hybrid_lib.experiments.config import ABSENT, FIELDS, SECTIONS, Config, flat, is_first_order
+from hybrid_lib.experiments.first_order import first_order_ansatz
+from hybrid_lib.experiments.folder import RunFolder, read_json
+from hybrid_lib.experiments.problems import Problem, Units, units
+from hybrid_lib.experiments.registry import EXPERIMENTS, problem_of
+from hybrid_lib.experiments.result import RunResult
+from hybrid_lib.experiments.summary import unfinished
+from hybrid_lib.pinn import domains
+from hybrid_lib.training.ritz import RitzResult
+
+Tree = Any
+WHAT = "load"
+
+
+def load(path: Path | str, problem: Problem | None = None) -> RunResult:
+    """A finished or interrupted run from its folder; nothing is trained, and no reference is solved.
+
+    Solution, history and summary are there at once. What needs the medium (``coarse``, ``data``, ``error_estimate``, the
+    Ritz finish) is assembled when it is first asked for.
+
+    Parameters
+    ----------
+    path : path
+        What ``train(…, out=path)``, ``hybrid run --out`` or ``RunResult.save`` wrote.
+    problem : Problem, optional
+        The problem of one's own that the run solves, whose functions no folder can hold; it is compared with the values that the
+        folder does hold. The paper's problems are known. Without it there is no more than the solution.
+
+    Returns
+    -------
+    RunResult
+        Without reference; its errors are those in the summary. A run that was killed has none.
+
+    Raises
+    ------
+    InputError
+        If there is no run in the folder, it was written by a newer version, or `problem` is another one.
+    """
+    path = Path(path)
+    if not (path / "config.json").is_file():
+        raise InputError(WHAT, "the folder of a run, with config.json", path, "pass what --out or RunResult.save named")
+    content = read_json(path / "config.json")
+    config, seeds = config_of(content, path), tuple(content["seeds"])
+    require_precision(config)
+    folder = RunFolder(path, config, seeds, content.get("fingerprint"))
+    if not folder.checkpoint.exists():
+        raise InputError(WHAT, "a run that has begun", f"{path} without checkpoint", "run it again with --resume")
+    setup = Reopened(folder, config, seeds, _known_problem(folder, config, problem))
+    fit = training.glance(folder.checkpoint, setup.shapes[0], folder.identity)
+    setup.start = fit.state.members.params, setup.fixed
+    summary = read_json(path / "summary.json") if (path / "summary.json").exists() else None
+    if summary is None or summary.get("steps") != int(fit.state.step):
+        summary = unfinished(config, seeds, fit, setup.unit)
+    return RunResult(setup, fit, None, summary | {"run_dir": str(path)}, _finish(path, fit, setup.shapes[0], len(seeds)))
+
+
+class Reopened:
+    """Stands for the :class:`Setup` of a run that was read: network, settings and seeds are known, the rest is assembled.
+
+    Attributes
+    ----------
+    source : Path
+    config, seeds
+    shapes : (params, fixed)
+        Shapes and types, leading axis seeds.
+    """
+
+    def __init__(self, folder: RunFolder, config: Config, seeds: tuple[int, ...], problem: Problem | None):
+        self.source, self.config, self.seeds = folder.path, config, seeds
+        self._folder, self._problem, self.start = folder, problem, None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.source, self._problem)
+
+    def __deepcopy__(self, _: Any) -> Reopened:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._whole, name)
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the run, which is to be known."""
+        if self._problem is None:
+            raise InputError(WHAT, "the problem of the run", f"{self.source} alone", f'load("{self.source}", problem=...)')
+        return self._problem
+
+    @functools.cached_property
+    def _like(self) -> Problem:
+        """The problem, or one with the same network: on the domain and in the units that the folder names."""
+        record = self._folder.record()
+        if self._problem is not None:
+            return self._problem
+        name = str(record.get("domain", ""))
+        if "units" not in record or not hasattr(domains, name) or self.config.network.corrector:
+            return self.problem
+        domain, known = getattr(domains, name)(), Units(*map(float, record["units"]))
+        slope = (known.field, *[0.0] * (domain.dimension - 1))
+        return Problem(self.config.experiment, domain, media.constant(known.conductivity, domain.dimension), _nothing, slope)
+
+    @functools.cached_property
+    def unit(self) -> float:
+        """Unit of the root of the number by which iterates are selected."""
+        return units(self._like).energy if is_first_order(self.config) else units(self._like).source
+
+    @functools.cached_property
+    def ansatz(self) -> Any:
+        """The trial field."""
+        ansatz = ansatz_of(self._like, self.config)
+        return first_order_ansatz(ansatz, units(self._like).source) if is_first_order(self.config) else ansatz
+
+    @functools.cached_property
+    def shapes(self) -> tuple[Tree, Tree]:
+        drawn = jax.eval_shape(self.ansatz.init, jax.random.key(0))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(self.seeds), *leaf.shape), leaf.dtype), drawn)
+
+    @functools.cached_property
+    def fixed(self) -> Tree:
+        """What the networks have drawn and do not train, leading axis seeds."""
+        known = self._folder.frequencies(self.shapes[1])
+        return training.stack([draw(self.ansatz, seed)[1] for seed in self.seeds]) if known is None else known
+
+    @functools.cached_property
+    def _whole(self) -> Setup:
+        return assemble(self.problem, self.config, self.seeds, self.start)
+
+
+def config_of(content: dict[str, Any], path: Path) -> Config:
+    """The configuration in a ``config.json``, with what its version stood for in the place of settings that came later."""
+    stored = content.get("config")
+    if not isinstance(stored, dict) or not isinstance(content.get("seeds"), list):
+        raise InputError(str(path / "config.json"), "the settings of a run", "something else", "restore it")
+    found = ABSENT | flat(stored)
+    if unknown := [name for name in found if name not in FIELDS]:
+        raise InputError(WHAT, "settings of this version", ", ".join(unknown), "read it with the version that wrote it")
+    parts: dict[str, dict[str, Any]] = {head: {} for head in ("", *SECTIONS)}
+    for name, value in found.items():
+        head, _, last = name.rpartition(".")
+        parts[head][last] = tuple(value) if isinstance(value, list) else value
+    return Config(**parts.pop(""), **{head: SECTIONS[head](**values) for head, values in parts.items()})
+
+
+def _known_problem(folder: RunFolder, config: Config, given: Problem | None) -> Problem | None:
+    """The problem that is given, or the paper's if the folder is of one; refuses another than that of the run."""
+    if given is not None:
+        if not isinstance(given, Problem):
+            raise InputError("problem", "a Problem", type(given).__name__, "pass the problem of the run")
+        folder.check_problem(given, None, WHAT)
+        return given
+    if config.experiment not in EXPERIMENTS:
+        return None
+    known = problem_of(config)
+    try:
+        folder.check_problem(known, None, WHAT)
+    except InputError:  # a problem of one's own with the sizes of the paper's
+        return None
+    return known
+
+
+def _finish(path: Path, fit: training.FitResult, params: Tree, seeds: int) -> tuple[RitzResult | None, ...]:
+    """The finish of each seed, as far as there is one of this state."""
+    try:
+        with np.load(path / "finish.npz", allow_pickle=False) as file:
+            stored = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return ()
+    except training.UNREADABLE:
+        raise InputError(str(path / "finish.npz"), "a file written by this library", "something else", "remove it") from None
+    if int(stored["step"]) != int(fit.state.step):
+        return ()
+    structure, found = jax.tree.structure(params), []
+    for index in range(seeds):
+        own = {name.split(":")[1]: value for name, value in stored.items() if name.startswith(f"{index}:")}
+        leaves = [own.pop(f"leaf{k}") for k in range(structure.num_leaves)] if own else []
+        known = {"reason": str(own.pop("reason"))} | {k: float(v) if v.ndim == 0 else v for k, v in own.items()} if own else {}
+        found.append(RitzResult(params=jax.tree.unflatten(structure, map(jax.numpy.asarray, leaves)), **known) if own else None)
+    return tuple(found)
+
+
+def _again(source: Path, problem: Problem | None) -> Reopened:
+    """A setup from its pickle."""
+    return load(source, problem).setup
+
+
+def _nothing(x: Any) -> Any:
+    """No source."""
+    return jax.numpy.zeros((), x.dtype)

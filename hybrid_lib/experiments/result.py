@@ -1,0 +1,235 @@
+r"""What a run returns: the trained field, its coarse view, its errors and its history, and how to keep them in a folder."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hybrid_lib import fem, training
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.assemble import Setup, draw
+from hybrid_lib.experiments.config import has_defect
+from hybrid_lib.experiments.data import defect_of
+from hybrid_lib.experiments.environment import environment
+from hybrid_lib.experiments.folder import RunFolder, claimed, digest, write_json
+from hybrid_lib.experiments.references import Reference
+from hybrid_lib.experiments.summary import table
+from hybrid_lib.multiscale import dual_norm
+from hybrid_lib.multiscale.coarse import state as coarse_state
+from hybrid_lib.multiscale.compression import average
+from hybrid_lib.multiscale.coupling import FineValues
+from hybrid_lib.multiscale.defect import QuadratureError, coarse_residual, quadrature_error
+from hybrid_lib.training.ritz import RitzResult
+
+BLOCK = 8192
+"""Numbers of points are rounded up to a power of two up to here, then to multiples of this."""
+KEPT = ("config.json", "environment.json", "problem.npz", "history.npz", "finish.npz", "summary.json", "checkpoint/state.npz")
+"""Files of a run."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunResult:
+    """A finished or interrupted run.
+
+    Attributes
+    ----------
+    setup : Setup
+    fit : FitResult
+        Last state, history per recorded iteration, errors per report.
+    reference : Reference or None
+        None for a run that was not compared with one.
+    summary : dict
+        The object that ``run --json`` prints.
+    finished : tuple of RitzResult or None
+        The finish of each seed, None for one that diverged; empty for a run without a finish and for one that was interrupted.
+    """
+
+    setup: Setup
+    fit: training.FitResult
+    reference: Reference | None
+    summary: dict[str, Any]
+    finished: tuple[RitzResult | None, ...] = ()
+
+    def __repr__(self) -> str:
+        """The errors of every seed, as the command line prints them."""
+        return table(self.summary, self.setup.config)
+
+    @property
+    def history(self) -> dict[str, np.ndarray]:
+        """Losses, weights and K̂ at the recorded iterations, by name; the first axis is that of ``step`` (R,), the second the seeds."""
+        return self.fit.history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without its compiled programs: the setup is assembled again where it is read."""
+        state = self.fit.state._replace(key=jax.random.key_data(self.fit.state.key))
+        return _reborn, (self.setup, self.fit._replace(state=state), self.reference, self.summary, self.finished)
+
+    def __deepcopy__(self, memo: Any) -> RunResult:
+        """Tables are copied; what cannot change is shared."""
+        tables = {name: copy.deepcopy(getattr(self.fit, name), memo) for name in ("history", "evaluations")}
+        parts = {name: copy.deepcopy(getattr(self, name), memo) for name in ("reference", "summary")}
+        return dataclasses.replace(self, fit=self.fit._replace(**tables), **parts)
+
+    def parameters(self, seed_index: int = 0, which: str | None = None) -> Any:
+        """θ of one seed: at the smallest PDE term (``best``), ``last`` or ``finished``.
+
+        None stands for the finished one, if there is one, else for what ``training.select`` says.
+        """
+        which, members = self._iterate(seed_index, which), self.fit.state.members
+        if which == "finished":
+            return self.finished[seed_index].params
+        return training.member(members.best.params if which == "best" else members.params, seed_index)
+
+    def data(self, seed_index: int = 0, which: str | None = None) -> Any:
+        """Points, coefficients and what the coupling needs, as the iterate of :meth:`parameters` was trained with.
+
+        Where points are drawn anew (``sampling.resample_every``) these are those of its draw; of the last one for ``last`` and
+        ``finished``.
+        """
+        state = self.fit.state
+        at = state.members.best.step[seed_index] if self._iterate(seed_index, which) == "best" else state.step - 1
+        return training.member(self.setup.data_at(max(int(at), 0)), seed_index)
+
+    def _iterate(self, seed_index: int, which: str | None) -> str:
+        """``best``, ``last`` or ``finished``, for an iterate that is there."""
+        if which not in (None, "best", "last", "finished"):
+            raise InputError("which", "best, last, finished or None", repr(which), "choose one of these")
+        _in_ensemble(seed_index, len(self.setup.seeds))
+        finished = bool(self.finished) and self.finished[seed_index] is not None
+        if which == "finished" and not finished:
+            raise InputError("which", "best or last for a seed without a finish", which, "set training.finish")
+        selected = "last" if self.setup.config.training.select == "last" else "best"
+        return which or ("finished" if finished else selected)
+
+    def solution(self, points, seed_index: int = 0, which: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """u_θ and ∇u_θ of one seed at `points` (k, d): arrays (k,) and (k, d)."""
+        theta, ansatz = self.parameters(seed_index, which), self.setup.ansatz
+        fixed = training.member(self.setup.fixed, seed_index)
+        if np.ndim(points) != 2 or np.shape(points)[1] != ansatz.dimension:
+            expected, remedy = f"shape (k, {ansatz.dimension})", "one row a point, in one dimension x[:, None]"
+            raise InputError("points", expected, f"shape {np.shape(points)}", remedy)
+        x = np.asarray(points)
+        count = len(x)
+        size = 1 << (count - 1).bit_length() if count <= BLOCK else -(-count // BLOCK) * BLOCK  # few shapes, few compilations
+        x = np.concatenate([x, np.zeros((size - count, ansatz.dimension), x.dtype)])
+        jet = self._jets(theta, fixed, jnp.asarray(x, ansatz.network.dtype))
+        return np.asarray(jet[0])[:count], np.stack([np.asarray(g)[:count] for g in jet[1]], axis=-1)
+
+    @functools.cached_property
+    def _jets(self) -> Callable:
+        """Jitted (θ, fixed, points) -> value and gradient: one program for all calls with the same number of points."""
+        ansatz = self.setup.ansatz
+        return fem.shared(lambda theta, fixed, x: jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2])(x))
+
+    def quadrature_error(self, seed_index: int = 0, which: str | None = None, pieces: int = 2) -> QuadratureError:
+        """Size of the defect of one seed, and how much a rule with `pieces` times as many pieces changes it."""
+        setup = self.setup
+        if not has_defect(setup.config):
+            raise InputError(
+                "quadrature_error", "a hybrid run with the defect coupling", setup.config.coarse.coupling,
+                "run with coarse.coupling=defect",
+            )  # fmt: skip
+        theta, data = self.parameters(seed_index, which), self.data(seed_index, which)
+        finer = defect_of(setup.problem, setup.config, setup.coarse_problem, setup.coarse_mesh, pieces)
+        K_hat = self.coarse(seed_index, which)["upscaled"]
+
+        def gradient(x: jax.Array) -> jax.Array:
+            return jnp.stack(setup.ansatz.jet(theta, data["fixed"], x).gradient)
+
+        return quadrature_error(setup.coarse_problem, data["coupling"], finer, jnp.asarray(K_hat), gradient)
+
+    def coarse(self, seed_index: int = 0, which: str | None = None) -> dict[str, np.ndarray]:
+        """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ, or the defect z, at the coarse nodes."""
+        setup = self.setup
+        if setup.coarse_problem is None:
+            raise InputError(
+                "coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'"
+            )
+        theta, data = self.parameters(seed_index, which), self.data(seed_index, which)
+        fields = setup.objective.fields(theta, data)
+        K_hat = setup.objective.coarse.upscale(fields, data)
+        out = {
+            "nodes": setup.coarse_mesh.points,
+            "upscaled": np.asarray(K_hat),
+            "state": np.asarray(coarse_state(setup.coarse_problem, K_hat)),
+        }
+        if has_defect(setup.config):
+            rho = coarse_residual(setup.coarse_problem, data["coupling"], fields["cells"].flux)
+            z = dual_norm.representative(setup.coarse_problem, K_hat, rho)
+            return out | {"defect": np.asarray(z)}
+        fine = FineValues(fields["collocation"].value, fields["nodes"])
+        balls = getattr(data["coupling"], "compression", data["coupling"])
+        return out | {"averaged": np.asarray(average(balls, *fine))}
+
+    def save(self, out: Path | str) -> None:
+        """Write the run to a folder as ``train(…, out=…)`` does, for :func:`hybrid_lib.load` and for ``resume``.
+
+        Parameters
+        ----------
+        out : path
+            New or empty: nothing is overwritten.
+
+        Raises
+        ------
+        InputError
+            If there is something in `out`, or it cannot be written.
+        """
+        setup, source = self.setup, getattr(self.setup, "source", None)
+        with claimed(out, setup.config, setup.seeds, resume=False) as folder:
+            if source is not None:  # read from a folder: what lies there
+                for name in KEPT:
+                    if (source / name).exists():
+                        training.write_atomically(folder.path / name, (source / name).read_bytes())
+                return
+            start = (setup.state.members.params, setup.fixed)
+            drawn = training.stack([draw(setup.ansatz, seed) for seed in setup.seeds])
+            folder.write_config(None if digest(start) == digest(drawn) else digest(start))
+            folder.write_environment(environment(setup.config))
+            points = np.asarray(setup.data["points"]["collocation"][0])
+            folder.write_problem(setup.problem, self.reference, points, setup.fixed)
+            training.save(folder.checkpoint, self.fit, folder.identity)
+            keep(folder, dataclasses.replace(self, summary=self.summary | {"run_dir": str(folder.path)}))
+
+
+def _reborn(setup: Setup, fit: training.FitResult, *rest: Any) -> RunResult:
+    """A result from its pickle."""
+    state = fit.state._replace(key=jax.random.wrap_key_data(fit.state.key))
+    return RunResult(setup, fit._replace(state=state), *rest)
+
+
+def keep(folder: RunFolder, result: RunResult) -> None:
+    """Write ``history.npz``, ``finish.npz`` (where there is a finish) and ``summary.json``."""
+    columns = {f"history:{k}": v for k, v in result.fit.history.items()}
+    columns |= {f"evaluations:{k}": v for k, v in result.fit.evaluations.items()}
+    training.write_atomically(folder.path / "history.npz", _compressed(columns))
+    if result.finished:
+        found = {"step": np.asarray(result.fit.state.step)}
+        for index, ritz in enumerate(result.finished):
+            if ritz is not None:
+                leaves = {f"leaf{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(ritz.params))}
+                known = ritz._asdict() | leaves
+                found |= {f"{index}:{name}": np.asarray(value) for name, value in known.items() if name != "params"}
+        training.write_atomically(folder.path / "finish.npz", _compressed(found))
+    write_json(folder.path / "summary.json", result.summary)
+
+
+def _compressed(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _in_ensemble(index: int, count: int) -> None:
+    """Refuse a number that is no index of a seed; JAX would take the nearest one."""
+    if not -count <= index < count:
+        raise InputError("seed_index", f"an index of the {count} seeds of the run", index, "count from 0")
