@@ -40,7 +40,7 @@ SAME = 1e-6
 """Relative difference up to which two values are the same, above the rounding of another device, also in float32."""
 BEGUN = ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz")
 """Files of a run that has begun."""
-_LEFT = re.compile(r"\.(config\.json|environment\.json|problem\.npz|history\.npz|finish\.npz|summary\.json|state\.npz)\.[0-9a-f]+\.tmp")
+_LEFT = re.compile(r"\.((config|environment|summary)\.json|(problem|history|finish|state)\.npz)\.[0-9a-f]+\.tmp")
 UNKNOWN = "given"
 """Stands in the place of a digest where parameters were given and the run has not begun yet."""
 
@@ -114,10 +114,9 @@ class RunFolder:
                 continue  # begun without one
             if not _same(stored.get(name), now):
                 name = "medium or source" if name == "reference" else name
-                raise InputError(
-                    f"{what}, {name}", f"that of the run in {self.path}", "another",
-                    "resume with the same problem, or choose another --out" if what == "--resume" else "pass the problem of the run",
-                )  # fmt: skip
+                remedy = "resume with the same problem, or choose another --out"
+                remedy = remedy if what == "--resume" else "pass the problem of the run"
+                raise InputError(f"{what}, {name}", f"that of the run in {self.path}", "another", remedy)
 
     def frequencies(self, like: Tree) -> Tree | None:
         """The frequencies of all seeds that the run was begun with, in the structure of `like`; None if there is no record."""

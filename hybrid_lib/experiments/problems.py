@@ -69,9 +69,9 @@ class Problem:
             if not isinstance(getattr(self, name), kind):
                 received = type(getattr(self, name)).__name__
                 raise InputError(name, f"a {kind.__name__}", received, "pass medium=, source= and direction= by name")
-        if medium.dimension != self.domain.dimension:
-            received = f"a medium of dimension {d} on a domain of dimension {self.domain.dimension}"
-            raise InputError("medium", f"dimension {self.domain.dimension}, as the domain", received, "take another domain or medium")
+        if (other := self.domain.dimension) != d:
+            received = f"a medium of dimension {d} on a domain of dimension {other}"
+            raise InputError("medium", f"dimension {other}, as the domain", received, "take another domain or medium")
         check_shape("medium", medium.conductivity, d, [(d, d) if medium.is_tensor else ()])
         object.__setattr__(self, "source", _source(self.source, d))
         e = real_array("direction", np.eye(d)[0] if self.direction is None else self.direction)

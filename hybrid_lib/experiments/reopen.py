@@ -1,4 +1,4 @@
-"""A run read back from its folder: settings, history, summary and parameters at once, points and coarse problem when asked for."""
+"""A run read back from its folder: settings, history, summary and parameters at once, the rest when it is asked for."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class Reopened:
     ----------
     source : Path
     config, seeds
-    shapes : (params, fixed)
-        Shapes and types, leading axis seeds.
+    start : (params, fixed)
+        What the rest is assembled with.
     """
 
     def __init__(self, folder: RunFolder, config: Config, seeds: tuple[int, ...], problem: Problem | None):
@@ -127,6 +127,7 @@ class Reopened:
 
     @functools.cached_property
     def shapes(self) -> tuple[Tree, Tree]:
+        """Shapes and types of parameters and frequencies, leading axis seeds."""
         drawn = jax.eval_shape(self.ansatz.init, jax.random.key(0))
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(self.seeds), *leaf.shape), leaf.dtype), drawn)
 

@@ -66,7 +66,7 @@ class RunResult:
 
     @property
     def history(self) -> dict[str, np.ndarray]:
-        """Losses, weights and K̂ at the recorded iterations, by name; the first axis is that of ``step`` (R,), the second the seeds."""
+        """Losses, weights and K̂ at the recorded iterations, by name: ``step`` (R,), the others (R, S, …)."""
         return self.fit.history
 
     def __reduce__(self) -> tuple[Any, ...]:
