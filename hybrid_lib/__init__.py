@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hybrid_lib import fem, media
     from hybrid_lib.errors import InputError
-    from hybrid_lib.experiments import Problem, configuration, load, own_configuration, reference, run, train
+    from hybrid_lib.experiments import Problem, certify, configuration, load, own_configuration, reference, run, train
     from hybrid_lib.pinn import domains
 
 __version__ = "0.1.0"
@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "InputError": "errors",
     "Problem": "experiments",
+    "certify": "experiments",
     "configuration": "experiments",
     "domains": "pinn",
     "fem": "",
@@ -33,6 +34,7 @@ __all__ = [
     "InputError",
     "Problem",
     "__version__",
+    "certify",
     "configuration",
     "domains",
     "enable_float64",
