@@ -1,8 +1,8 @@
 """Classical solvers for −∇·(K∇(u + e·x)) = q on the unit interval or square, u = 0 on the boundary; K scalar.
 
 Linear and quadratic elements, the homogenised solution with its first-order corrector, and FE-HMM (E, Engquist 2003; Abdulle,
-E, Engquist, Vanden-Eijnden 2012): coarse elements with tensors from cell problems at the quadrature points. Meshes, assembly
-of linear elements, solvers and cell problems are the library's; quadratic elements and FE-HMM are written here.
+E, Engquist, Vanden-Eijnden 2012): coarse elements with tensors from cell problems at the quadrature points. Meshes, assembly,
+solvers and cell problems are the library's; FE-HMM is written here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from hybrid_lib import fem
-from hybrid_lib.fem.topology import LOCAL_EDGES, edges_of
+from hybrid_lib.fem import quadratic
 from hybrid_lib.multiscale.homogenisation import CellSolution, cell_problem
 
 BLOCKS = (1 << 11, 1 << 16)
@@ -54,13 +54,7 @@ def space(mesh: fem.Mesh, degree: int) -> Space:
     """Vertices, and for degree 2 the midpoints of the edges after them."""
     if degree == 1:
         return Space(mesh, 1, mesh.cells, mesh.points, mesh.boundary_nodes)
-    n = len(mesh.points)
-    lower, upper, number = edges_of(mesh.cells, n)
-    points = np.concatenate([mesh.points, (mesh.points[lower] + mesh.points[upper]) / 2])
-    boundary = mesh.boundary_nodes
-    if mesh.dimension == 2:  # an edge of one triangle is on the boundary
-        boundary = np.concatenate([boundary, n + np.flatnonzero(np.bincount(number.ravel()) == 1)])
-    return Space(mesh, 2, np.concatenate([mesh.cells, n + number], axis=1), points, boundary)
+    return Space(mesh, 2, *quadratic.space(mesh)[1:])
 
 
 def grid(dimension: int, cells: int) -> fem.Mesh:
@@ -70,34 +64,10 @@ def grid(dimension: int, cells: int) -> fem.Mesh:
 
 def shapes(barycentric: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Shape functions (..., k) and their derivatives in the barycentric coordinates (..., k, d+1)."""
+    if degree == 2:
+        return quadratic.shapes(barycentric)
     width = barycentric.shape[-1]
-    unit = np.eye(width)
-    if degree == 1:
-        return barycentric, np.broadcast_to(unit, (*barycentric.shape, width))
-    values = [barycentric * (2 * barycentric - 1)]
-    slopes = [(4 * barycentric - 1)[..., None] * unit]
-    for i, j in LOCAL_EDGES[width - 1]:
-        a, b = barycentric[..., i], barycentric[..., j]
-        values.append((4 * a * b)[..., None])
-        slopes.append(4 * (a[..., None] * unit[j] + b[..., None] * unit[i])[..., None, :])
-    return np.concatenate(values, axis=-1), np.concatenate(slopes, axis=-2)
-
-
-def stiffness(
-    V: Space, K: np.ndarray, weights: np.ndarray, barycentric: np.ndarray, tensor: np.ndarray
-) -> sp.csr_array:
-    """Matrix ∫ K ∇φ_j·C∇φ_i of quadratic elements with C = tensor and K (m, q) at the points of a rule."""
-    G, slopes = V.mesh.basis_gradients, shapes(barycentric, V.degree)[1]  # (m, d+1, d), (q, k, d+1)
-    metric = V.mesh.volumes[:, None, None] * (G @ tensor @ G.swapaxes(1, 2))
-    metric = metric.reshape(len(G), -1)  # (m, (d+1)²)
-    k = V.unknowns.shape[1]
-    entries = np.zeros((len(G), k * k))
-    for point in range(len(weights)):
-        table = np.einsum("ia,jb->abij", slopes[point], slopes[point]).reshape(metric.shape[1], k * k)
-        entries += (weights[point] * K[:, point])[:, None] * (metric @ table)
-    rows, columns = np.repeat(V.unknowns, k, axis=1), np.tile(V.unknowns, (1, k))
-    n = len(V.points)
-    return sp.csr_array(sp.coo_array((entries.ravel(), (rows.ravel(), columns.ravel())), shape=(n, n)))
+    return barycentric, np.broadcast_to(np.eye(width), (*barycentric.shape, width))
 
 
 class System(NamedTuple):
@@ -123,9 +93,9 @@ def elements(
         mean = coefficient @ weights  # (m,)
         matrix = fem.stiffness(mesh, mean if tensor is None else mean[:, None, None] * tensor)
     else:
-        matrix = stiffness(
-            V, coefficient, weights, barycentric, np.eye(d) if tensor is None else np.asarray(tensor)
-        )
+        values = coefficient if tensor is None else coefficient[..., None, None] * np.asarray(tensor)
+        whole = quadratic.Quadratic(mesh, V.unknowns, V.points, V.boundary)
+        matrix = quadratic.weighted_stiffness(whole, values, barycentric, weights)
     moments = (q(points) * weights) @ shapes(barycentric, degree)[0] * mesh.volumes[:, None]  # (m, k)
     rhs = np.bincount(V.unknowns.ravel(), weights=moments.ravel(), minlength=len(V.points))
     return System(
@@ -157,11 +127,7 @@ def at(
     found = np.einsum("ki,ki->k", local, values), np.einsum("ki,kia,kax->kx", local, slopes, G, optimize=True)
     if not hessian:
         return (*found, place) if cell else found
-    width = G.shape[1]
-    curve = np.zeros((local.shape[1], width, width))  # of the shapes in barycentric coordinates
-    curve[range(width), range(width), range(width)] = 4.0
-    for number, (i, j) in enumerate(LOCAL_EDGES[width - 1]):
-        curve[width + number, i, j] = curve[width + number, j, i] = 4.0
+    curve = quadratic.slopes(G.shape[1])
     return *found, np.einsum("kax,ki,iab,kby->kxy", G, local, curve, G, optimize=True)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_lib import experiments, fem
+from hybrid_lib import experiments
 from hybrid_lib.multiscale.homogenisation import homogenised_tensor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,41 +71,6 @@ def test_homogenised_solution_of_the_plane_problem_is_half_wrong_and_its_tempera
     assert row["rel_l2"] == pytest.approx(0.49, abs=0.01)
     assert row["rel_l2_whole"] < 0.01  # relative to w = u + x_1
     assert row["tensor"][0][0] == pytest.approx(2.82229, rel=5e-3)
-
-
-def test_quadratic_elements_agree_with_scikit_fem():
-    skfem = pytest.importorskip("skfem")
-    from classical_methods import elements, solve
-    from skfem.helpers import dot, grad
-
-    def K(x):
-        return 2 + np.sin(5 * x[..., 0]) * np.cos(3 * x[..., 1])
-
-    def q(x):
-        return x[..., 0] ** 2
-
-    direction = np.array([1.0, -2.0])
-    system = elements(fem.unit_square(4), 2, K, q, direction, order=4)
-    V = system.space
-    basis = skfem.Basis(
-        skfem.MeshTri(V.mesh.points.T.copy(), V.mesh.cells.T.copy()),
-        skfem.ElementTriP2(),
-        quadrature=(fem.rule(2, 4)[0][:, 1:].T.copy(), fem.rule(2, 4)[1] / 2),
-    )
-
-    @skfem.BilinearForm
-    def a(u, v, w):
-        return K(np.moveaxis(w.x, 0, -1)) * dot(grad(u), grad(v))
-
-    @skfem.LinearForm
-    def right(v, w):
-        x = np.moveaxis(w.x, 0, -1)
-        slope = grad(v)
-        return q(x) * v - K(x) * (direction[0] * slope[0] + direction[1] * slope[1])
-
-    theirs = skfem.solve(*skfem.condense(a.assemble(basis), right.assemble(basis), D=basis.get_dofs()))
-    order = np.lexsort(np.round(V.points.T, 9)), np.lexsort(np.round(basis.doflocs, 9))
-    np.testing.assert_allclose(solve(system)[order[0]], theirs[order[1]], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
