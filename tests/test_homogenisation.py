@@ -120,6 +120,46 @@ def test_bounds_of_what_is_known():
     assert np.linalg.eigvalsh(K.upper - K.lower)[0] > 0 and K.error < 0.01
 
 
+def pixels(values):
+    """K of one period with a number or a tensor on each pixel (r, r[, 2, 2])."""
+    values = jnp.asarray(values)
+    return lambda x: values[tuple(jnp.clip((len(values) * jnp.mod(x, 1.0)).astype(int), 0, len(values) - 1))]
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), low=st.floats(0.1, 10.0), contrast=st.floats(1.0, 100.0))
+def test_a_polycrystal_has_the_determinant_of_its_crystals(seed, low, contrast):
+    """Keller (1964), Dykhne (1971): where det K is the same everywhere, det K* is that, too; a board is the smallest case."""
+    angle = np.random.default_rng(seed).uniform(0, np.pi, size=(4, 4))
+    turn = np.moveaxis(np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]), (0, 1), (2, 3))
+    found = homogenised_bounds(pixels(turn @ np.diag([low, low * contrast]) @ turn.mT), 2, 16)
+    exact = low**2 * contrast
+    assert np.linalg.det(found.lower) <= exact * (1 + 1e-9) and exact * (1 - 1e-9) <= np.linalg.det(found.upper)
+    assert np.linalg.det(found.tensor) == pytest.approx(exact, rel=1e-9)
+    assert np.linalg.eigvalsh(found.upper - found.lower)[0] > -1e-9 * low * contrast
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), spread=st.floats(0.0, 2.0))
+def test_layers_of_tensors_are_met_exactly_from_both_sides(seed, spread):
+    """Normal along the first axis: harmonic mean across, arithmetic along, and what the shear between them leaves."""
+    root = np.exp(spread * np.random.default_rng(seed).normal(size=(4, 2, 2)))
+    K = root @ root.mT + 0.2 * np.eye(2)
+    found = homogenised_bounds(pixels(np.broadcast_to(K[:, None], (4, 4, 2, 2))), 2, 8)
+    across, shear = 1 / np.mean(1 / K[:, 0, 0]), np.mean(K[:, 0, 1] / K[:, 0, 0])
+    along = np.mean(K[:, 1, 1] - K[:, 0, 1] ** 2 / K[:, 0, 0]) + shear**2 * across
+    exact = np.array([[across, shear * across], [shear * across, along]])
+    for side in (found.lower, found.upper, found.tensor):
+        np.testing.assert_allclose(side, exact, rtol=1e-8, atol=1e-8 * along)
+
+
+@pytest.mark.parametrize(("first", "second"), [(1.0, 9.0), (0.01, 400.0)])
+def test_a_board_is_the_geometric_mean(first, second):
+    found = homogenised_bounds(pixels([[first, second], [second, first]]), 2, 16)
+    np.testing.assert_allclose(found.tensor, np.sqrt(first * second) * np.eye(2), rtol=1e-9, atol=1e-9)
+    assert found.lower[0, 0] < np.sqrt(first * second) < found.upper[0, 0]
+
+
 def test_a_period_that_the_medium_does_not_have_is_refused():
     waves = media.paper_2d(0.1).conductivity
     assert homogenised_tensor(waves, 2, 32, 0.3).shape == (2, 2)  # three periods are one
