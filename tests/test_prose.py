@@ -52,7 +52,7 @@ def captions(page):
 
     def keep(match):
         header, body = re.match(r"(```\{code-cell\}[^\n]*\n(?:---\n.*?^---\n)?)(.*)", match.group(), re.S | re.M).groups()
-        header = re.sub(r"^ *(name|width): .*$|^ *[a-z]+:|^:tags:.*$|^```.*$|^---$", "", header, flags=re.M)
+        header = re.sub(r"^ *(name|width|code_prompt_show|tags): .*$|^ *[a-z]+:|^:tags:.*$|^```.*$|^---$", "", header, flags=re.M)
         comments = re.sub(r"^(?:.*?(?<!\S)# )?(.*)$", lambda m: m[1] if m[0] != m[1] else "", body, flags=re.M)
         return header + comments
 
