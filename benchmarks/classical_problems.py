@@ -11,8 +11,8 @@ import numpy as np
 from classical_methods import Space, Values, at, elements, solve, vectorised
 
 from hybrid_lib import experiments, fem, media
-from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.pinn import domains
+from hybrid_lib.problems import Problem
 
 
 class Case(NamedTuple):

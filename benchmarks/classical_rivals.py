@@ -40,7 +40,7 @@ from classical_methods import (
 from classical_problems import Case, case, relative
 
 from hybrid_lib import experiments, fem, training
-from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.problems import Problem
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "results" / "beyond"
 PARTS = ("problems", "eps", "networks")

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hybrid_lib import fem, media
     from hybrid_lib.errors import InputError
-    from hybrid_lib.experiments import Problem, certify, configuration, load, own_configuration, reference, run, train
+    from hybrid_lib.experiments import (
+        Problem,
+        certify,
+        configuration,
+        load,
+        own_configuration,
+        reference,
+        run,
+        train,
+    )
     from hybrid_lib.pinn import domains
 
 __version__ = "0.1.0"

@@ -197,7 +197,7 @@ def _add_ledger(commands) -> None:
 
 def _list(options) -> int:
     from hybrid_lib import experiments
-    from hybrid_lib.experiments.config import CHOICES, FIELDS, FIXED
+    from hybrid_lib.config import CHOICES, FIELDS, FIXED
 
     content = {
         "experiments": {name: entry[2] for name, entry in experiments.EXPERIMENTS.items()},

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from hybrid_lib import experiments, fem, media, training
+from hybrid_lib.config import fingerprint
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import configuration, references, with_settings
-from hybrid_lib.experiments.config import balance_every, fingerprint
+from hybrid_lib.methods import balance_every
 from hybrid_lib.pinn import domains
 
 TINY = {

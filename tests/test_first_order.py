@@ -13,10 +13,11 @@ from shaken import shaken
 
 from hybrid_lib import experiments, media, training
 from hybrid_lib.cli import main
+from hybrid_lib.config import fingerprint
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import Problem, configuration, first_order, references, with_settings
-from hybrid_lib.experiments.config import balance_every, fingerprint
 from hybrid_lib.experiments.first_order import FluxFields, stability_range
+from hybrid_lib.methods import balance_every
 from hybrid_lib.pinn import domains, networks, residuals
 from hybrid_lib.training import jacobians
 

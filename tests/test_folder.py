@@ -14,10 +14,11 @@ import pytest
 from test_experiments import leaves, tiny
 
 from hybrid_lib import experiments, media, training
+from hybrid_lib.config import with_settings
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments import data, runner
 from hybrid_lib.experiments import folder as folders
-from hybrid_lib.experiments.config import with_settings
+from hybrid_lib.experiments import runner
+from hybrid_lib.methods import points
 
 CONFIG = with_settings(tiny("heat1d-eps15"), {"training.steps": "4"})
 SHORT = with_settings(CONFIG, {"training.steps": "2"})
@@ -265,15 +266,15 @@ def test_a_draw_without_points_in_a_ball_is_drawn_again(monkeypatch):
     config = with_settings(CONFIG, sampling | {"coarse.delta": "0.06", "coarse.cells": "20"})
     setup = experiments.assemble(problem(), config, (1,))
     attempts = []
-    real = data._drawn
-    monkeypatch.setattr(data, "_drawn", lambda *a: attempts.append(a[4]) or real(*a))
+    real = points._drawn
+    monkeypatch.setattr(points, "_drawn", lambda *a: attempts.append(a[4]) or real(*a))
     draws = {step: setup.resample(step) for step in range(1, 9)}
     assert max(attempts) > 0
     nodes = np.flatnonzero(np.asarray(setup.data["coupling"].counts[0]))
     assert all(np.array_equal(np.flatnonzero(np.asarray(d["coupling"].counts[0])), nodes) for d in draws.values())
     for a, b in zip(jax.tree.leaves(draws[7]), jax.tree.leaves(setup.resample(7)), strict=True):
         np.testing.assert_array_equal(a, b)
-    monkeypatch.setattr(data, "REDRAWS", 0)
+    monkeypatch.setattr(points, "REDRAWS", 0)
     with pytest.raises(InputError, match="delta"):
         for step in draws:
             setup.resample(step)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hybrid_lib import cli
+from hybrid_lib.config import LEFT_OUT
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.config import LEFT_OUT
 from hybrid_lib.training import restore
 
 BOOK = Path(__file__).resolve().parents[1] / "book"

@@ -9,8 +9,8 @@ import pytest
 
 from hybrid_lib import experiments, fem
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.config import finish_steps
 from hybrid_lib.experiments.finish import finish, finish_all
+from hybrid_lib.methods import finish_steps
 from hybrid_lib.training.ritz import energy, ritz_finish
 from hybrid_lib.training.state import DIVERGED
 

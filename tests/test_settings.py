@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid_lib import config as configs
 from hybrid_lib import experiments
+from hybrid_lib.config import ABSENT, FIELDS, LEFT_OUT, Config, as_dict, fingerprint, flat, paths
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments import config as configs
 from hybrid_lib.experiments import folder as folders
 from hybrid_lib.experiments import with_settings
-from hybrid_lib.experiments.config import ABSENT, FIELDS, LEFT_OUT, Config, as_dict, fingerprint, flat, paths
 
 RESULTS = Path(__file__).parents[1] / "book" / "results"
 PLAIN = Config("heat1d-eps15", 1 / 15)

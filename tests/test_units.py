@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hybrid_lib import experiments, fem, media, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import assemble, configuration, own_problem, with_settings
-from hybrid_lib.experiments.problems import units
 from hybrid_lib.multiscale import coarse, compression, homogenisation, upscaling
+from hybrid_lib.problems import units
 from hybrid_lib.training.solvers import nystrom
 
 SQUARE = fem.unit_square(6)

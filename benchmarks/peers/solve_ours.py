@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from hybrid_lib import experiments, media, training
-from hybrid_lib.experiments.data import coarse_problem_of, sampler
-from hybrid_lib.experiments.objective import objective_of
+from hybrid_lib.methods import method_of
 from hybrid_lib.pinn import jets, networks
 
 options = common.arguments(("default", "hybrid", "uniform"))
@@ -58,11 +57,11 @@ class Periodic(networks.MLP):
 
 def assembled(ansatz):
     """What assemble does, for a trial field of one's own."""
-    mesh = problem.domain.mesh(config.coarse.cells) if config.method == "hybrid" else None
-    coarse = coarse_problem_of(problem, config, mesh) if mesh else None
+    method = method_of(config)
+    coarse = method.coarse(problem, config)
     theta, fixed = ansatz.init(jax.random.key(options.seed))
-    data = sampler(problem, config, ansatz, (options.seed,), [fixed], coarse, mesh)(0)
-    objective = objective_of(problem, config, ansatz, coarse)
+    data = method.sampler(problem, config, ansatz, (options.seed,), [fixed], coarse)(0)
+    objective = method.objective(problem, config, ansatz, coarse)
     adam = training.adam(common.RATE, common.DECAY, common.DECAY_EVERY)
     member = training.init_member(objective, adam, theta, data[0], {"coupling": 1.0})
     state = training.init_state([member], jax.random.key(options.seed))

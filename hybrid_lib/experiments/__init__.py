@@ -1,8 +1,6 @@
 """The paper's experiments as data, their references, and how to run them or a problem of one's own (section 4.4)."""
 
-from hybrid_lib.experiments.assemble import Setup, ansatz_of, assemble, evaluator
-from hybrid_lib.experiments.certify import Certificate, certify
-from hybrid_lib.experiments.config import (
+from hybrid_lib.config import (
     CoarseConfig,
     Config,
     NetworkConfig,
@@ -11,6 +9,8 @@ from hybrid_lib.experiments.config import (
     paths,
     with_settings,
 )
+from hybrid_lib.experiments.assemble import Setup, ansatz_of, assemble, evaluator
+from hybrid_lib.experiments.certify import Certificate, certify
 from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.first_order import (
     FirstOrderAnsatz,
@@ -25,13 +25,13 @@ from hybrid_lib.experiments.first_order import (
 from hybrid_lib.experiments.jumps import MeanFlux, SmoothingChange, mean_flux, smoothing_change
 from hybrid_lib.experiments.own import ErrorEstimate, error_estimate, field_energy, own_configuration
 from hybrid_lib.experiments.price import Elements, element_cost
-from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem, own_problem, units
 from hybrid_lib.experiments.references import Reference, fine_solution, reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, METHODS, NETWORKS, SCALES, configuration, problem_of
 from hybrid_lib.experiments.reopen import load
 from hybrid_lib.experiments.result import RunResult
 from hybrid_lib.experiments.runner import run, train
 from hybrid_lib.experiments.sizes import Forecast, forecast
+from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem, own_problem, units
 
 __all__ = [
     "EXPERIMENTS",

@@ -2,7 +2,6 @@ r"""From a configuration to what the loop needs: objective, optimiser, data and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,19 +12,16 @@ import numpy as np
 from jax import Array
 
 from hybrid_lib import fem, training
+from hybrid_lib.config import Config, validated
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.config import Config, balance_every, has_defect, is_first_order, validated
-from hybrid_lib.experiments.data import coarse_problem_of, sampler
-from hybrid_lib.experiments.first_order import first_order_ansatz, first_order_objective
 from hybrid_lib.experiments.jumps import require_no_jumps
-from hybrid_lib.experiments.objective import objective_of
-from hybrid_lib.experiments.problems import Problem, units
 from hybrid_lib.experiments.references import Reference
+from hybrid_lib.methods import Method, balance_every, method_of
+from hybrid_lib.methods.defect import coupling_weight  # noqa: F401, its former place
+from hybrid_lib.methods.trial import ansatz_of  # noqa: F401
 from hybrid_lib.multiscale.coarse import CoarseProblem
-from hybrid_lib.multiscale.corrector import expansion
-from hybrid_lib.multiscale.defect import cell_side
-from hybrid_lib.pinn import networks
 from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.problems import Problem
 
 Tree = Any
 
@@ -71,6 +67,11 @@ class Setup:
         return self
 
     @property
+    def method(self) -> Method:
+        """That of the configuration."""
+        return method_of(self.config)
+
+    @property
     def fixed(self) -> Tree:
         """What the networks have drawn and do not train, leading axis seeds."""
         return self.data["fixed"]
@@ -81,46 +82,6 @@ class Setup:
         if self.resample is None or step < every:
             return self.data
         return self.resample(step - step % every)
-
-
-def ansatz_of(problem: Problem, config: Config) -> Ansatz:
-    """The trial field of a configuration: network, and the vanishing factor for hard boundary conditions, in the unit of u."""
-    dtype, net = jnp.dtype(config.dtype), config.network
-    if net.kind == "ms":
-        factor = 2 * math.pi if net.cycles else 1.0
-        network = networks.multiscale_fourier(
-            (1.0, 1 / config.eps), net.widths, net.frequencies, net.activation, dtype, factor, net.trainable_frequencies
-        )
-    elif net.kind == "two-scale":
-        box = problem.domain.box if net.boundary_layers else None
-        network = networks.two_scale(config.eps, net.widths, box, net.activation, dtype, net.layer_factor)
-    else:
-        network = networks.mlp(net.widths, net.activation, dtype)
-    factor = problem.domain.vanishing if config.boundary == "hard" else None
-    if net.layer_factor:
-        factor = (factor, lambda x: problem.domain.layer(x, config.eps))
-    base = _base(problem) if net.corrector else None
-    return Ansatz(network, problem.domain.dimension, _times(factor, units(problem).field), base)
-
-
-def _times(factor: Any, unit: float) -> Any:
-    """The factor or factors of an ansatz times the unit of its field."""
-    if unit == 1:
-        return factor
-    if isinstance(factor, tuple):
-        return tuple(_times(one, unit) for one in factor)
-    return lambda x: jnp.asarray(unit, x.dtype) if factor is None else jnp.asarray(unit, x.dtype) * factor(x)
-
-
-def _base(problem: Problem) -> Callable[[Array], Array]:
-    """The expansion that ``network.corrector`` asks for."""
-    medium, domain = problem.medium, problem.domain
-    if medium.period is None or len(domain.corners) > 1:
-        received = f"{domain.name}, period {medium.period}"
-        raise InputError(
-            "network.corrector", "a medium with a period on the unit cube", received, "leave it out"
-        )
-    return expansion(medium.conductivity, problem.source, problem.direction, medium.period)
 
 
 def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: Tree | None = None) -> Setup:
@@ -149,13 +110,10 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
     require_precision(config)
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
-    if not is_first_order(config):
+    method = method_of(config)
+    if not method.admits_jumps:
         require_no_jumps(problem)
-    ansatz, hybrid = ansatz_of(problem, config), config.method == "hybrid"
-    if is_first_order(config):
-        ansatz = first_order_ansatz(ansatz, units(problem).source)
-    mesh = problem.domain.mesh(config.coarse.cells) if hybrid else None
-    coarse = coarse_problem_of(problem, config, mesh) if hybrid else None
+    ansatz, coarse = method.ansatz(problem, config), method.coarse(problem, config)
     draws = [draw(ansatz, seed) for seed in seeds]
     params = [theta for theta, _ in draws]
     fixed = [frequencies for _, frequencies in draws]
@@ -163,13 +121,9 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         stacked = _given(initial, draws[0], len(seeds))
         params, fixed = ([training.member(tree, s) for s in range(len(seeds))] for tree in stacked)
 
-    data_at = sampler(problem, config, ansatz, seeds, fixed, coarse, mesh)
+    data_at = method.sampler(problem, config, ansatz, seeds, fixed, coarse)
     data = data_at(0)
-    if is_first_order(config):
-        objective = first_order_objective(problem, ansatz, units(problem).energy)
-    else:
-        objective = objective_of(problem, config, ansatz, coarse)
-    optimiser = _optimiser(config)
+    objective, optimiser = method.objective(problem, config, ansatz, coarse), _optimiser(config)
     options = config.training
     loop = training.LoopOptions(
         options.tolerance,
@@ -182,9 +136,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         options.balance_reference,
         options.balance_start,
     )
-    weights = {"boundary": config.boundary_weight, "coupling": config.coarse.weight or 1.0}
-    if has_defect(config) and config.coarse.weight is None:
-        weights["coupling"] = coupling_weight(problem, config, mesh) / problem.medium.alpha
+    weights = method.weights(problem, config, coarse)
     given = {name: jnp.asarray(weight, jnp.result_type(float)) for name, weight in weights.items()}
     init = fem.shared(lambda p, d, w: training.init_member(objective, optimiser, p, d, w))
     members = [init(p, d, given) for p, d in zip(params, data, strict=True)]
@@ -197,8 +149,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         training.program(objective, optimiser, loop, len(seeds)),
         training.init_state(members, jax.random.key(seeds[0])),
         training.stack(data),
-        mesh,
-        coarse,
+        *(coarse or (None, None)),
         (lambda step: training.stack(data_at(step))) if config.sampling.resample_every else None,
     )
 
@@ -207,20 +158,6 @@ def require_precision(config: Config) -> None:
     """Refuse a configuration in float64 while JAX computes in float32."""
     if config.dtype == "float64" and not jax.config.jax_enable_x64:
         raise InputError("dtype", "float32 while JAX's x64 mode is off", "float64", "call hybrid_lib.enable_float64() first")
-
-
-def coupling_weight(problem: Problem, config: Config, mesh) -> float:
-    r"""τ₂ = π² K̄ / h² for the defect coupling: a weight with which the objective bounds the error, known before training.
-
-    In one dimension |u_θ − u|²_{H¹} ≤ α⁻²(h²/π² ‖r‖² + K̂ D) for linear elements on cells of length at most h, so that
-    ‖r‖² + τ₂D is the bound itself up to a factor when τ₂ = π²K̂/h². K̄ is the mean of the conductivity along the drop, an upper
-    bound of the homogenised coefficient; h is the length of the cells, in two dimensions ``cell_side``. There the bound has
-    C_h ≤ 0.493 h in the place of h/π, and the weight is up to 2.4 times K̄/C_h²: heavier, which keeps it a bound.
-    """
-    e = np.asarray(problem.direction)
-    means = fem.cell_coefficient(mesh, problem.medium.conductivity, order=4)  # (m, d, d)
-    mean = float(np.einsum("m,a,mab,b->", mesh.volumes, e, means, e) / (mesh.volumes.sum() * (e @ e)))
-    return np.pi**2 * mean / cell_side(mesh) ** 2
 
 
 def _optimiser(config: Config) -> training.Optimiser:

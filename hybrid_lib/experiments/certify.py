@@ -22,10 +22,10 @@ import numpy as np
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.experiments.price import pixel
-from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.fem import bounds, quadratic
 from hybrid_lib.fem.quadrature import float64
 from hybrid_lib.fem.topology import outer_facets
+from hybrid_lib.problems import Problem
 
 SHARP = 1.05
 """Quotient of the two sides at which meshes are fine enough."""

@@ -12,7 +12,7 @@ import jax
 
 import hybrid_lib
 from hybrid_lib import __version__
-from hybrid_lib.experiments.config import Config
+from hybrid_lib.config import Config
 
 
 def environment(config: Config) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, evaluator
-from hybrid_lib.experiments.config import finish_steps, has_energy
+from hybrid_lib.methods import finish_steps
 from hybrid_lib.training.ritz import Energy, RitzResult, energy, ritz_finish
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 
         For soft boundary conditions, whose energy is another, and for the first-order system.
     """
     setup = result.setup
-    if not has_energy(setup.config):
+    if not setup.method.has_energy(setup.config):
         raise InputError(
             "finish", "formulation=strong, boundary=hard and dtype=float64",
             f"formulation={setup.config.formulation}, boundary={setup.config.boundary}, dtype={setup.config.dtype}", "set these",

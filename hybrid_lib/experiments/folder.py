@@ -23,10 +23,10 @@ import jax
 import numpy as np
 
 from hybrid_lib import fem, training
+from hybrid_lib.config import ABSENT, LEFT_OUT, Config, as_dict, fingerprint, flat
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.config import ABSENT, LEFT_OUT, Config, as_dict, fingerprint, flat
-from hybrid_lib.experiments.problems import Problem, units
 from hybrid_lib.experiments.references import Reference
+from hybrid_lib.problems import Problem, units
 
 try:
     import fcntl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hybrid_lib.experiments.config import CoarseConfig, Config, NetworkConfig, SamplingConfig, TrainingConfig
+from hybrid_lib.config import CoarseConfig, Config, NetworkConfig, SamplingConfig, TrainingConfig
 
 POINTS = {"heat1d-eps15": 2000, "heat1d-eps100": 5000}
 EPS = {"heat1d-eps15": 1 / 15, "heat1d-eps100": 0.01}

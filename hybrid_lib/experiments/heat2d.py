@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hybrid_lib.experiments.config import CoarseConfig, Config, NetworkConfig, SamplingConfig, TrainingConfig
+from hybrid_lib.config import CoarseConfig, Config, NetworkConfig, SamplingConfig, TrainingConfig
 
 EPS = {"heat2d": 0.1}
 

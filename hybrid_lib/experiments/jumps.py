@@ -18,9 +18,9 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.media import Medium
 from hybrid_lib.pinn.domains import Domain
+from hybrid_lib.problems import Problem
 
 LEAST = 1e-4
 """Jumps smaller than this part of K are let pass."""

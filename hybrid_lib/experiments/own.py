@@ -13,31 +13,25 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem, training
-from hybrid_lib.errors import InputError, real_array
-from hybrid_lib.experiments.assemble import ansatz_of
-from hybrid_lib.experiments.config import (
+from hybrid_lib.config import (
     CoarseConfig,
     Config,
     NetworkConfig,
     SamplingConfig,
     TrainingConfig,
-    has_defect,
-    validated,
 )
-from hybrid_lib.experiments.data import defect_of
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.experiments.jumps import require_no_jumps
 from hybrid_lib.experiments.price import small_length
-from hybrid_lib.experiments.problems import Problem
-from hybrid_lib.multiscale import dual_norm
-from hybrid_lib.multiscale.defect import Defect, coarse_residual, projection_constant, upscaled
-from hybrid_lib.pinn.residuals import lifted_source, strong_residual
+from hybrid_lib.methods import method_of, recommended_method
+from hybrid_lib.methods.defect import ErrorEstimate
+from hybrid_lib.problems import Problem
 
 if TYPE_CHECKING:
     from hybrid_lib.experiments.result import RunResult
@@ -92,7 +86,8 @@ def own_configuration(
     >>> config.coarse.cells, config.coarse.pieces, config.training.steps
     (41, 13, 300)
     """
-    if formulation == "strong":
+    method = recommended_method(formulation)
+    if not method.admits_jumps:
         require_no_jumps(problem)
     d = problem.domain.dimension
     length = small_length(problem, length)
@@ -100,7 +95,7 @@ def own_configuration(
     repeats = round(1 / length)
     while repeats > 1 and math.gcd(cells, repeats) > 1:
         cells += 1
-    config = validated(
+    config = method.recommended(
         Config(
             problem.name,
             length,
@@ -122,14 +117,9 @@ def own_configuration(
     points = {1: 4 * cells, 2: 14 * cells**2}[
         d
     ]  # of one piece: 4 Gauss points, or 7 in each of two triangles
-    networks = 1 if formulation == "strong" else {1: 2, 2: 4}[d]
-    wanted = POINTS_A_PARAMETER * networks * _parameters(problem, config)
+    wanted = POINTS_A_PARAMETER * _parameters(problem, config)
     pieces = max({1: 2, 2: 1}[d], math.ceil((wanted / points) ** (1 / d)))
-    config = dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, pieces=pieces))
-    if formulation == "strong":
-        return config
-    gauss = SamplingConfig(sampler="gauss")
-    return validated(dataclasses.replace(config, method="pinn", formulation=formulation, sampling=gauss))
+    return dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, pieces=pieces))
 
 
 def field_energy(
@@ -163,25 +153,6 @@ def field_energy(
     return float(w @ (np.sum(slope * flux, axis=1) / 2 - fem.evaluate(problem.source, x) * value))
 
 
-class ErrorEstimate(NamedTuple):
-    """Right side of the bound `|u_θ − u|²_{H¹} ≤ α⁻²(K̂D + C_h² ‖r‖²)`, relative to `|u_θ|_{H¹}`.
-
-    Attributes
-    ----------
-    bound : float
-        By the rule of the training.
-    second : float
-        By a finer rule: the number to believe. Far above `bound` it says that the training fits its points.
-    defect, residual : float
-        The two parts of `second`: root of K̂D and C_h ‖r‖.
-    """
-
-    bound: float
-    second: float
-    defect: float
-    residual: float
-
-
 def error_estimate(
     result: RunResult, seed_index: int = 0, which: str | None = None, pieces: int = 2
 ) -> ErrorEstimate:
@@ -205,71 +176,12 @@ def error_estimate(
     """
     if not hasattr(result, "setup"):
         raise InputError("result", "what experiments.train returns", type(result).__name__, "train first")
-    setup, config = result.setup, result.setup.config
-    if not has_defect(config) or config.boundary != "hard":
-        raise InputError(
-            "error_estimate", "a hybrid run with coarse.coupling=defect and boundary=hard",
-            f"method {config.method}, coarse.coupling={config.coarse.coupling}, boundary={config.boundary}", "run with these",
-        )  # fmt: skip
-    theta, fixed = result.parameters(seed_index, which), training.member(setup.data["fixed"], seed_index)
-    first = training.member(setup.data["coupling"], seed_index)
-    finer = defect_of(setup.problem, config, setup.coarse_problem, setup.coarse_mesh, pieces)
-    at = _point_fields(setup, len(first.points) * first.points.shape[1])
-    sizes = [_bound_parts(setup, lambda x: at(theta, fixed, x), rule) for rule in (first, finer)]
-    return ErrorEstimate(*(math.hypot(*parts) for parts in sizes), *sizes[1])
-
-
-def _point_fields(setup: Any, block: int) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """(θ, fixed, points (k·block, d)) ↦ ∇u_θ (k·block, d) and the strong residual (k·block,), compiled for one block."""
-    ansatz, medium = setup.ansatz, setup.problem.medium
-    source = lifted_source(setup.problem.source, medium.divergence, setup.problem.direction)
-
-    @fem.shared
-    def one_block(theta: Any, fixed: Any, points: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def at(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-            K = medium.conductivity(x)
-            jet = ansatz.jet(theta, fixed, x, K if medium.is_tensor else None)
-            return jnp.stack(jet.gradient), strong_residual(jet, K, medium.divergence(x), source(x))
-
-        return jax.vmap(at)(points)
-
-    def at(theta: Any, fixed: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = [one_block(theta, fixed, part) for part in points.reshape(-1, block, points.shape[-1])]
-        return tuple(np.concatenate([np.asarray(f[k], float) for f in found]) for k in (0, 1))
-
-    return at
-
-
-def _bound_parts(setup: Any, fields: Callable, rule: Defect) -> tuple[float, float]:
-    """√(β̂D), with the largest eigenvalue β̂ of K̂, and C_h ‖r‖ by one rule, both over α |u_θ|.
-
-    The first is inf where K̂ is not positive and D is no norm.
-    """
-    coarse, weights = setup.coarse_problem, np.asarray(rule.weights, float)  # (m, Q)
-    gradient, r = fields(np.asarray(rule.points).reshape(-1, rule.points.shape[-1]))
-    gradient, r = gradient.reshape(*weights.shape, -1), r.reshape(weights.shape)
-    K = np.asarray(rule.weighted_conductivity, float)
-    flux = np.einsum("mq,mqd->md" if K.ndim == 2 else "mqde,mqe->md", K, gradient)
-    means = [jnp.asarray(a, rule.load.dtype) for a in (flux, np.einsum("mq,mqd->md", weights, gradient))]
-
-    @fem.shared
-    def defect_energy(rule: Defect, flux: jax.Array, slopes: jax.Array) -> jax.Array:
-        K_hat = upscaled(coarse, rule, flux, slopes)
-        largest = K_hat if K_hat.ndim == 0 else jnp.max(fem.tensor_eigenvalues(K_hat)[1])
-        return largest * dual_norm.norm_squared(coarse, K_hat, coarse_residual(coarse, rule, flux))
-
-    product = float(
-        defect_energy(rule._replace(points=None, weights=None, weighted_conductivity=None), *means)
-    )
-    scale = setup.problem.medium.alpha * max(
-        math.sqrt(np.sum(weights * np.sum(gradient**2, axis=-1))), np.finfo(float).tiny
-    )
-    residual = math.sqrt(np.sum(weights * r**2)) * projection_constant(setup.coarse_mesh)
-    return (math.sqrt(product) if product >= 0 else math.inf) / scale, residual / scale
+    setup, theta = result.setup, result.parameters(seed_index, which)
+    return setup.method.estimate(setup, theta, training.member(setup.data, seed_index), pieces)
 
 
 def _parameters(problem: Problem, config: Config) -> int:
-    """Number of the network's parameters; nothing is computed."""
-    ansatz = ansatz_of(problem, dataclasses.replace(config, dtype="float32"))
+    """Number of the networks' parameters; nothing is computed."""
+    ansatz = method_of(config).ansatz(problem, dataclasses.replace(config, dtype="float32"))
     theta, _ = jax.eval_shape(ansatz.init, jax.random.key(0))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(theta))

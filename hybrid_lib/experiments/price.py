@@ -11,8 +11,8 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.problems import Problem, is_number
 from hybrid_lib.experiments.references import fine_solution
+from hybrid_lib.problems import Problem, is_number
 
 ORDER = {1: 9, 2: 4}
 """Order of the rule for the energy of linear elements, by dimension."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.problems import Problem
 from hybrid_lib.training import UNREADABLE, write_atomically
 
 CACHE_VERSION = 3

@@ -2,10 +2,10 @@ r"""The paper's experiments by name: what can be run, and with which configurati
 
 from __future__ import annotations
 
+from hybrid_lib.config import CHOICES, Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import heat1d, heat2d
-from hybrid_lib.experiments.config import CHOICES, Config
-from hybrid_lib.experiments.problems import Problem, heat1d_problem, heat2d_problem
+from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem
 
 METHODS, NETWORKS, SCALES = CHOICES["method"], CHOICES["network.kind"], CHOICES["scale"]
 EXPERIMENTS = {

@@ -10,16 +10,16 @@ import jax
 import numpy as np
 
 from hybrid_lib import media, training
+from hybrid_lib.config import ABSENT, FIELDS, SECTIONS, Config, flat
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.assemble import Setup, ansatz_of, assemble, draw, require_precision
-from hybrid_lib.experiments.config import ABSENT, FIELDS, SECTIONS, Config, flat, is_first_order
-from hybrid_lib.experiments.first_order import first_order_ansatz
+from hybrid_lib.experiments.assemble import Setup, assemble, draw, require_precision
 from hybrid_lib.experiments.folder import RunFolder, read_json
-from hybrid_lib.experiments.problems import Problem, Units, units
 from hybrid_lib.experiments.registry import EXPERIMENTS, problem_of
 from hybrid_lib.experiments.result import RunResult
 from hybrid_lib.experiments.summary import unfinished
+from hybrid_lib.methods import Method, method_of
 from hybrid_lib.pinn import domains
+from hybrid_lib.problems import Problem, Units
 from hybrid_lib.training.ritz import RitzResult
 
 Tree = Any
@@ -95,6 +95,11 @@ class Reopened:
         return getattr(self._whole, name)
 
     @property
+    def method(self) -> Method:
+        """That of the configuration."""
+        return method_of(self.config)
+
+    @property
     def problem(self) -> Problem:
         """The problem of the run, which is to be known."""
         if self._problem is None:
@@ -117,13 +122,12 @@ class Reopened:
     @functools.cached_property
     def unit(self) -> float:
         """Unit of the root of the number by which iterates are selected."""
-        return units(self._like).energy if is_first_order(self.config) else units(self._like).source
+        return self.method.unit(self._like)
 
     @functools.cached_property
     def ansatz(self) -> Any:
         """The trial field."""
-        ansatz = ansatz_of(self._like, self.config)
-        return first_order_ansatz(ansatz, units(self._like).source) if is_first_order(self.config) else ansatz
+        return self.method.ansatz(self._like, self.config)
 
     @functools.cached_property
     def shapes(self) -> tuple[Tree, Tree]:

@@ -18,17 +18,11 @@ import numpy as np
 from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, draw
-from hybrid_lib.experiments.config import has_defect
-from hybrid_lib.experiments.data import defect_of
 from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.folder import RunFolder, claimed, digest, write_json
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.experiments.summary import table
-from hybrid_lib.multiscale import dual_norm
-from hybrid_lib.multiscale.coarse import state as coarse_state
-from hybrid_lib.multiscale.compression import average
-from hybrid_lib.multiscale.coupling import FineValues
-from hybrid_lib.multiscale.defect import QuadratureError, coarse_residual, quadrature_error
+from hybrid_lib.multiscale.defect import QuadratureError
 from hybrid_lib.training.ritz import RitzResult
 
 BLOCK = 8192
@@ -133,43 +127,13 @@ class RunResult:
 
     def quadrature_error(self, seed_index: int = 0, which: str | None = None, pieces: int = 2) -> QuadratureError:
         """Size of the defect of one seed, and how much a rule with `pieces` times as many pieces changes it."""
-        setup = self.setup
-        if not has_defect(setup.config):
-            raise InputError(
-                "quadrature_error", "a hybrid run with the defect coupling", setup.config.coarse.coupling,
-                "run with coarse.coupling=defect",
-            )  # fmt: skip
         theta, data = self.parameters(seed_index, which), self.data(seed_index, which)
-        finer = defect_of(setup.problem, setup.config, setup.coarse_problem, setup.coarse_mesh, pieces)
-        K_hat = self.coarse(seed_index, which)["upscaled"]
-
-        def gradient(x: jax.Array) -> jax.Array:
-            return jnp.stack(setup.ansatz.jet(theta, data["fixed"], x).gradient)
-
-        return quadrature_error(setup.coarse_problem, data["coupling"], finer, jnp.asarray(K_hat), gradient)
+        return self.setup.method.quadrature_error(self.setup, theta, data, pieces)
 
     def coarse(self, seed_index: int = 0, which: str | None = None) -> dict[str, np.ndarray]:
         """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ, or the defect z, at the coarse nodes."""
-        setup = self.setup
-        if setup.coarse_problem is None:
-            raise InputError(
-                "coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'"
-            )
         theta, data = self.parameters(seed_index, which), self.data(seed_index, which)
-        fields = setup.objective.fields(theta, data)
-        K_hat = setup.objective.coarse.upscale(fields, data)
-        out = {
-            "nodes": setup.coarse_mesh.points,
-            "upscaled": np.asarray(K_hat),
-            "state": np.asarray(coarse_state(setup.coarse_problem, K_hat)),
-        }
-        if has_defect(setup.config):
-            rho = coarse_residual(setup.coarse_problem, data["coupling"], fields["cells"].flux)
-            z = dual_norm.representative(setup.coarse_problem, K_hat, rho)
-            return out | {"defect": np.asarray(z)}
-        fine = FineValues(fields["collocation"].value, fields["nodes"])
-        balls = getattr(data["coupling"], "compression", data["coupling"])
-        return out | {"averaged": np.asarray(average(balls, *fine))}
+        return self.setup.method.view(self.setup, theta, data)
 
     def save(self, out: Path | str) -> None:
         """Write the run to a folder as ``train(…, out=…)`` does, for :func:`hybrid_lib.load` and for ``resume``.

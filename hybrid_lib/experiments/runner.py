@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 
 from hybrid_lib import training
+from hybrid_lib.config import Config, fingerprint, validated
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
-from hybrid_lib.experiments.config import Config, fingerprint, validated
 from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.finish import finish_all
 from hybrid_lib.experiments.folder import UNKNOWN, RunFolder, Saver, claimed, digest, same_problem
-from hybrid_lib.experiments.problems import Problem
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.experiments.references import reference as solve_reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, problem_of
 from hybrid_lib.experiments.result import RunResult, keep
 from hybrid_lib.experiments.sizes import check_memory
 from hybrid_lib.experiments.summary import summary
+from hybrid_lib.problems import Problem
 
 CHECKPOINT_SECONDS = 30.0
 

@@ -22,12 +22,11 @@ import jax
 import jax.numpy as jnp
 
 from hybrid_lib import fem
+from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.assemble import ansatz_of
-from hybrid_lib.experiments.config import Config, has_defect, is_first_order
-from hybrid_lib.experiments.data import rule_of
-from hybrid_lib.experiments.first_order import first_order_ansatz
-from hybrid_lib.experiments.problems import Problem
+from hybrid_lib.methods import Counts, Load, method_of
+from hybrid_lib.methods.cells import rule_of
+from hybrid_lib.problems import Problem
 from hybrid_lib.training.solvers import choose
 
 MARGIN = 0.9
@@ -58,40 +57,39 @@ def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
     >>> forecast(experiments.problem_of(config), config).total < 2e9
     True
     """
-    hybrid, defect, d = config.method == "hybrid", has_defect(config), problem.domain.dimension
     number = jnp.dtype(config.dtype).itemsize
     single = dataclasses.replace(config, dtype="float32", training=dataclasses.replace(config.training, finish=0))
-    ansatz = ansatz_of(problem, single)
-    whole = first_order_ansatz(ansatz) if is_first_order(config) else ansatz
-    theta, fixed = jax.eval_shape(whole.init, jax.random.key(0))
+    ansatz, d = method_of(config).ansatz(problem, single), problem.domain.dimension
+    theta, fixed = jax.eval_shape(ansatz.init, jax.random.key(0))
     P = _size(theta)
-    embedded = _size(jax.eval_shape(whole.embed, fixed, jax.ShapeDtypeStruct((d,), jnp.float32)))
+    embedded = _size(jax.eval_shape(ansatz.embed, fixed, jax.ShapeDtypeStruct((d,), jnp.float32)))
     neurons = sum(leaf.shape[-1] for leaf in jax.tree.leaves(theta))  # weights and biases of a layer: twice its width
     jet = neurons / 2 * (d + 2)  # values and derivatives of all neurons at one point
 
-    cells = k = nodes = rule = 0
-    if hybrid or config.sampling.sampler == "gauss":
-        mesh = problem.domain.mesh(config.coarse.cells)
-        pieces, order = rule_of(config, mesh)
-        cells, k, nodes = len(mesh.cells), len(mesh.interior_nodes), len(mesh.points)
-        rule = pieces**d * len(fem.rule(d, order)[1])
-    N = cells * rule if config.sampling.sampler == "gauss" else config.sampling.points
-    inner = cells * rule if defect else 0
-    C = (k if defect else nodes) if hybrid else 0
-    parts = {"points": (N + inner) * (embedded + 8.0), "coarse factors": 3.0 * k * k if hybrid else 0.0}
-    parts["network"] = 3.0 * (N + inner) * jet
+    N, load = _load(problem, config)
+    parts = {"points": (N + load.inner) * (embedded + 8.0), "coarse factors": load.factors}
+    parts["network"] = 3.0 * (N + load.inner) * jet
     if config.training.optimiser == "gauss-newton":
-        rows = N * (d + 1 if is_first_order(config) else 1) + C
-        read = 2 * d if defect else d + 1
-        parts["coupling rows"] = C * (2.0 * ((cells if defect else N) * read + (nodes if not defect else 0)) + 2.0 * P)
+        rows = N * load.rows + load.coupling
+        parts["coupling rows"] = load.coupling * (2.0 * load.sensitivity + 2.0 * P)
         solver = choose(rows, P)
         parts["normal equations"] = {
             "woodbury": 2.0 * rows * P + 4.0 * rows * rows,
             "dense": 5.0 * P * P,
-            "cg": 100.0 * P + 8.0 * (N + inner) * jet,
+            "cg": 100.0 * P + 8.0 * (N + load.inner) * jet,
         }[solver]
     total = seeds * number * sum(parts.values())
     return Forecast(total, max(parts, key=parts.get))
+
+
+def _load(problem: Problem, config: Config) -> tuple[int, Load]:
+    """Number of collocation points, and what the method has beside them."""
+    mesh = problem.domain.mesh(config.coarse.cells)
+    pieces, order = rule_of(config, mesh)
+    rule = pieces**mesh.dimension * len(fem.rule(mesh.dimension, order)[1])
+    N = len(mesh.cells) * rule if config.sampling.sampler == "gauss" else config.sampling.points
+    sizes = len(mesh.cells), len(mesh.points), len(mesh.interior_nodes)
+    return N, method_of(config).load(Counts(N, *sizes, rule, mesh.dimension))
 
 
 def check_memory(problem: Problem, config: Config, seeds: int = 1) -> None:
@@ -147,7 +145,7 @@ def _smaller(problem: Problem, config: Config, seeds: int) -> Iterator[tuple[Con
 
 def _fewer_cells(problem: Problem, config: Config) -> Iterator[tuple[Config, str]]:
     """Fewer coarse cells, cut into as many more pieces, out of step with the period."""
-    if config.method != "hybrid":
+    if not _load(problem, config)[1].coupling:
         return
     fine = config.coarse.cells * rule_of(config, problem.domain.mesh(config.coarse.cells))[0]
     cells, repeats = config.coarse.cells, round(1 / config.eps)
@@ -156,7 +154,7 @@ def _fewer_cells(problem: Problem, config: Config) -> Iterator[tuple[Config, str
         while repeats > 1 and math.gcd(cells, repeats) > 1 and cells > 4:
             cells -= 1
         coarse, words = dataclasses.replace(config.coarse, cells=cells), f"coarse.cells={cells}"
-        if has_defect(config) or config.sampling.sampler == "gauss":
+        if _load(problem, config)[1].inner or config.sampling.sampler == "gauss":
             coarse = dataclasses.replace(coarse, pieces=math.ceil(fine / cells))
             words += f" and coarse.pieces={coarse.pieces}"
         yield dataclasses.replace(config, coarse=coarse), words

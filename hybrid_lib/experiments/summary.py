@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from hybrid_lib import fem, training
+from hybrid_lib.config import Config
 from hybrid_lib.experiments.assemble import Setup
-from hybrid_lib.experiments.config import Config, is_first_order
 from hybrid_lib.experiments.jumps import smoothing_change
-from hybrid_lib.experiments.problems import Problem, units
 from hybrid_lib.experiments.references import Reference
+from hybrid_lib.problems import Problem
 from hybrid_lib.training.ritz import RitzResult
 
 MARGIN = 5.0
@@ -36,7 +36,7 @@ def summary(
 
     The plain error keys belong to the finished iterate, if there is one, else to the one that ``training.select`` names.
     ``residual`` is the root of the number by which iterates are selected (the PDE term, or J), at that same iterate, in the
-    units of the problem; losses in a history are in those of :func:`hybrid_lib.experiments.problems.units`.
+    units of the problem; losses in a history are in those of :func:`hybrid_lib.problems.units`.
     ``forecast_seconds`` of a run that was stopped is what all its steps would take, by those that were done.
     ``reference`` holds the estimated relative errors of the reference, and ``doubtful`` of a seed names those of its errors that
     are not well above them: below :data:`MARGIN` times as large. Without a reference it is null, and so are the errors.
@@ -52,8 +52,8 @@ def summary(
     at = {"best": np.asarray(members.best.step), "last": np.full(len(setup.seeds), step)}
     chosen = "last" if config.training.select == "last" else "best"
     data = setup.data_at(max(step - 1, 0)) if chosen == "last" or any(ritz is not None for ritz in finished) else None
-    selected, scale = _selected(setup), units(setup.problem)
-    unit = scale.energy if is_first_order(config) else scale.source
+    selected = _selected(setup)
+    unit = setup.method.unit(setup.problem)
     last = selected(members.params, data, members.coarse) if chosen == "last" else None
     best = np.asarray(members.best.value)
     pde = {"best": np.where(best < np.finfo(best.dtype).max, best, np.inf), "last": last}
@@ -82,6 +82,7 @@ def summary(
             row |= _finished(finished[index], evaluate, selected, _alone((data, members.coarse), index), unit)
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
         row["doubtful"] = doubtful(row, known)
+        row |= _reported(setup, result, finished, chosen, index, data)
         rows.append(row)
     heading = _heading(config, result) | {"run_dir": None if out is None else str(out)}
     return heading | {"reference": known or None, "seeds": rows} | _smoothing(setup.problem)
@@ -149,6 +150,19 @@ def table(summary: dict[str, Any], config: Config) -> str:
         more = f"; all of them take about {total:.2g} s here" if total is not None else ""
         lines.append(f"stopped at step {summary['steps']} of {config.training.steps}{more}")
     return "\n".join(lines)
+
+
+def _reported(
+    setup: Setup, result: training.FitResult, finished: tuple[RitzResult | None, ...], chosen: str, index: int, data: Any
+) -> dict[str, Any]:
+    """What the method says of the iterate whose errors the row has; without a program, so that most methods cost nothing."""
+    members = result.state.members
+    alone = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[index], tree)  # noqa: E731
+    theta = alone(members.best.params if chosen == "best" else members.params)
+    if finished and finished[index] is not None:
+        theta = finished[index].params
+    said = setup.method.report(setup, theta, alone(setup.data if data is None else data))
+    return {name: _number(value) for name, value in said.items()}
 
 
 def _smoothing(problem: Problem) -> dict[str, Any]:

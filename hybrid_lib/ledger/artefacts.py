@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import experiments, training
+from hybrid_lib.config import as_dict, fingerprint
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.config import as_dict, fingerprint
 from hybrid_lib.ledger import travel
 from hybrid_lib.ledger.runs import RunSpec
 

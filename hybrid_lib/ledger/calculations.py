@@ -13,7 +13,7 @@ import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
 from hybrid_lib import experiments, fem, media
-from hybrid_lib.experiments.config import Config, with_settings
+from hybrid_lib.config import Config, with_settings
 from hybrid_lib.multiscale.coarse import coarse_problem, state
 from hybrid_lib.multiscale.homogenisation import harmonic_mean, homogenised_tensor
 

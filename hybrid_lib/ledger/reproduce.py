@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from hybrid_lib import experiments, training
+from hybrid_lib.config import fingerprint
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import folder
-from hybrid_lib.experiments.config import fingerprint
 from hybrid_lib.ledger import artefacts, calculations, table, travel
 from hybrid_lib.ledger.artefacts import Artefact
 from hybrid_lib.ledger.claims import CLAIMS

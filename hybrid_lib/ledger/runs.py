@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hybrid_lib import experiments
-from hybrid_lib.experiments.config import Config, with_settings
+from hybrid_lib.config import Config, with_settings
 
 PRINTED = {"training.decay_every": "1000", "training.steps": "30000"}
 READINGS: dict[str, dict[str, str]] = {

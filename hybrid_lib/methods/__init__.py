@@ -1,0 +1,19 @@
+"""The methods, a file each: what is trained, and what is known of the result (paper section 3; Alg. 3.1 is the same for all).
+
+* ``strong``: the network alone, (3.24);
+* ``averaged``: the paper's couplings, (2.10) and (2.16);
+* ``defect``: the coarse test functions see no residual, :mod:`hybrid_lib.multiscale.defect`;
+* ``first_order``: the solution and its flux as two unknowns.
+
+Nobody else asks which method a configuration has: :func:`~hybrid_lib.methods.choice.method_of` chooses, and the rest is asked of
+the method.
+"""
+
+from hybrid_lib.methods.cells import Coarse
+from hybrid_lib.methods.choice import METHODS, balance_every, finish_steps, method_of, recommended_method
+from hybrid_lib.methods.method import Counts, Data, Load, Method
+
+__all__ = [
+    "METHODS", "Coarse", "Counts", "Data", "Load", "Method",
+    "balance_every", "finish_steps", "method_of", "recommended_method",
+]  # fmt: skip

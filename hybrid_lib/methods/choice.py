@@ -1,0 +1,70 @@
+"""Which method a configuration has, and what follows from it: the one place that asks."""
+
+from __future__ import annotations
+
+from hybrid_lib.config import CHECKS, CHOICES, Config
+from hybrid_lib.errors import InputError
+from hybrid_lib.methods.averaged import Averaged
+from hybrid_lib.methods.defect import Defect
+from hybrid_lib.methods.first_order import FirstOrder
+from hybrid_lib.methods.method import Method
+from hybrid_lib.methods.strong import Strong
+
+METHODS: dict[str, Method] = {
+    method.name: method for method in (Strong(), Averaged(), Averaged("averaged-both"), Defect(), FirstOrder())
+}
+"""Every method by the name that a configuration has for it: a coupling, or a formulation."""
+
+
+def method_of(config: Config) -> Method:
+    """The method of a configuration: that of its formulation; in the strong one the network alone, or the coupling.
+
+    Examples
+    --------
+    >>> method_of(Config("heat1d-eps15", 1 / 15)).name, method_of(Config("heat1d-eps15", 1 / 15, method="pinn")).name
+    ('averaged', 'strong')
+    """
+    if config.formulation != "strong":
+        return METHODS[config.formulation]
+    return METHODS[config.coarse.coupling if config.method == "hybrid" else "strong"]
+
+
+def recommended_method(formulation: str) -> Method:
+    """The method for a problem of one's own: in the strong formulation the one with the defect."""
+    if formulation not in CHOICES["formulation"]:
+        raise InputError("formulation", "one of " + ", ".join(CHOICES["formulation"]), repr(formulation), "choose one of these")
+    return METHODS["defect" if formulation == "strong" else formulation]
+
+
+def balance_every(config: Config) -> int:
+    """Steps between two updates of the weights, 0 for none; the setting, or what None stands for."""
+    if config.training.balance_every is not None:
+        return config.training.balance_every
+    return 100 if method_of(config).balanced and config.training.optimiser != "gauss-newton" else 0
+
+
+def finish_steps(config: Config, dimension: int) -> int:
+    """Most steps of the Ritz finish, see :mod:`hybrid_lib.training.ritz`; the setting, or what None stands for.
+
+    That is 2 after Gauss-Newton in two dimensions, where training leaves an error in L² that the energy still sees, and 0
+    otherwise: in one dimension the runs end where the energy is down to rounding.
+    """
+    if config.training.finish is not None:
+        return config.training.finish
+    newton = config.training.optimiser == "gauss-newton"
+    return 2 if dimension == 2 and newton and method_of(config).has_energy(config) else 0
+
+
+def _admitted(config: Config) -> None:
+    """Refuse what the method of a configuration does not have."""
+    method = method_of(config)
+    method.check(config)
+    if config.training.finish and not method.has_energy(config):
+        raise InputError(
+            "training.finish", "0 but for formulation=strong, boundary=hard and dtype=float64",
+            f"{config.training.finish} with formulation={config.formulation}, boundary={config.boundary}, dtype={config.dtype}",
+            "set training.finish=0, or these",
+        )  # fmt: skip
+
+
+CHECKS.append(_admitted)

@@ -1,0 +1,178 @@
+r"""What a run asks of its method; each method is one file of this package.
+
+A method is a small frozen object without state. From a problem and a configuration it makes what is trained, and afterwards it
+answers for the result. What most methods share stands here as a default: a method says only where it differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict
+
+import numpy as np
+from jax import Array
+
+from hybrid_lib import training
+from hybrid_lib.config import Config
+from hybrid_lib.errors import InputError
+from hybrid_lib.methods.cells import Coarse
+from hybrid_lib.problems import Problem, units
+
+Tree = Any
+
+
+class Data(TypedDict, total=False):
+    """What the blocks of one seed read beside θ; a tree of arrays, with a leading axis of seeds in a ``Setup``.
+
+    Attributes
+    ----------
+    fixed : tree
+        Frequencies that are not trained.
+    points : dict of str to (M, d)
+        ``collocation``; ``boundary`` with soft conditions; ``nodes``, where the averages of a hybrid method are values.
+    embedding : tree
+        What the fields at the collocation points need and θ does not touch.
+    conductivity, divergence, source : (M,) or (M, d, d); (M, d); (M,)
+        There: K, ∇·K, and f of the strong form or q itself.
+    scale : (M,)
+        Roots of the quadrature weights over their mean, where points have weights.
+    coupling, unit_factor, cells, parts : trees
+        What a coupling reads: averages or the quadrature in the cells, the factor of the dual norm, the network's part of
+        that quadrature, the part of the domain that a point lies in.
+    """
+
+    fixed: Tree
+    points: dict[str, Array]
+    embedding: Tree
+    conductivity: Array
+    divergence: Array
+    source: Array
+    scale: Array
+    coupling: Tree
+    unit_factor: Array
+    cells: Tree
+    parts: Array
+
+
+class Counts(NamedTuple):
+    """How much there is of everything: collocation points, coarse cells, their nodes, points of the rule in a cell, and d."""
+
+    points: int
+    cells: int
+    nodes: int
+    inner_nodes: int
+    rule: int
+    dimension: int
+
+
+class Load(NamedTuple):
+    """Which large arrays a method has beside those of every run, see :mod:`hybrid_lib.experiments.sizes`.
+
+    Attributes
+    ----------
+    rows : int
+        Residual rows at a collocation point.
+    inner : int
+        Points in the coarse cells, beside the collocation points.
+    coupling : int
+        Rows that depend on all points.
+    sensitivity : int
+        Numbers that such a row depends on.
+    factors : float
+        Numbers in the coarse factors.
+    """
+
+    rows: int = 1
+    inner: int = 0
+    coupling: int = 0
+    sensitivity: int = 0
+    factors: float = 0.0
+
+
+class Method(Protocol):
+    """A way to solve a problem by networks.
+
+    Attributes
+    ----------
+    name : str
+        Key in :data:`hybrid_lib.methods.choice.METHODS`.
+    admits_jumps : bool
+        Whether K may jump: the method uses no ∇K.
+    balanced : bool
+        Whether Adam balances the weights unless told otherwise.
+    """
+
+    name: str
+    admits_jumps: ClassVar[bool] = False
+    balanced: ClassVar[bool] = True
+
+    def check(self, config: Config) -> None:
+        """Refuse settings that this method does not have; called with every configuration that is made."""
+
+    def recommended(self, config: Config) -> Config:
+        """The configuration for a problem of one's own; `config` is the one for the defect with Gauss-Newton."""
+        return config
+
+    def ansatz(self, problem: Problem, config: Config) -> Any:
+        """The trial field: an :class:`~hybrid_lib.pinn.networks.Ansatz`, or what can be read as one that is u."""
+        raise NotImplementedError
+
+    def coarse(self, problem: Problem, config: Config) -> Coarse | None:
+        """Coarse mesh and problem; None for a method without."""
+        return None
+
+    def sampler(
+        self, problem: Problem, config: Config, ansatz: Any, seeds: Sequence[int], fixed: list[Tree], coarse: Coarse | None
+    ) -> Callable[[int], list[Data]]:
+        """The function step ↦ data of every seed; what does not change with the step is computed once."""
+        raise NotImplementedError
+
+    def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse | None) -> training.Objective:
+        """The residual blocks, in the units of the problem, and the coarse model."""
+        raise NotImplementedError
+
+    def weights(self, problem: Problem, config: Config, coarse: Coarse | None) -> dict[str, float]:
+        """Weights of the blocks at the start; 1 where none is given."""
+        return {"boundary": config.boundary_weight}
+
+    def unit(self, problem: Problem) -> float:
+        """Unit of the root of the number that selects the iterate."""
+        return units(problem).source
+
+    def has_energy(self, config: Config) -> bool:
+        """Whether the energy of the trial field is that of the problem, in a precision that can tell two fields apart.
+
+        Such a run can end with the Ritz finish of :mod:`hybrid_lib.experiments.finish`, which needs ``jet_of`` of the ansatz.
+        """
+        return False
+
+    def load(self, counts: Counts) -> Load:
+        """The large arrays, for the forecast of the memory."""
+        return Load()
+
+    # After training: `setup` is an experiments.assemble.Setup, θ and data are those of one seed.
+
+    def view(self, setup: Any, theta: Tree, data: Data) -> dict[str, np.ndarray]:
+        """The coarse view of a result: ``nodes``, ``upscaled``, ``state`` and what the coupling compares with."""
+        raise InputError("coarse", "a run of the hybrid method", setup.config.method, "run with method='hybrid'")
+
+    def quadrature_error(self, setup: Any, theta: Tree, data: Data, pieces: int) -> Any:
+        """How much a finer rule changes what was trained."""
+        raise InputError(
+            "quadrature_error", "a hybrid run with the defect coupling", setup.config.coarse.coupling,
+            "run with coarse.coupling=defect",
+        )  # fmt: skip
+
+    def estimate(self, setup: Any, theta: Tree, data: Data, pieces: int) -> Any:
+        """The error, as the run itself can tell it."""
+        config = setup.config
+        raise InputError(
+            "error_estimate", "a hybrid run with coarse.coupling=defect and boundary=hard",
+            f"method {config.method}, coarse.coupling={config.coarse.coupling}, boundary={config.boundary}", "run with these",
+        )  # fmt: skip
+
+    def report(self, setup: Any, theta: Tree, data: Data) -> dict[str, float]:
+        """What the summary says of one seed beside its errors, by name: a bound, for instance."""
+        return {}
+
+

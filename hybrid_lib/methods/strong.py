@@ -1,0 +1,88 @@
+r"""The physics-informed network alone, (3.24): strong residual at points, boundary conditions hard or by a penalty."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hybrid_lib import training
+from hybrid_lib.config import Config
+from hybrid_lib.methods import points
+from hybrid_lib.methods.cells import Coarse
+from hybrid_lib.methods.method import Data, Method, Tree
+from hybrid_lib.methods.trial import ansatz_of
+from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.residuals import lifted_source
+from hybrid_lib.problems import Problem, units
+
+CHUNK, CACHE_BYTES = 250, 2_000_000
+"""From ``benchmarks/point_chunks.py``: 0.5 to 0.8 of the time of a gradient from 2.5 MB a layer on, and more at 1 MB."""
+
+
+@dataclass(frozen=True)
+class Strong(Method):
+    """Blocks ``pde`` and, with soft conditions, ``boundary``; the hybrid methods add theirs."""
+
+    name: str = "strong"
+
+    def ansatz(self, problem: Problem, config: Config) -> Ansatz:
+        """u_θ."""
+        return ansatz_of(problem, config)
+
+    def sampler(
+        self, problem: Problem, config: Config, ansatz: Any, seeds: Sequence[int], fixed: list[Tree], coarse: Coarse | None
+    ) -> Callable[[int], list[Data]]:
+        """Points with K, ∇·K and f."""
+        return points.sampler(problem, config, ansatz, seeds, fixed, coefficients(problem))
+
+    def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse | None) -> training.Objective:
+        """Jets at the points, and the blocks."""
+        return training.Objective(point_fields(problem, config, ansatz), blocks(problem, config))
+
+    def has_energy(self, config: Config) -> bool:
+        """In double precision, where the field vanishes on the boundary."""
+        return (config.boundary, config.dtype) == ("hard", "float64")
+
+
+def coefficients(problem: Problem) -> Callable[[Array], dict[str, Array]]:
+    """The function x (M, d) ↦ what the strong residual needs of the medium and the source."""
+    medium = problem.medium
+    source = lifted_source(problem.source, medium.divergence, problem.direction)
+
+    def at(x: Array) -> dict[str, Array]:
+        K = jax.vmap(medium.conductivity)(x)
+        return {"conductivity": K, "divergence": jax.vmap(medium.divergence)(x), "source": jax.vmap(source)(x)}
+
+    return at
+
+
+def point_fields(problem: Problem, config: Config, ansatz: Ansatz) -> training.PointFields:
+    """Jets at the points, in chunks where the arrays of a layer outgrow the cache of a core: for gradients, on a CPU."""
+    layer = config.sampling.points * max(config.network.widths) * jnp.dtype(config.dtype).itemsize
+    slow = jax.default_backend() == "cpu" and config.training.optimiser == "adam"
+    chunk = CHUNK if slow and layer > CACHE_BYTES else None
+    return dataclasses.replace(training.evaluate_fields(ansatz, problem.medium.is_tensor), chunk=chunk)
+
+
+def blocks(problem: Problem, config: Config) -> dict[str, training.objectives.Residual]:
+    """``pde`` and, with soft conditions, ``boundary``, in the units of the problem."""
+    of = units(problem)
+    found = {"pde": _pde_block(problem, config, of.source)}
+    if config.boundary == "soft":
+        found["boundary"] = training.boundary_block(problem.domain.boundary_measure / of.field**2)
+    return found
+
+
+def _pde_block(problem: Problem, config: Config, unit: float) -> training.PointwiseBlock:
+    block = training.pde_block(problem.domain.measure / unit**2)
+    if config.sampling.sampler not in ("gauss", "graded"):
+        return block
+    return training.PointwiseBlock(
+        "collocation", lambda fields, data, coarse: block(fields, data, coarse) * data["scale"]
+    )

@@ -1,0 +1,105 @@
+"""One file a method: one that is added here trains, reports and is refused like the others, and nobody else asks which it is."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hybrid_lib import config as configs
+from hybrid_lib import experiments, training
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments import with_settings
+from hybrid_lib.methods import METHODS, balance_every, finish_steps, method_of, recommended_method
+from hybrid_lib.methods.strong import Strong, blocks, point_fields
+
+LIBRARY = Path(__file__).resolve().parents[1] / "hybrid_lib"
+SMALL = {
+    "method": "pinn", "network.widths": (8,), "sampling.points": 64, "training.steps": 6,
+    "training.record_every": 1, "training.report_every": 3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Weighted(Strong):
+    """The strong residual over √K: all that a new method of this kind takes."""
+
+    name: str = "weighted"
+    balanced = False
+
+    def check(self, config):
+        if config.method != "pinn":
+            raise InputError("formulation", "method pinn with weighted", config.method, "choose it")
+
+    def objective(self, problem, config, ansatz, coarse):
+        pde = blocks(problem, config)["pde"]
+
+        def weighted(fields, data, state):
+            return pde(fields, data, state) / jnp.sqrt(data["conductivity"])
+
+        block = training.PointwiseBlock("collocation", weighted)
+        return training.Objective(point_fields(problem, config, ansatz), {"pde": block})
+
+    def report(self, setup, theta, data):
+        return {"points": float(len(data["points"]["collocation"])), "not_known": float("nan")}
+
+
+@pytest.fixture
+def weighted(monkeypatch):
+    """What CONTRIBUTING.md says: a line in METHODS and a choice of the setting."""
+    monkeypatch.setitem(METHODS, "weighted", Weighted())
+    item = configs.FIELDS["formulation"]
+    choices = (*item.metadata["choices"], "weighted")
+    monkeypatch.setattr(item, "metadata", {**item.metadata, "choices": choices})
+    monkeypatch.setitem(configs.CHOICES, "formulation", choices)
+
+
+def test_a_method_in_one_file_trains_and_reports(weighted):
+    config = with_settings(experiments.configuration("heat1d-eps15", "pinn", "mlp"), SMALL | {"formulation": "weighted"})
+    assert method_of(config).name == "weighted" and balance_every(config) == 0
+    problem = experiments.problem_of(config)
+    result = experiments.train(problem, config, (0, 1), reference=None)
+    loss = result.fit.history["loss/pde"]
+    assert np.all(loss[-1] < loss[0])
+    row = result.summary["seeds"][1]
+    assert row["status"] == "completed" and row["points"] == 64 and row["not_known"] is None
+    assert experiments.forecast(problem, config).total > 0
+    assert np.all(np.isfinite(result.solution(np.array([[0.3]]))[0]))
+    for question in (result.coarse, result.quadrature_error, lambda: experiments.error_estimate(result)):
+        with pytest.raises(InputError, match="hybrid"):
+            question()
+
+
+def test_a_method_refuses_settings_when_a_configuration_is_made(weighted):
+    config = with_settings(experiments.configuration("heat1d-eps15", "pinn"), {"formulation": "weighted"})
+    with pytest.raises(InputError, match="method pinn with weighted; received hybrid"):
+        dataclasses.replace(config, method="hybrid")
+    assert experiments.own_configuration.__doc__ and recommended_method("weighted").name == "weighted"
+
+
+def test_each_configuration_has_one_method():
+    plain = experiments.configuration("heat2d", "pinn", optimiser="gauss-newton")
+    names = {method_of(plain).name}
+    for coupling in configs.CHOICES["coarse.coupling"]:
+        names.add(method_of(with_settings(plain, {"method": "hybrid", "coarse.coupling": coupling})).name)
+    names |= {method_of(with_settings(plain, {"formulation": f})).name for f in configs.CHOICES["formulation"]}
+    assert names == set(METHODS)
+    assert all(name == method.name and hash(method) == hash(dataclasses.replace(method)) for name, method in METHODS.items())
+    with pytest.raises(InputError, match="formulation: expected one of strong, first-order"):
+        recommended_method("weak")
+    assert finish_steps(plain, 2) == 2 and finish_steps(with_settings(plain, {"formulation": "first-order"}), 2) == 0
+
+
+def test_nobody_outside_the_package_asks_which_method_it_is():
+    question = re.compile(r"has_defect|is_first_order|config\.(?:method|formulation|coarse\.coupling)\b\s*(?:==|!=|in\b|not\b)")
+    asked = {
+        f"{path.relative_to(LIBRARY)}: {line.strip()}"
+        for path in LIBRARY.rglob("*.py")
+        if path.parent.name != "methods"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if question.search(line)
+    }
+    assert asked == set()
