@@ -131,7 +131,7 @@ def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz, unit: floa
     problem : Problem
     ansatz : FirstOrderAnsatz
     unit : float
-        Unit of the root of J; training takes that of the problem, see ``experiments.problems.units``.
+        Unit of the root of J; training takes that of the problem, see ``problems.units``.
 
     Returns
     -------
