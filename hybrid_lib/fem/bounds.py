@@ -197,13 +197,13 @@ def bound_by(mesh: Mesh, data: Sampled, flux: Flux, gradient: np.ndarray, direct
     weights, volumes = data.weights, mesh.volumes
     slope = np.broadcast_to(gradient + _direction(mesh, direction), data.points.shape)
     gap = flux.at(mesh, data.points) - times(data.K, slope)
-    squares = np.sum(gap * times(data.inverse, gap), axis=-1) @ weights * volumes  # (m,)
+    squares = np.einsum("mqi,mqi->mq", gap, times(data.inverse, gap)) @ weights * volumes  # (m,)
     rest = means((data.f - flux.source[:, None]) ** 2, weights, len(mesh.cells)) * volumes  # ‖f − Π₀f‖² on T
     alpha = (data.K if data.K.ndim == 2 else np.linalg.eigvalsh(data.K)[..., 0]).min(axis=1)  # (m or 1,)
     oscillation = mesh.diameters / np.pi * np.sqrt(rest / alpha)
     bound = float(np.linalg.norm(np.sqrt(squares) + oscillation))
     gradient = np.broadcast_to(gradient, data.points.shape)
-    size = float(np.sqrt(volumes @ (np.sum(gradient * times(data.K, gradient), axis=-1) @ weights)))
+    size = float(np.sqrt(volumes @ (np.einsum("mqi,mqi->mq", gradient, times(data.K, gradient)) @ weights)))
     relative = bound / size if size > 0 else 0.0 if bound == 0 else np.inf
     return EnergyBound(bound, relative, float(np.linalg.norm(oscillation)), flux, float(np.sqrt(squares.sum())))
 

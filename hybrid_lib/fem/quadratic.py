@@ -167,6 +167,7 @@ def solve(
     boundary: float | Callable = 0.0,
     direction: np.ndarray | None = None,
     order: int = ORDER,
+    tol: float = 1e-12,
 ) -> tuple[Quadratic, np.ndarray]:
     """Quadratic elements for −∇·(K(∇u + e)) = f with u = boundary on the boundary.
 
@@ -180,6 +181,8 @@ def solve(
         e of the lift; none by default.
     order : int
         Quadrature order for callables.
+    tol : float
+        As in :func:`hybrid_lib.fem.solve.solve_dirichlet`.
 
     Returns
     -------
@@ -207,7 +210,7 @@ def solve(
             raise InputError("direction", expected, f"shape {e.shape}", "pass one component an axis")
         rhs = rhs - matrix @ (V.points @ e)  # e·x is in the space: the lift is exact
     values = evaluate(boundary, V.points[V.boundary]) if callable(boundary) else boundary
-    return V, solve_dirichlet(matrix, rhs, V.boundary, values)
+    return V, solve_dirichlet(matrix, rhs, V.boundary, values, tol=tol, points=V.points)
 
 
 def at(V: Quadratic, nodal: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ The small dense systems of the coarse problem are solved inside the programs, se
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from hybrid_lib.errors import InputError, real_array
-from hybrid_lib.fem import sine_transform
+from hybrid_lib.fem import transforms
 from hybrid_lib.fem.assembly import load, stiffness
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import evaluate
@@ -22,8 +23,6 @@ from hybrid_lib.fem.quadrature import evaluate
 # Unknowns; beyond, method="auto" takes multigrid. From 50,000 on it is twice as fast where K is smooth, no faster where K jumps.
 DIRECT_LIMIT = 200_000
 AMG_ITERATIONS = 500  # a hierarchy that works needs about 20
-# Sine transforms win from 4,000 unknowns on; they need 13 iterations times the root of the contrast, and win up to one of 100.
-SINE_LEAST, SINE_CONTRAST, SINE_ITERATIONS = 10_000, 50.0, 200
 Method = Literal["auto", "direct", "amg", "sine"]
 
 
@@ -34,6 +33,7 @@ def solve_dirichlet(
     values: float | np.ndarray = 0.0,
     method: Method = "auto",
     tol: float = 1e-12,
+    points: np.ndarray | None = None,
 ) -> np.ndarray:
     """Solve the symmetric positive definite system with given values at some nodes, by lifting.
 
@@ -52,9 +52,11 @@ def solve_dirichlet(
         Their values.
     method : {"auto", "direct", "amg", "sine"}
         Sparse LU in symmetric mode; or conjugate gradients with a preconditioner: smoothed-aggregation multigrid; or
-        the fast sine transform, for the inner nodes of :func:`.unit_square` (:mod:`.sine_transform`). "auto" takes that
+        the fast sine transform, for the inner nodes of :func:`.unit_square` (:mod:`.transforms`). "auto" takes that
         one from 10,000 unknowns on where neighbours are coupled with a contrast of at most 50; else it is direct up to
         200,000 unknowns, and for tridiagonal (1-D) systems of any size.
+    points : (n, 2) array, optional
+        Where the unknowns are, of quadratic elements: "sine" then knows their grid. Linear ones are known by their matrix.
     tol : float
         For "amg": stop when ‖b - A u‖₂ <= tol ‖b‖₂, measured by the iteration's residual; for "sine": bound of the
         relative error in energy, for a scalar conductivity.
@@ -100,8 +102,8 @@ def solve_dirichlet(
         remedy = f"fix a node, for example nodes=[{loose}], or add a mass matrix"
         expected = "at least one fixed node in each connected part, as the matrix is zero on constants"
         raise InputError("nodes", expected, received, remedy)
-    if method == "sine" or (method == "auto" and len(free) >= SINE_LEAST and right.size <= 2 * len(free)):
-        found = _solve_sine(inner, right, tol, required=method == "sine")
+    if method == "sine" or (method == "auto" and len(free) >= transforms.LEAST and right.size <= 2 * len(free)):
+        found = _solve_sine(inner, right, tol, method == "sine", None if points is None else points[free])
         if found is not None:
             solution[free] = found
             return solution
@@ -206,15 +208,21 @@ def _solve_direct(matrix: csr_array, right: np.ndarray) -> np.ndarray:
     return factors.solve(right)
 
 
-def _solve_sine(matrix: csr_array, right: np.ndarray, tol: float, required: bool) -> np.ndarray | None:
+def _solve_sine(
+    matrix: csr_array, right: np.ndarray, tol: float, required: bool, points: np.ndarray | None
+) -> np.ndarray | None:
     """By sine transforms; None, or an error, where they are no help."""
-    side = sine_transform.square_side(matrix)
-    spread = np.inf if side is None else sine_transform.contrast(matrix, side)
-    if spread <= (np.finfo(float).max if required else SINE_CONTRAST):
-        found = sine_transform.solve(matrix, right, side, tol, SINE_ITERATIONS)
+    side, order, spread = transforms.square_side(matrix) if points is None else None, None, np.inf
+    if side is not None:
+        spread = transforms.contrast(matrix, side)
+        mean = [float(part.mean()) for part in transforms.couplings(matrix, side)]
+    elif points is not None and (order := transforms.lattice(points, inner=True)) is not None:
+        spread, side, mean = transforms.diagonal_contrast(matrix, order), math.isqrt(len(order)), [1.0, 1.0]
+    if spread <= (np.finfo(float).max if required else transforms.CONTRAST):
+        found = transforms.solve(matrix, right, transforms.sines(side, *mean), tol, spread, order)
         if found is not None or not required:
             return found
-        received = f"{SINE_ITERATIONS} iterations without it, at contrast {spread:.2g}"
+        received = f"{transforms.MOST} iterations without it, at contrast {spread:.2g}"
         raise InputError("solve", f"a relative error in energy <= {tol:g}", received, 'use method="direct"')
     if required:
         expected = "the inner nodes of fem.unit_square, with neighbours that are coupled"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hybrid_lib import fem, media
 from hybrid_lib.errors import InputError
-from hybrid_lib.fem import sine_transform
+from hybrid_lib.fem import quadratic, transforms
 
 
 def system(n, K, e=(1.0, -0.5)):
@@ -32,17 +32,18 @@ def test_equal_to_the_direct_solve(n, seed, spread, boundary):
 def test_iterations_know_neither_the_period_nor_the_mesh(inverse, n, monkeypatch):
     mesh, A, b = system(n, media.paper_2d(1 / inverse).conductivity)
     inner = mesh.interior_nodes
-    calls, plain = [], sine_transform.dstn
-    monkeypatch.setattr(sine_transform, "dstn", lambda *a, **k: calls.append(1) or plain(*a, **k))
-    found = sine_transform.solve(A[inner][:, inner], b[inner], n - 1, 1e-6, 40)
+    calls, plain = [], transforms.dstn
+    monkeypatch.setattr(transforms, "dstn", lambda *a, **k: calls.append(1) or plain(*a, **k))
+    A_inner = A[inner][:, inner]
+    found = transforms.solve(A_inner, b[inner], transforms.sines(n - 1), 1e-6, transforms.contrast(A_inner, n - 1))
     assert found is not None and 11 <= len(calls) / 2 <= 18
-    residual = A[inner][:, inner] @ found - b[inner]
+    residual = A_inner @ found - b[inner]
     assert np.linalg.norm(residual) < 1e-4 * np.linalg.norm(b[inner])
 
 
 def test_chosen_on_big_uniform_squares_of_moderate_contrast_and_not_elsewhere(monkeypatch):
-    taken, plain = [], sine_transform.solve
-    monkeypatch.setattr(sine_transform, "solve", lambda *a: taken.append(1) or plain(*a))
+    taken, plain = [], transforms.solve
+    monkeypatch.setattr(transforms, "solve", lambda *a: taken.append(1) or plain(*a))
 
     def used(mesh, K, nodes=None):
         taken.clear()
@@ -64,6 +65,29 @@ def test_a_tensor_or_a_stretched_medium_is_solved_as_well():
         mesh, A, b = system(n, K)
         direct, auto = (fem.solve_dirichlet(A, b, mesh.boundary_nodes, 0.0, method) for method in ("direct", "auto"))
         np.testing.assert_allclose(auto, direct, rtol=0, atol=2e-12 * np.abs(direct).max())
+
+
+@pytest.mark.parametrize("K", [media.paper_2d(0.25).conductivity, lambda x: (2 + x[0]) * jnp.array([[2.0, 0.5], [0.5, 1.0]])])
+def test_quadratic_elements_and_natural_boundary_values_are_solved_as_well(K):
+    mesh, e = fem.unit_square(52), np.array([1.0, -0.5])
+    V = quadratic.space(mesh)  # 10,609 inner unknowns
+    A = quadratic.stiffness(V, K)
+    b = quadratic.load(V, 1.0) - A @ (V.points @ e)
+    direct, sine = (fem.solve_dirichlet(A, b, V.boundary, 0.0, m, points=V.points) for m in ("direct", "sine"))
+    np.testing.assert_allclose(sine, direct, rtol=0, atol=2e-12 * np.abs(direct).max())
+    np.testing.assert_array_equal(quadratic.solve(mesh, K, 1.0, direction=e)[1], sine)
+    b = A @ (V.points @ e)  # compatible: its sum is zero
+    natural = transforms.without_boundary(A, b, V.points, 1e-12)
+    assert np.ptp(natural - V.points @ e) < 1e-10
+    assert transforms.without_boundary(A, b, V.points + 0.1, 1e-12) is None
+
+
+def test_a_bound_is_the_same_by_cosines_and_by_factors(monkeypatch):
+    mesh, K = fem.unit_square(100), media.paper_2d(0.25).conductivity
+    fast = [fem.certified_solve(mesh, K, 1.0, direction=[1.0, 0.0], degree=degree).proof.bound for degree in (1, 2)]
+    monkeypatch.setattr(transforms, "LEAST", 10**9)
+    slow = [fem.certified_solve(mesh, K, 1.0, direction=[1.0, 0.0], degree=degree).proof.bound for degree in (1, 2)]
+    np.testing.assert_allclose(fast, slow, rtol=1e-12)
 
 
 def test_a_matrix_of_another_kind_is_refused_where_sines_are_asked_for():
