@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hybrid_lib import experiments, fem, media
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import certify, own_problem
-from hybrid_lib.fem import bounds
+from hybrid_lib.fem import bounds, quadratic
+from hybrid_lib.pinn import domains
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,6 +105,35 @@ def test_never_below_the_error_of_any_values_on_any_mesh_of_the_line(known, seed
     K, exact = (np.asarray(v).ravel()[: w.size].reshape(w.shape) for v in case.profile(np.resize(x, (12 * 13, 1))))
     error = np.sqrt(np.sum(w * K * (fem.cell_gradients(mesh, nodal) - exact) ** 2))
     assert found.lower * (1 - 1e-6) <= error <= found.bound * (1 + 1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), cells=st.sampled_from([4, 8]))
+def test_never_below_the_error_with_tensors_on_the_l_shape(seed, cells):
+    """Fields of linear elements that vanish on ∂Ω; quadratic elements on a finer mesh stand for u."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(2, 2))
+    A = jnp.asarray(root @ root.T + 0.2 * np.eye(2))
+    medium = media.from_function(lambda x: (2 + x[0]) * A, 2)
+    problem = experiments.Problem("l", domains.lshape(), medium, lambda x: 1 + x[1], tuple(rng.normal(size=2)))
+    mesh, fine = problem.domain.mesh(cells), problem.domain.mesh(16)
+    nodal = np.zeros(len(mesh.points))
+    nodal[mesh.interior_nodes] = 0.1 * rng.normal(size=len(mesh.interior_nodes))
+    found = certify(problem, nodal, mesh=mesh, most_unknowns=1000)
+    V, u = quadratic.solve(fine, medium.conductivity, problem.source, direction=problem.direction)
+    off = fem.interpolate(mesh, nodal, V.points) - u  # the fine mesh is nested in the coarse one
+    error = np.sqrt(off @ quadratic.stiffness(V, medium.conductivity) @ off)
+    assert error * (1 - 1e-6) <= found.bound and found.lower <= error * (1 + 1e-2)  # u is not exact: a corner
+
+
+def test_a_source_that_few_points_miss_is_balanced_all_the_same():
+    """A bump as wide as a hundredth of a cell: its mean is in the flux, by the same rule that integrates it."""
+    source = lambda x: jnp.exp(-((x[0] - 0.618) ** 2) / 1e-6) / (1e-3 * jnp.sqrt(jnp.pi))  # noqa: E731
+    problem = own_problem(media.constant(1.0, 1), source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounds, "PROBES", {1: 1 << 16, 2: 1 << 19})
+        found = certify(problem, lambda x: 0 * x[0], cells=16, most_unknowns=10)
+    assert found.lower <= np.sqrt(0.618 * 0.382) * 1.001 and 0.999 * np.sqrt(0.618 * 0.382) <= found.bound
 
 
 LINE = own_problem(media.paper_1d(0.25), lambda x: 6 * x[0])

@@ -29,8 +29,8 @@ from hybrid_lib.problems import Problem
 
 SHARP = 1.05
 """Quotient of the two sides at which meshes are fine enough."""
-RULES = {"first": (4, 1.0), "second": (5, 1.3)}
-"""Order of each rule, and its points in units of ``fem.bounds.PROBES``."""
+RULES = ((4, 1.0), (5, 1.3))
+"""Order of each rule, and its points, at least, in units of ``fem.bounds.PROBES``."""
 ROUNDING = 100
 """Values on the boundary, in units of rounding and of the largest value, that count as zero."""
 BLOCK = 1 << 14
@@ -140,12 +140,13 @@ def certify(
 
 
 def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, most: int) -> Certificate:
-    """The loop over meshes, with a sparse rule, and both full rules on the last one."""
+    """The loop over meshes, where few points look at v, and both full rules on the last one; the first balances the flux."""
     K, q, e, d = problem.medium.conductivity, problem.source, np.asarray(problem.direction), problem.domain.dimension
     mesh, level = next(levels), 0
     while True:
+        full = bounds.sampled(mesh, K, q, bounds.PROBES[d], RULES[0][0])
+        flux = bounds.flux_for(mesh, full, np.broadcast_to(e, (len(mesh.cells), d)), degree=2)
         data = bounds.sampled(mesh, K, q, bounds.PROBES[d] // 4)
-        flux = bounds.flux_for(mesh, data, np.broadcast_to(e, (len(mesh.cells), d)), degree=2)
         found = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e)
         best = _quadratic(mesh, K, q, e)
         lower = _lower(found, bounds.bound_by(mesh, data, flux, best(data.points), e))
@@ -153,8 +154,8 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
             break
         mesh, level = next(levels), level + 1
     rules = []
-    for order, factor in RULES.values():
-        data = bounds.sampled(mesh, K, q, round(factor * bounds.PROBES[d]), order)
+    for order, factor in RULES:
+        data = bounds.sampled(mesh, K, q, round(factor * bounds.PROBES[d]), order) if rules else full
         slope = np.broadcast_to(slopes(level, data.points), data.points.shape)
         found = bounds.bound_by(mesh, data, flux, slope, e)
         size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ data.weights))
