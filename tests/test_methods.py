@@ -29,6 +29,7 @@ class Weighted(Strong):
 
     name: str = "weighted"
     balanced = False
+    reports = ("points", "not_known")
 
     def check(self, config):
         if config.method != "pinn":
@@ -66,6 +67,8 @@ def test_a_method_in_one_file_trains_and_reports(weighted):
     assert np.all(loss[-1] < loss[0])
     row = result.summary["seeds"][1]
     assert row["status"] == "completed" and row["points"] == 64 and row["not_known"] is None
+    header, *rows = str(result).splitlines()[-3:]
+    assert header.split()[-5:] == ["points", "not_known", "iteration", "seconds", "status"] and "6.40e+01" in rows[0]
     assert experiments.forecast(problem, config).total > 0
     assert np.all(np.isfinite(result.solution(np.array([[0.3]]))[0]))
     for question in (result.coarse, result.quadrature_error, lambda: experiments.error_estimate(result)):

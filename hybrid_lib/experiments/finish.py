@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from hybrid_lib import fem, training
+from hybrid_lib import training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, evaluator
 from hybrid_lib.methods import finish_steps
-from hybrid_lib.training.ritz import Energy, RitzResult, energy, ritz_finish
+from hybrid_lib.training.ritz import RitzResult, ritz_finish
 
 if TYPE_CHECKING:
     from hybrid_lib.experiments.result import RunResult
@@ -91,25 +90,6 @@ def _finish(setup: Setup, theta: Any, seed_index: int, steps: int, order: int, j
     fixed = training.member(setup.data["fixed"], seed_index)
     a_period = {1: 6, 2: 2}[setup.problem.domain.dimension]
     cells = int(np.ceil(a_period / setup.config.eps))
-    rules = [_energy(setup, fixed, cells, n) for n in (order, judge_order)]
+    mesh = setup.problem.domain.mesh(cells)
+    rules = [setup.method.energy(setup.problem, setup.ansatz, fixed, mesh, n) for n in (order, judge_order)]
     return ritz_finish(theta, *rules, steps=steps)
-
-
-def _energy(setup: Any, fixed: Any, cells: int, order: int) -> Energy:
-    """The energy by the rule of this order on `cells` cells a side."""
-    problem, ansatz = setup.problem, setup.ansatz
-    dtype = ansatz.network.dtype
-    mesh = problem.domain.mesh(cells)
-    points, weights = fem.quadrature_points(mesh, order)
-    x = jnp.asarray(points.reshape(-1, mesh.dimension), dtype)
-    w = jnp.asarray(weights.reshape(-1), dtype)
-
-    def evaluate(theta, embedding):
-        jet = ansatz.jet_of(theta, embedding)
-        return jet.value, jnp.stack(jet.gradient)
-
-    first_order = lambda jet: jet._replace(laplacian=None)  # noqa: E731, the energy reads no second derivatives
-    embedding = fem.shared(jax.vmap(lambda p: ansatz.embed(fixed, p).each(first_order)))(x)
-    K = jax.vmap(problem.medium.conductivity)(x)
-    q = jax.vmap(lambda p: jnp.asarray(problem.source(p), dtype))(x)
-    return energy(evaluate, embedding, K, q, w, jnp.asarray(problem.direction, dtype))

@@ -15,6 +15,7 @@ from hybrid_lib.config import Config
 from hybrid_lib.experiments.assemble import Setup
 from hybrid_lib.experiments.jumps import smoothing_change
 from hybrid_lib.experiments.references import Reference
+from hybrid_lib.methods import method_of
 from hybrid_lib.problems import Problem
 from hybrid_lib.training.ritz import RitzResult
 
@@ -112,7 +113,8 @@ def unfinished(config: Config, seeds: tuple[int, ...], result: training.FitResul
     best = np.asarray(members.best.value)
     best = np.where(best < np.finfo(best.dtype).max, best, np.inf)
     select_last = config.training.select == "last"
-    errors = dict.fromkeys(f"{which}{name}" for which in ("", "best_", "last_") for name in ("rel_l2", "rel_h1"))
+    names = [f"{which}{name}" for which in ("", "best_", "last_") for name in ("rel_l2", "rel_h1")]
+    errors = dict.fromkeys([*names, *method_of(config).reports])
     rows = []
     for index, seed in enumerate(seeds):
         status = training.STATUS[int(members.status[index])]
@@ -129,11 +131,11 @@ def table(summary: dict[str, Any], config: Config) -> str:
     """A summary as text: a row a seed, and what is to be known of the reference and of the steps that are missing."""
     keys = ("experiment", "method", "network", "scale", "dtype", "device")
     lines = ["  ".join(f"{key} {summary[key]}" for key in keys) + f"  eps {config.eps:.6g}"]
-    lines.append(
-        f"{'seed':>6} {'rel. L2':>10} {'rel. H1':>10} {'residual':>10} {'iteration':>10} {'seconds':>9}  status"
-    )
+    known = {"rel_l2": "rel. L2", "rel_h1": "rel. H1", "residual": "residual"} | {k: k for k in method_of(config).reports}
+    names = " ".join(f"{name:>10}" for name in known.values())
+    lines.append(f"{'seed':>6} {names} {'iteration':>10} {'seconds':>9}  status")
     for row in summary["seeds"]:
-        numbers = [row[k] for k in ("rel_l2", "rel_h1", "residual")]
+        numbers = [row.get(k) for k in known]
         errors = " ".join(f"{'-':>10}" if number is None else f"{number:>10.2e}" for number in numbers)
         lines.append(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
     before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row and row["last_rel_l2"]]
@@ -155,14 +157,16 @@ def table(summary: dict[str, Any], config: Config) -> str:
 def _reported(
     setup: Setup, result: training.FitResult, finished: tuple[RitzResult | None, ...], chosen: str, index: int, data: Any
 ) -> dict[str, Any]:
-    """What the method says of the iterate whose errors the row has; without a program, so that most methods cost nothing."""
+    """What the method reports of the iterate whose errors the row has."""
+    if not setup.method.reports:
+        return {}
     members = result.state.members
     alone = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[index], tree)  # noqa: E731
     theta = alone(members.best.params if chosen == "best" else members.params)
     if finished and finished[index] is not None:
         theta = finished[index].params
     said = setup.method.report(setup, theta, alone(setup.data if data is None else data))
-    return {name: _number(value) for name, value in said.items()}
+    return {name: _number(said[name]) for name in setup.method.reports}
 
 
 def _smoothing(problem: Problem) -> dict[str, Any]:

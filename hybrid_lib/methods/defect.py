@@ -69,7 +69,7 @@ class Defect(Strong):
     ) -> Callable[[int], list[Data]]:
         """As for the network alone, with the rule in the cells, which stays."""
         rule = defect_of(problem, config, coarse.problem, coarse.mesh)
-        cells = fem.shared(lambda f: jax.vmap(jax.vmap(lambda x: _first_order(ansatz, f, x)))(rule.points))
+        cells = fem.shared(lambda f: jax.vmap(jax.vmap(lambda x: strong.first_order(ansatz, f, x)))(rule.points))
         known = {"coupling": rule, "unit_factor": dual_norm.unit_factor(coarse.problem)}
         constant = [known | {"cells": cells(frequencies)} for frequencies in fixed]
         at = strong.coefficients(problem)
@@ -166,11 +166,6 @@ def coupling_weight(problem: Problem, config: Config, mesh: Mesh) -> float:
     means = fem.cell_coefficient(mesh, problem.medium.conductivity, order=4)  # (m, d, d)
     mean = float(np.einsum("m,a,mab,b->", mesh.volumes, e, means, e) / (mesh.volumes.sum() * (e @ e)))
     return np.pi**2 * mean / rules.cell_side(mesh) ** 2
-
-
-def _first_order(ansatz: Ansatz, fixed: Tree, x: jax.Array):
-    """What the gradient of the trial field at one point needs: no second-order terms."""
-    return ansatz.embed(fixed, x).each(lambda jet: jet._replace(laplacian=None))
 
 
 def _point_fields(setup: Any, block: int) -> Callable[..., tuple[np.ndarray, np.ndarray]]:

@@ -15,8 +15,10 @@ from jax import Array
 from hybrid_lib import training
 from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
+from hybrid_lib.fem import Mesh
 from hybrid_lib.methods.cells import Coarse
 from hybrid_lib.problems import Problem, units
+from hybrid_lib.training.ritz import Energy
 
 Tree = Any
 
@@ -100,11 +102,14 @@ class Method(Protocol):
         Whether K may jump: the method uses no ∇K.
     balanced : bool
         Whether Adam balances the weights unless told otherwise.
+    reports : tuple of str
+        Names of what :meth:`report` knows of a seed beside its errors; they are columns of the summary.
     """
 
     name: str
     admits_jumps: ClassVar[bool] = False
     balanced: ClassVar[bool] = True
+    reports: ClassVar[tuple[str, ...]] = ()
 
     def check(self, config: Config) -> None:
         """Refuse settings that this method does not have; called with every configuration that is made."""
@@ -114,7 +119,10 @@ class Method(Protocol):
         return config
 
     def ansatz(self, problem: Problem, config: Config) -> Any:
-        """The trial field: an :class:`~hybrid_lib.pinn.networks.Ansatz`, or what can be read as one that is u."""
+        """The trial field: an :class:`~hybrid_lib.pinn.networks.Ansatz`, or what can be read as one that is u.
+
+        A run reads ``dimension``, ``network.dtype``, ``init``, ``embed``, ``jet``, ``base`` and ``without_base``.
+        """
         raise NotImplementedError
 
     def coarse(self, problem: Problem, config: Config) -> Coarse | None:
@@ -142,9 +150,13 @@ class Method(Protocol):
     def has_energy(self, config: Config) -> bool:
         """Whether the energy of the trial field is that of the problem, in a precision that can tell two fields apart.
 
-        Such a run can end with the Ritz finish of :mod:`hybrid_lib.experiments.finish`, which needs ``jet_of`` of the ansatz.
+        Such a run can end with the Ritz finish of :mod:`hybrid_lib.experiments.finish`.
         """
         return False
+
+    def energy(self, problem: Problem, ansatz: Any, fixed: Tree, mesh: Mesh, order: int) -> Energy:
+        """That energy as a function of θ, by the rule of this order on `mesh`; asked where :meth:`has_energy` is true."""
+        raise NotImplementedError
 
     def load(self, counts: Counts) -> Load:
         """The large arrays, for the forecast of the memory."""
@@ -172,7 +184,7 @@ class Method(Protocol):
         )  # fmt: skip
 
     def report(self, setup: Any, theta: Tree, data: Data) -> dict[str, float]:
-        """What the summary says of one seed beside its errors, by name: a bound, for instance."""
+        """The values of :attr:`reports`, a bound for instance, of the iterate whose errors the summary has."""
         return {}
 
 

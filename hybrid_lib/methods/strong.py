@@ -11,15 +11,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hybrid_lib import training
+from hybrid_lib import fem, training
 from hybrid_lib.config import Config
+from hybrid_lib.fem import Mesh
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
 from hybrid_lib.methods.method import Data, Method, Tree
 from hybrid_lib.methods.trial import ansatz_of
-from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.networks import Ansatz, Embedding
 from hybrid_lib.pinn.residuals import lifted_source
 from hybrid_lib.problems import Problem, units
+from hybrid_lib.training import ritz
 
 CHUNK, CACHE_BYTES = 250, 2_000_000
 """From ``benchmarks/point_chunks.py``: 0.5 to 0.8 of the time of a gradient from 2.5 MB a layer on, and more at 1 MB."""
@@ -48,6 +50,27 @@ class Strong(Method):
     def has_energy(self, config: Config) -> bool:
         """In double precision, where the field vanishes on the boundary."""
         return (config.boundary, config.dtype) == ("hard", "float64")
+
+    def energy(self, problem: Problem, ansatz: Any, fixed: Tree, mesh: Mesh, order: int) -> ritz.Energy:
+        """𝓔(u_θ) by quadrature."""
+        dtype = ansatz.network.dtype
+        nodes, weights = fem.quadrature_points(mesh, order)
+        x = jnp.asarray(nodes.reshape(-1, mesh.dimension), dtype)
+        w = jnp.asarray(weights.reshape(-1), dtype)
+
+        def evaluate(theta, embedding):
+            jet = ansatz.jet_of(theta, embedding)
+            return jet.value, jnp.stack(jet.gradient)
+
+        embedding = fem.shared(jax.vmap(lambda p: first_order(ansatz, fixed, p)))(x)
+        K = jax.vmap(problem.medium.conductivity)(x)
+        q = jax.vmap(lambda p: jnp.asarray(problem.source(p), dtype))(x)
+        return ritz.energy(evaluate, embedding, K, q, w, jnp.asarray(problem.direction, dtype))
+
+
+def first_order(ansatz: Ansatz, fixed: Tree, x: Array) -> Embedding:
+    """What value and gradient of the trial field at one point need: no second-order terms."""
+    return ansatz.embed(fixed, x).each(lambda jet: jet._replace(laplacian=None))
 
 
 def coefficients(problem: Problem) -> Callable[[Array], dict[str, Array]]:
