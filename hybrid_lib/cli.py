@@ -159,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, metavar="DIR", help="run directory; needed to resume")
     run.add_argument("--resume", action="store_true", help="continue the run in --out")
     run.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop before this; resume later")
+    run.add_argument("--forecast", action="store_true", help="only say what memory and time it takes")
     run.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     run.set_defaults(action=_run)
 
@@ -246,7 +247,10 @@ def _run(options) -> int:
         options.experiment, options.method, options.network, options.scale, options.optimiser
     )
     config = experiments.with_settings(config, _settings(options))
-    with _Progress(config.training.steps, quiet=options.json) as callbacks:
+    if options.forecast:
+        return _forecast(config, options)
+    progress = _Progress(config.training.steps, quiet=options.json)
+    with progress as callbacks:
         result = experiments.run(
             config,
             tuple(options.seed),
@@ -254,9 +258,26 @@ def _run(options) -> int:
             resume=options.resume,
             time_limit=options.time_limit,
             callbacks=callbacks,
+            announce=None if options.json else progress.say,
         )
     say(json.dumps(result.summary) if options.json else repr(result))
     return 0 if all(seed["status"] in ("completed", "converged") for seed in result.summary["seeds"]) else 1
+
+
+def _forecast(config, options) -> int:
+    """What a run would take: memory by its shapes, time by a few steps that are not kept."""
+    from hybrid_lib import experiments
+    from hybrid_lib.experiments.sizes import check_memory
+    from hybrid_lib.experiments.summary import duration
+
+    problem, steps = experiments.problem_of(config), config.training.steps
+    check_memory(problem, config, len(options.seed))
+    memory = experiments.forecast(problem, config, len(options.seed))
+    seconds = steps * experiments.seconds_of_a_step(problem, config, tuple(options.seed))
+    found = {"memory_bytes": round(memory.total), "largest": memory.largest, "steps": steps, "forecast_seconds": seconds}
+    text = f"about {memory.total / 1e9:.2g} GB, most of it for {memory.largest}; about {duration(seconds)} for {steps:,} steps"
+    say(json.dumps(found) if options.json else text)
+    return 0
 
 
 def _show(options) -> int:
@@ -345,6 +366,14 @@ class _Progress:
         with contextlib.suppress(OSError):
             if self._bar is not None:
                 self._bar.close()
+
+    def say(self, line: str) -> None:
+        """Print a line on standard error, above the bar."""
+        if self._bar is None:
+            complain(line)
+        else:
+            with contextlib.suppress(OSError):
+                self._bar.write(line, file=sys.stderr)
 
     def _update(self, result) -> None:
         with contextlib.suppress(OSError):  # the terminal has gone; the run has not

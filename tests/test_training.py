@@ -251,7 +251,7 @@ def test_time_limit_cuts_the_slices_that_do_not_fit(monkeypatch, limit):
     """Steps of one second, evaluations of two, a report every 20 steps: the first slice is cut like any other."""
     program, state, data, _ = build()
     clock, seen = Clock(), []
-    monkeypatch.setattr(training.loop.time, "perf_counter", clock)
+    monkeypatch.setattr(training.fitting.time, "perf_counter", clock)
 
     def advance(state, data, end):
         out = program.advance(state, data, end)

@@ -30,7 +30,7 @@ from hybrid_lib.experiments.registry import EXPERIMENTS, METHODS, NETWORKS, SCAL
 from hybrid_lib.experiments.reopen import load
 from hybrid_lib.experiments.result import RunResult
 from hybrid_lib.experiments.runner import run, train
-from hybrid_lib.experiments.sizes import Forecast, forecast
+from hybrid_lib.experiments.sizes import Forecast, forecast, seconds_of_a_step
 from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem, own_problem, units
 
 __all__ = [
@@ -81,6 +81,7 @@ __all__ = [
     "problem_of",
     "reference",
     "run",
+    "seconds_of_a_step",
     "smoothing_change",
     "stability_range",
     "train",

@@ -15,6 +15,7 @@ import hashlib
 import io
 import math
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,13 @@ class Reference:
         )
 
 
-def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None = None) -> Reference:
+class OutOfTimeError(InputError):
+    """A reference would take longer than there is time."""
+
+
+def reference(
+    problem: Problem, cells: int | None = None, mesh_cells: int | None = None, until: float | None = None
+) -> Reference:
     """Reference solution of `problem`, exact quadrature for d = 1, extrapolated finite elements for d = 2.
 
     Parameters
@@ -83,9 +90,13 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None
     mesh_cells : int, optional
         d = 2: cells a side of the middle one of three meshes; default 32 a period, between 64 and 320, but 8 a period at
         least, and 320 without a period.
+    until : float, optional
+        A time of ``time.perf_counter``: a mesh that would end later, by the time that the one before has taken, is not begun.
 
     Raises
     ------
+    OutOfTimeError
+        If there is no time for a mesh.
     InputError
         d = 2 on a domain other than the unit square, a period below 1/80 without `mesh_cells`, or `mesh_cells` that is odd
         or below 10.
@@ -95,6 +106,7 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None
     The errors are estimates, none of them a bound: what no point of a mesh has seen, a source between them all, cannot be told.
     """
     known, period = problem.medium.period, problem.medium.period or 1.0
+    _in_time(until, 0.0)
     grid = problem.medium.pixels
     aligned = (lambda n: n) if grid is None else grid.cells  # cells whose ends are the jumps
     if problem.domain.dimension == 1:
@@ -118,8 +130,17 @@ def reference(problem: Problem, cells: int | None = None, mesh_cells: int | None
             f"pass mesh_cells={sides}, whose finest mesh has {(2 * sides + 1) ** 2:,d} nodes, or do without a reference",
         )  # fmt: skip
     sides = 2 * aligned(sides // 2) if 2 * aligned(sides // 2) <= 1.25 * sides else sides
-    found = _extrapolated_2d(problem, cells or max(20, round(4 / period)), mesh_cells or sides)
+    found = _extrapolated_2d(problem, cells or max(20, round(4 / period)), mesh_cells or sides, until)
     return _without_rounding(found, problem)
+
+
+def _in_time(until: float | None, needed: float) -> None:
+    """Refuse to begin what will not end in time."""
+    left = math.inf if until is None else until - time.perf_counter()
+    if needed >= left:
+        wanted = f"about {needed:.2g} s more" if needed else "time"
+        remedy = "raise the time limit, or pass reference=None"
+        raise OutOfTimeError("reference", f"{wanted} for its next mesh", f"{max(left, 0.0):.2g} s", remedy)
 
 
 def _without_rounding(found: Reference, problem: Problem) -> Reference:
@@ -211,8 +232,8 @@ def fine_solution(problem: Problem, cells: int, order: int = 4) -> np.ndarray:
     return fem.solve_dirichlet(fem.stiffness(mesh, coefficient), rhs, mesh.boundary_nodes)
 
 
-def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int) -> Reference:
-    nodal, error, error_h1 = _cached(problem, mesh_cells)
+def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int, until: float | None = None) -> Reference:
+    nodal, error, error_h1 = _cached(problem, mesh_cells, until)
     spline = _spline(nodal)
     nodes, weights, _ = _gauss(4)
     h = 1.0 / cells
@@ -247,7 +268,7 @@ def _grid(problem: Problem, cells: int) -> np.ndarray:
     return grid
 
 
-def richardson(problem: Problem, cells: int) -> tuple[np.ndarray, float, float]:
+def richardson(problem: Problem, cells: int, until: float | None = None) -> tuple[np.ndarray, float, float]:
     """Extrapolated nodal values (4 u_{h/2} − u_h)/3 on `cells` a side, and the relative L² and H¹ errors of their spline.
 
     Two parts are added. *Nodes*: the change to the extrapolation from half as fine a pair, over 2^p − 1 with the order p of
@@ -256,7 +277,13 @@ def richardson(problem: Problem, cells: int) -> tuple[np.ndarray, float, float]:
     the theory, or not to be had, the largest change takes the place of the quotient. All times :data:`SAFETY`; inf if the
     finest mesh has fewer than four cells a period.
     """
-    coarse, middle, fine = (_grid(problem, n) for n in (cells // 2, cells, 2 * cells))
+    grids, needed = [], 0.0
+    for n in (cells // 2, cells, 2 * cells):
+        _in_time(until, needed)
+        began = time.perf_counter()
+        grids.append(_grid(problem, n))
+        needed = 4 * (time.perf_counter() - began)  # four times the unknowns
+    coarse, middle, fine = grids
     best = (4 * fine[::2, ::2] - middle) / 3
     rough = (4 * middle[::2, ::2] - coarse) / 3
     if problem.medium.period is not None and 2 * cells * problem.medium.period < 4 - 1e-9:
@@ -306,7 +333,7 @@ def _order(before: float, after: float) -> float:
         return float(np.log2(np.float64(before) / after))
 
 
-def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float, float]:
+def _cached(problem: Problem, cells: int, until: float | None = None) -> tuple[np.ndarray, float, float]:
     """Richardson values from the cache directory, computed and stored at the first call.
 
     The key is made of the medium's and source's *values* at the centroids of the mesh, so that two problems never share a file
@@ -325,7 +352,7 @@ def _cached(problem: Problem, cells: int) -> tuple[np.ndarray, float, float]:
         with np.load(path) as file:
             return file["nodal"], float(file["error"]), float(file["error_h1"])
     except UNREADABLE:
-        nodal, error, error_h1 = richardson(problem, cells)
+        nodal, error, error_h1 = richardson(problem, cells, until)
         buffer = io.BytesIO()
         np.savez(buffer, nodal=nodal, error=error, error_h1=error_h1)
         with contextlib.suppress(InputError):  # a read-only home, a full disk: compute again next time

@@ -9,7 +9,7 @@ import operator
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,12 +20,12 @@ from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
 from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.finish import finish_all
 from hybrid_lib.experiments.folder import UNKNOWN, RunFolder, Saver, claimed, digest, same_problem
-from hybrid_lib.experiments.references import Reference
+from hybrid_lib.experiments.references import OutOfTimeError, Reference
 from hybrid_lib.experiments.references import reference as solve_reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, problem_of
 from hybrid_lib.experiments.result import RunResult, keep
 from hybrid_lib.experiments.sizes import check_memory
-from hybrid_lib.experiments.summary import summary
+from hybrid_lib.experiments.summary import duration, summary
 from hybrid_lib.problems import Problem
 
 CHECKPOINT_SECONDS = 30.0
@@ -61,6 +61,7 @@ def train(
     setup: Setup | None = None,
     checkpoint_every: float = CHECKPOINT_SECONDS,
     reference: Reference | str | None = "auto",
+    announce: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Train `problem`, the paper's or your own, with the sizes of `config`.
 
@@ -75,7 +76,8 @@ def train(
     resume : bool
         Continue the run in `out`, bit for bit on a CPU.
     time_limit : float, optional
-        Seconds of this call, assembly and compilation among them; an interrupted run can be resumed.
+        Seconds of this call, assembly and compilation among them; an interrupted run can be resumed. A reference that does not
+        fit is left out.
     callbacks : tuple of callable (FitResult) -> None
         Called at every report, for instance for progress.
     initial : (params, fixed) with leading seed axis, optional
@@ -88,6 +90,8 @@ def train(
         What the errors in summary and history are taken from, for instance ``experiments.reference(problem)``. None leaves it
         out, and the errors are null. "auto" solves one for the paper's experiments and none for a problem of your own,
         whose error :func:`hybrid_lib.experiments.error_estimate` bounds without.
+    announce : callable (str) -> None, optional
+        Told in a line, after the first steps, what all of them will take.
 
     Returns
     -------
@@ -106,15 +110,17 @@ def train(
         _belongs(setup, problem, fingerprint(config, seeds), initial)
     if setup is None:
         check_memory(problem, config, len(seeds))
+    until = None if time_limit is None else began + time_limit
+    options = _Options(until, callbacks, checkpoint_every, announce)
     if out is None:
-        setup = setup or assemble(problem, config, seeds, initial)
-        exact = _reference(reference, problem, config)
-        return _fit(setup, exact, began, None, setup.state, None, callbacks, time_limit, checkpoint_every)
-    with claimed(out, config, seeds, resume) as folder:
+        with training.Watchdog(lambda: "without --out nothing was kept") as watchdog:
+            setup, exact, without = _prepared(setup, problem, config, seeds, initial, reference, until, watchdog)
+            return _fit(setup, exact, None, setup.state, None, options._replace(without=without), watchdog)
+    with claimed(out, config, seeds, resume) as folder, training.Watchdog(lambda: _going_on(folder)) as watchdog:
         if not resume:
             folder.write_config(None if initial is None else UNKNOWN)
-        setup = setup or assemble(problem, config, seeds, initial)
-        exact, state, previous = _reference(reference, problem, config), setup.state, None
+        setup, exact, without = _prepared(setup, problem, config, seeds, initial, reference, until, watchdog)
+        state, previous = setup.state, None
         start = None if initial is None else digest((state.members.params, setup.data["fixed"]))
         start = folder.check_initial(start) if resume else start
         folder.check_problem(problem, exact)
@@ -126,16 +132,42 @@ def train(
         folder.write_config(start)
         folder.write_environment(environment(config))
         folder.write_problem(problem, exact, points, setup.data["fixed"])
-        return _fit(setup, exact, began, folder, state, previous, callbacks, time_limit, checkpoint_every)
+        return _fit(setup, exact, folder, state, previous, options._replace(without=without), watchdog)
 
 
-def _reference(given: Reference | str | None, problem: Problem, config: Config) -> Reference | None:
+class _Options(NamedTuple):
+    """How a call of :func:`train` trains: until when, who is told, and why there is no reference, if there should be one."""
+
+    until: float | None
+    callbacks: tuple[Callable[[training.FitResult], None], ...]
+    every: float
+    announce: Callable[[str], None] | None
+    without: str | None = None
+
+
+def _prepared(setup, problem, config, seeds, initial, reference, until, watchdog) -> tuple[Setup, Reference | None, str | None]:
+    """What is computed before the first step, and why the reference was left out, if it was."""
+    with watchdog.watched("assembly"):
+        setup = setup or assemble(problem, config, seeds, initial)
+    try:
+        with watchdog.watched("reference"):
+            return setup, _reference(reference, problem, config, until), None
+    except OutOfTimeError as error:
+        return setup, None, str(error)
+
+
+def _going_on(folder: RunFolder) -> str:
+    """How to go on with a run that was ended."""
+    return f"{folder.path} continues with --resume"
+
+
+def _reference(given: Reference | str | None, problem: Problem, config: Config, until: float | None = None) -> Reference | None:
     """The reference of a run: the one that is given, or what "auto" stands for."""
     if given is None or isinstance(given, Reference):
         return given
     if given != "auto":
         raise InputError("reference", 'a Reference, None or "auto"', repr(given), "experiments.reference(problem) makes one")
-    return solve_reference(problem) if config.experiment in EXPERIMENTS else None
+    return solve_reference(problem, until=until) if config.experiment in EXPERIMENTS else None
 
 
 def _belongs(setup: Setup, problem: Problem, identity: str, initial: Any) -> None:
@@ -162,50 +194,50 @@ def _with_frequencies(setup: Setup, folder: RunFolder) -> Setup:
 
 
 def _fit(
-    setup: Setup, exact: Reference | None, began: float, folder: RunFolder | None, state, previous, callbacks, time_limit, every
+    setup: Setup, exact: Reference | None, folder: RunFolder | None, state, previous, told: _Options, watchdog: training.Watchdog
 ) -> RunResult:
     """Train from `state`, save into `folder`, sum up."""
-    config, options = setup.config, setup.config.training
-    saver = None if folder is None else Saver(folder.checkpoint, folder.identity, every)
+    config, options, callbacks = setup.config, setup.config.training, told.callbacks
+    saver = None if folder is None else Saver(folder.checkpoint, folder.identity, told.every)
+    if saver is not None:
 
-    def rescue() -> str:
-        if saver is None:
-            return "without --out nothing was kept"
-        saver.save()
-        return f"{folder.path} continues with --resume"
+        def rescue() -> str:
+            saver.save()
+            return _going_on(folder)
 
-    with training.Watchdog(rescue) as watchdog:
-        if folder is not None:
-            if previous is None:  # from here on the run can be continued
-                training.save(folder.checkpoint, training.FitResult(state, {}, {}, 0.0, 0.0, False), folder.identity)
-            callbacks = (*callbacks, saver)
-        evaluate = evaluator(setup.ansatz, exact)
-        left = None if time_limit is None else time_limit - (time.perf_counter() - began)
-        try:
-            result = training.fit(
-                setup.program,
-                state,
-                setup.data,
-                options.steps,
-                evaluate=evaluate,
-                report_every=options.report_every,
-                callbacks=callbacks,
-                time_limit=left,
-                resample=setup.resample,
-                resample_every=config.sampling.resample_every,
-                previous=previous,
-                watchdog=watchdog,
-            )
-        except BaseException:
-            if saver is not None:
-                saver.save()
-            raise
-        if folder is not None:
-            training.save(folder.checkpoint, result, folder.identity)
-        with watchdog.watched("finish"):
-            finished = finish_all(setup, result)
+        watchdog.rescue, callbacks = rescue, (*callbacks, saver)
+        if previous is None:  # from here on the run can be continued
+            training.save(folder.checkpoint, training.FitResult(state, {}, {}, 0.0, 0.0, False), folder.identity)
+    left = options.steps - int(state.step)
+    say = told.announce and (lambda each: told.announce(f"about {duration(left * each)} for {left:,} steps"))
+    evaluate = evaluator(setup.ansatz, exact)
+    try:
+        result = training.fit(
+            setup.program,
+            state,
+            setup.data,
+            options.steps,
+            evaluate=evaluate,
+            report_every=options.report_every,
+            callbacks=callbacks,
+            time_limit=None if told.until is None else told.until - time.perf_counter(),
+            resample=setup.resample,
+            resample_every=config.sampling.resample_every,
+            previous=previous,
+            watchdog=watchdog,
+            announce=say,
+        )
+    except BaseException:
+        if saver is not None:
+            saver.save()
+        raise
+    if folder is not None:
+        training.save(folder.checkpoint, result, folder.identity)
+    with watchdog.watched("finish"):
+        finished = finish_all(setup, result)
     out = None if folder is None else folder.path
-    done = RunResult(setup, result, exact, summary(setup, result, evaluate, out, finished, exact), finished)
+    said = summary(setup, result, evaluate, out, finished, exact) | ({} if told.without is None else {"left_out": told.without})
+    done = RunResult(setup, result, exact, said, finished)
     if folder is not None:
         keep(folder, done)
     return done

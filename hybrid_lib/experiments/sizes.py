@@ -21,9 +21,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hybrid_lib import fem
+from hybrid_lib import fem, training
 from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.assemble import assemble
 from hybrid_lib.methods import Counts, Load, method_of
 from hybrid_lib.methods.cells import rule_of
 from hybrid_lib.problems import Problem
@@ -90,6 +91,14 @@ def _load(problem: Problem, config: Config) -> tuple[int, Load]:
     N = len(mesh.cells) * rule if config.sampling.sampler == "gauss" else config.sampling.points
     sizes = len(mesh.cells), len(mesh.points), len(mesh.interior_nodes)
     return N, method_of(config).load(Counts(N, *sizes, rule, mesh.dimension))
+
+
+def seconds_of_a_step(problem: Problem, config: Config, seeds: tuple[int, ...] = (0,)) -> float:
+    """Seconds of a training step on this device: the run is assembled and compiled, and its first steps are timed, not kept."""
+    setup = assemble(problem, config, seeds)
+    nothing_yet = jnp.asarray(0, jnp.int32)
+    jax.block_until_ready(setup.program.advance(setup.state, setup.data, nothing_yet))  # compiles
+    return training.step_seconds(setup.program, setup.state, setup.data, config.training.steps)
 
 
 def check_memory(problem: Problem, config: Config, seeds: int = 1) -> None:

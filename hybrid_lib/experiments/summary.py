@@ -38,9 +38,10 @@ def summary(
     The plain error keys belong to the finished iterate, if there is one, else to the one that ``training.select`` names.
     ``residual`` is the root of the number by which iterates are selected (the PDE term, or J), at that same iterate, in the
     units of the problem; losses in a history are in those of :func:`hybrid_lib.problems.units`.
-    ``forecast_seconds`` of a run that was stopped is what all its steps would take, by those that were done.
+    ``forecast_seconds`` is what all steps take: by the first few, and for a run that was stopped by those that were done.
     ``reference`` holds the estimated relative errors of the reference, and ``doubtful`` of a seed names those of its errors that
     are not well above them: below :data:`MARGIN` times as large. Without a reference it is null, and so are the errors.
+    ``left_out`` says why there is none where the time limit was too short for it.
     For an image that was smoothed by name ``smoothing`` says what that did to its mean flux.
     """
     known = {} if reference is None else {"rel_l2": _number(reference.error), "rel_h1": _number(reference.error_h1)}
@@ -92,6 +93,7 @@ def summary(
 def _heading(config: Config, result: training.FitResult) -> dict[str, Any]:
     """What a summary says of the run as a whole."""
     step = int(result.state.step)
+    each = result.seconds / step if step and not result.finished else result.step_seconds
     return {
         "experiment": config.experiment,
         "method": config.method,
@@ -103,7 +105,7 @@ def _heading(config: Config, result: training.FitResult) -> dict[str, Any]:
         "run_dir": None,
         "select": config.training.select,
         "steps": step,
-        "forecast_seconds": _number(result.seconds / step * config.training.steps) if step and not result.finished else None,
+        "forecast_seconds": None if each is None else _number(each * config.training.steps),
     }
 
 
@@ -147,9 +149,11 @@ def table(summary: dict[str, Any], config: Config) -> str:
         off = ["not known" if e is None else f"{e:.1e}" for e in off]
         more = f"; errors of seed {', '.join(map(str, doubtful))} are not well above these" if doubtful else ""
         lines.append(f"estimated errors of the reference itself: L2 {off[0]}, H1 {off[1]}{more}")
+    if "left_out" in summary:
+        lines.append(f"errors are left out: {summary['left_out']}")
     if config.training.steps > summary["steps"]:
         total = summary["forecast_seconds"]
-        more = f"; all of them take about {total:.2g} s here" if total is not None else ""
+        more = f"; all of them take about {duration(total)} here" if total is not None else ""
         lines.append(f"stopped at step {summary['steps']} of {config.training.steps}{more}")
     return "\n".join(lines)
 
@@ -167,6 +171,20 @@ def _reported(
         theta = finished[index].params
     said = setup.method.report(setup, theta, alone(setup.data if data is None else data))
     return {name: _number(said[name]) for name in setup.method.reports}
+
+
+def duration(seconds: float) -> str:
+    """A time in the largest unit that keeps it above one.
+
+    Examples
+    --------
+    >>> duration(0.25), duration(45), duration(5400), duration(90)
+    ('0.25 s', '45 s', '1.5 h', '1.5 min')
+    """
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
 def _smoothing(problem: Problem) -> dict[str, Any]:

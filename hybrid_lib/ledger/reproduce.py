@@ -16,6 +16,7 @@ from hybrid_lib import experiments, training
 from hybrid_lib.config import fingerprint
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import folder
+from hybrid_lib.experiments.summary import duration
 from hybrid_lib.ledger import artefacts, calculations, table, travel
 from hybrid_lib.ledger.artefacts import Artefact
 from hybrid_lib.ledger.claims import CLAIMS
@@ -173,6 +174,7 @@ def _slice(spec, config, out: Path, resume: bool, left, began: float, say, progr
     problem = experiments.problem_of(config)
     setup = experiments.assemble(problem, config, spec.seeds)
     each = calculations.short_timing(setup)
+    reference = experiments.reference(problem)  # whatever it takes: an artefact has errors
     at = training.steps_done(out / "checkpoint" / "state.npz")
     say(
         f"{spec.id}: {each:.3g} ms an iteration for {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}, "
@@ -180,6 +182,7 @@ def _slice(spec, config, out: Path, resume: bool, left, began: float, say, progr
     )
     limit = None if left is None else max(left - (time.perf_counter() - began), 1e-3)
     options = {"out": out, "resume": resume, "time_limit": limit, "setup": setup, "checkpoint_every": checkpoint_every}
+    options["reference"] = reference
     with nullcontext(()) if progress is None else progress(config.training.steps) as callbacks:
         return experiments.train(problem, config, spec.seeds, callbacks=callbacks, **options)
 
@@ -205,17 +208,3 @@ def estimate(names: Sequence[str], results: Path, say: Say = print) -> Artefact:
     artefact = artefacts.write_calculation(table.COSTS, record, results)
     table.write(results)
     return artefact
-
-
-def duration(seconds: float) -> str:
-    """A time in the largest unit that keeps it above one.
-
-    Examples
-    --------
-    >>> duration(45), duration(5400), duration(90)
-    ('45 s', '1.5 h', '1.5 min')
-    """
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -10,8 +10,9 @@ from hybrid_lib.training.checkpoint import (
     write_atomically,
     write_together,
 )
+from hybrid_lib.training.fitting import FitResult, fit, step_seconds
 from hybrid_lib.training.gauss_newton import gauss_newton
-from hybrid_lib.training.loop import FitResult, LoopOptions, Program, fit, program
+from hybrid_lib.training.loop import LoopOptions, Program, program
 from hybrid_lib.training.objectives import (
     CoarseModel,
     Objective,
@@ -77,6 +78,7 @@ __all__ = [
     "restore",
     "save",
     "stack",
+    "step_seconds",
     "steps_done",
     "terms",
     "write_atomically",

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib.errors import InputError
-from hybrid_lib.training.loop import FitResult
+from hybrid_lib.training.fitting import FitResult
 from hybrid_lib.training.state import Best, Member, TrainState
 
 Tree = Any

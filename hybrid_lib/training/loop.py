@@ -1,4 +1,4 @@
-r"""Algorithm 3.1 as the one training loop, for one seed or an ensemble, for every objective and every optimiser.
+r"""Algorithm 3.1 as one compiled loop, for one seed or an ensemble, for every objective and every optimiser.
 
 An iteration, in this order: every `gate_every` steps compare K̂[u_θ] with the K̂ of the coarse data and refresh state and
 adjoint operator if it moved by more than `gate_tolerance`; every `balance_every` steps renew the weights; optimiser step,
@@ -9,17 +9,13 @@ is not compiled in.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from hybrid_lib import fem
@@ -27,7 +23,6 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.training.balancing import balance, gradient_norms
 from hybrid_lib.training.objectives import Objective
 from hybrid_lib.training.state import CONVERGED, DIVERGED, RUNNING, Best, Member, Optimiser, TrainState
-from hybrid_lib.training.watchdog import Watchdog
 
 Tree = Any
 
@@ -222,165 +217,6 @@ def program(
         return lax.while_loop(running, period, (state, rows))
 
     return Program(advance, options, capacity)
-
-
-class FitResult(NamedTuple):
-    """Outcome of :func:`fit`.
-
-    Attributes
-    ----------
-    state : TrainState
-    history : dict of str to ndarray
-        Rows every `record_every` steps: ``step`` (R,), ``loss/…``, ``weight/…``, ``upscaled`` (R, S, …).
-    evaluations : dict of str to ndarray
-        ``step`` (E,) and what `evaluate` returned, (E, S).
-    seconds : float
-        Wall time of training and evaluation, all slices together, compilation apart.
-    compile_seconds : float
-        Of this call.
-    finished : bool
-        False when the time limit came first.
-    """
-
-    state: TrainState
-    history: dict[str, np.ndarray]
-    evaluations: dict[str, np.ndarray]
-    seconds: float
-    compile_seconds: float
-    finished: bool
-
-    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__  # by identity: arrays have no truth
-
-
-Callback = Callable[[FitResult], None]
-
-
-def fit(
-    program: Program,
-    state: TrainState,
-    data: Tree,
-    steps: int,
-    *,
-    evaluate: Callable[[Tree, Tree], dict[str, Array]] | None = None,
-    report_every: int = 1000,
-    callbacks: tuple[Callback, ...] = (),
-    time_limit: float | None = None,
-    resample: Callable[[int], Tree] | None = None,
-    resample_every: int = 0,
-    previous: FitResult | None = None,
-    watchdog: Watchdog | None = None,
-) -> FitResult:
-    """Train until `steps` iterations are done, every seed has stopped, or the time is up.
-
-    Parameters
-    ----------
-    program : Program
-    state : TrainState
-        Where to start; after a restore, where the run stood.
-    data : tree
-        The members' data, leading axis S.
-    steps : int
-        Total number of iterations, counted from step 0.
-    evaluate : callable (members' params, data) -> dict of (S,), optional
-        Errors of the current iterates, called every `report_every` steps and at both ends.
-    report_every : int
-        Steps between evaluations and callbacks; a multiple of ``record_every``.
-    callbacks : tuple of callable (FitResult) -> None
-        Progress, checkpoints; called after each slice with the result so far.
-    time_limit : float, optional
-        Seconds for this call, compilation among them. A slice is cut to the steps that fit, by the time the last ones took; the
-        first is one step, and each at most twice as long as the one before. Where nothing fits the loop stops.
-    resample : callable (step) -> data, optional
-        New data for the slice that starts at `step`, a pure function of it; every `resample_every` steps.
-    previous : FitResult, optional
-        The result this one continues; its history, evaluations and seconds are carried on.
-    watchdog : Watchdog, optional
-        Watches the compiled programs while they run.
-
-    Returns
-    -------
-    FitResult
-    """
-    called = time.perf_counter()
-    history = _Table(previous.history if previous else None)
-    evaluations = _Table(previous.evaluations if previous else None)
-    every = program.options.record_every
-    report_every = min(report_every, program.capacity * every)
-
-    if time_limit is not None and time_limit <= 0 and int(state.step) < steps:  # assembly took it all
-        seconds = previous.seconds if previous else 0.0
-        return FitResult(state, history.columns(), evaluations.columns(), seconds, 0.0, False)
-    watched = watchdog.watched if watchdog is not None else lambda what: contextlib.nullcontext()
-    with watched("compilation"):
-        jax.block_until_ready(program.advance(state, data, jnp.asarray(0, jnp.int32)))  # runs no iteration
-        if evaluate is not None:
-            jax.block_until_ready(evaluate(state.members.params, data))
-    compile_seconds = time.perf_counter() - called
-
-    before = previous.seconds if previous else 0.0
-    clock = time.perf_counter()
-
-    def result(finished: bool) -> FitResult:
-        seconds = before + time.perf_counter() - clock
-        return FitResult(state, history.columns(), evaluations.columns(), seconds, compile_seconds, finished)
-
-    def measure(step: int) -> None:
-        if evaluate is not None and evaluations.last("step") != step:
-            with watched(f"errors at step {step}"):
-                values = {name: np.asarray(v)[None] for name, v in evaluate(state.members.params, data).items()}
-            evaluations.append({"step": np.asarray([step])} | values)
-
-    step = int(state.step)
-    resampling = resample is not None and resample_every > 0
-    if resampling:
-        data = resample(step - step % resample_every)
-    each, longest, slowest = 0.0, 1, 0.0  # seconds of a step, steps of the next slice, seconds of the slowest evaluation
-    while step < steps and np.any(np.asarray(state.members.status) == RUNNING):
-        left = math.inf if time_limit is None else time_limit - (time.perf_counter() - called) - slowest
-        fitting = min(longest, left / max(each, 1e-9))
-        if fitting < 1:
-            return result(False)
-        began = time.perf_counter()
-        if step % report_every == 0:
-            measure(step)
-        stop = min(steps, (step // report_every + 1) * report_every)
-        if resampling:
-            stop = min(stop, (step // resample_every + 1) * resample_every)
-            data = resample(step) if step % resample_every == 0 else data
-        if fitting < stop - step and time_limit is not None:
-            stop = step + int(fitting)
-        training = time.perf_counter()
-        with watched(f"steps {step} to {stop}"):
-            state, rows = jax.block_until_ready(program.advance(state, data, jnp.asarray(stop, jnp.int32)))
-        trained = time.perf_counter()
-        at = np.arange(-(-step // every) * every, int(state.step), every)
-        history.append({"step": at} | {name: np.asarray(v)[: len(at)] for name, v in rows.items()})
-        each, step = (trained - training) / max(int(state.step) - step, 1), int(state.step)
-        longest *= 2
-        for callback in callbacks:
-            callback(result(False))
-        slowest = max(slowest, time.perf_counter() - began - (trained - training))
-    measure(step)
-    return result(True)
-
-
-class _Table:
-    """Columns that grow by rows; joined only when read."""
-
-    def __init__(self, start: dict[str, np.ndarray] | None):
-        self._parts = [dict(start)] if start else []
-
-    def append(self, rows: dict[str, np.ndarray]) -> None:
-        self._parts.append(rows)
-
-    def last(self, name: str):
-        return self._parts[-1][name][-1] if self._parts and len(self._parts[-1][name]) else None
-
-    def columns(self) -> dict[str, np.ndarray]:
-        if len(self._parts) > 1:
-            names = self._parts[0]
-            self._parts = [{name: np.concatenate([p[name] for p in self._parts]) for name in names}]
-        return dict(self._parts[0]) if self._parts else {}
 
 
 def _over_seeds(function: Callable, seeds: int) -> Callable:

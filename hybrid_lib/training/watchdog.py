@@ -33,11 +33,11 @@ class Watchdog:
     Parameters
     ----------
     rescue : callable () -> str
-        Saves what there is and says how to go on; it has ten seconds.
+        Saves what there is and says how to go on; it has ten seconds. It may be exchanged.
     """
 
     def __init__(self, rescue: Callable[[], str]):
-        self._rescue, self._limit, self._what = rescue, standstill_seconds(), None
+        self.rescue, self._limit, self._what = rescue, standstill_seconds(), None
         self._over = threading.Event()
 
     def __enter__(self) -> Watchdog:
@@ -68,7 +68,7 @@ class Watchdog:
 
     def _end(self, what: str) -> None:
         said = ["nothing was kept"]
-        saver = threading.Thread(target=lambda: said.append(self._rescue()), daemon=True)
+        saver = threading.Thread(target=lambda: said.append(self.rescue()), daemon=True)
         saver.start()
         saver.join(10)
         error = InputError(
