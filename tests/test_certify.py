@@ -152,6 +152,23 @@ def test_a_field_is_the_same_however_it_is_written():
     np.testing.assert_allclose(found, found[0], rtol=1e-12)
 
 
+def test_references_are_certified():
+    """In one dimension to the oscillation of the source, in the plane to what the flux allows."""
+    one = experiments.reference(LINE)
+    x = np.linspace(0, 1, 7)[:, None]
+    back = experiments.reference(LINE, cells=300).solution(x)
+    np.testing.assert_allclose(one.solution(x)[0], back[0], atol=1e-12)
+    np.testing.assert_allclose(one.solution(one.points)[1], one.gradient, atol=1e-11)
+    found = certify(LINE, one)
+    assert found.gradient < 1e-6 and found.lower == 0.0
+    problem = experiments.heat2d_problem(0.5)
+    known = experiments.reference(problem, mesh_cells=32)
+    found = certify(problem, known, most_unknowns=20_000)
+    assert known.error_h1 < found.gradient < 0.02
+    with pytest.raises(InputError, match=r"reference: expected one that experiments\.reference made"):
+        experiments.Reference(x, x[:, 0], x[:, 0], x, 0.0, 1.0).solution(x)
+
+
 def test_elements_need_no_mesh_of_their_own_but_a_known_number_of_nodes():
     nodal = experiments.fine_solution(LINE, 16)
     assert certify(LINE, nodal).bound == certify(LINE, nodal, mesh=fem.interval(16)).bound

@@ -87,10 +87,10 @@ def certify(
     ----------
     problem : Problem
         On any domain without holes.
-    field : RunResult, callable or (n,) array
-        u: a run (its first seed; for others pass ``lambda x: result.solution(x, 1)``); a function of points (k, d) -> (k,), or
-        -> (k,) and gradients (k, d), as that; a function of one point (d,) -> (); or values at the nodes of linear elements.
-        It has to be continuous.
+    field : RunResult, Reference, callable or (n,) array
+        u: a run (its first seed; for others pass ``lambda x: result.solution(x, 1)``); a reference; a function of points (k, d)
+        -> (k,), or -> (k,) and gradients (k, d), as that; a function of one point (d,) -> (); or values at the nodes of linear
+        elements. It has to be continuous.
     gradient : callable, optional
         ∇u, points (k, d) -> (k, d), or one point (d,) -> (d,) beside a function of one point. By differentiation without it.
     mesh : fem.Mesh, optional

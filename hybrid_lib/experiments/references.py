@@ -16,8 +16,10 @@ import io
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +56,8 @@ class Reference:
         `K̂[u] = ∫ e·K(∇u + e) / (|e|² |Ω|)` by the same quadrature.
     error_h1 : float
         Estimated relative error of `gradient`, in the same norm as ``rel_h1`` of a run.
+    field : callable or None
+        What :meth:`solution` evaluates.
     """
 
     points: np.ndarray
@@ -63,6 +67,20 @@ class Reference:
     error: float
     upscaled: float
     error_h1: float = math.nan
+    field: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+
+    def solution(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """u and ∇u at any `points` (k, d), so that ``experiments.certify(problem, reference)`` bounds its error, guaranteed.
+
+        Raises
+        ------
+        InputError
+            For a reference that holds values at its points only.
+        """
+        if self.field is None:
+            expected = "one that experiments.reference made"
+            raise InputError("reference", expected, "values at points only", "call experiments.reference")
+        return self.field(np.asarray(points, float))
 
     def norms(self) -> tuple[float, float]:
         """`(‖u‖_{L²}, |u|_{H¹})`."""
@@ -104,6 +122,7 @@ def reference(
     Notes
     -----
     The errors are estimates, none of them a bound: what no point of a mesh has seen, a source between them all, cannot be told.
+    ``experiments.certify(problem, reference)`` is a bound, of the error in energy; it needs as long again.
     """
     known, period = problem.medium.period, problem.medium.period or 1.0
     _in_time(until, 0.0)
@@ -179,7 +198,8 @@ def _exact_1d(problem: Problem, cells: int) -> Reference:
         return max(small / max(large, np.finfo(float).tiny), np.finfo(float).eps)
 
     K = fem.evaluate(problem.medium.conductivity, x[:, None]).reshape(-1)
-    return Reference(x[:, None], w, u, slope[:, None], relative(u - finer, finer), upscaled, relative(off / K, slope))
+    errors = relative(u - finer, finer), upscaled, relative(off / K, slope)
+    return Reference(x[:, None], w, u, slope[:, None], *errors, _Pieces(u.reshape(cells, -1), slope.reshape(cells, -1)))
 
 
 def _flux_1d(problem: Problem, cells: int, slope: np.ndarray, order: int = 8) -> np.ndarray:
@@ -247,7 +267,34 @@ def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int, until: float
     K = fem.evaluate(problem.medium.conductivity, points)
     K = K[:, None, None] * np.eye(2) if K.ndim == 1 else K  # (E, 2, 2)
     upscaled = float(weights2 @ np.einsum("a,eab,eb->e", e, K, gradient + e)) / float(e @ e)
-    return Reference(points, weights2, value.reshape(-1), gradient, error, upscaled, error_h1)
+    return Reference(points, weights2, value.reshape(-1), gradient, error, upscaled, error_h1, _Surface(spline))
+
+
+class _Pieces:
+    """u and u' on the interval from both at Gauss points of equal cells: the polynomial through u' and its integral."""
+
+    def __init__(self, value: np.ndarray, slope: np.ndarray):
+        nodes, _, matrix = _gauss(slope.shape[1])
+        self.powers = np.linalg.solve(nodes[:, None] ** np.arange(len(nodes)), slope.T)  # (p, cells)
+        self.start = (value - slope @ matrix.T / len(slope)).mean(axis=1)
+
+    def __call__(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cells = len(self.start)
+        cell = np.clip((points[:, 0] * cells).astype(int), 0, cells - 1)
+        s, c, k = points[:, 0] * cells - cell, self.powers[:, cell], np.arange(len(self.powers))[:, None]
+        slope = np.sum(c * s**k, axis=0)
+        return self.start[cell] + np.sum(c * s ** (k + 1) / (k + 1), axis=0) / cells, slope[:, None]
+
+
+class _Surface:
+    """u and ∇u at points of the square from a spline."""
+
+    def __init__(self, spline: Any):
+        self.spline = spline
+
+    def __call__(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = points.T
+        return self.spline.ev(x, y), np.stack([self.spline.ev(x, y, dx=1), self.spline.ev(x, y, dy=1)], axis=1)
 
 
 def _spline(grid: np.ndarray):
