@@ -9,6 +9,7 @@ from hybrid_lib.config import (
     paths,
     with_settings,
 )
+from hybrid_lib.experiments import config, data, objective, problems  # noqa: F401, former places
 from hybrid_lib.experiments.assemble import Setup, ansatz_of, assemble, evaluator
 from hybrid_lib.experiments.certify import Certificate, certify
 from hybrid_lib.experiments.environment import environment
