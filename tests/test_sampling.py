@@ -236,7 +236,7 @@ def test_float64_without_x64_is_an_error_not_a_silent_float32():
     with (
         jax.enable_x64(False),
         pytest.raises(
-            InputError, match=r"^dtype: expected float32 while x64 is off; received float64; call jax"
+            InputError, match=r"^dtype: expected float32 while x64 is off; received float64; call hybrid_lib.enable_float64"
         ),
     ):
         sampling.uniform(jax.random.key(0), unit_square(), 4, jnp.float64)
