@@ -183,6 +183,8 @@ def test_elements_need_no_mesh_of_their_own_but_a_known_number_of_nodes():
         ((lambda x: x * (1 - x),), r"field: expected values \(k,\) and gradients"),
         ((lambda x: jnp.where(x[0] > 0.4, jnp.nan, 0.0),), "finite"),
         (("u",), "field: expected real numbers"),
+        ((np.zeros((9, 2)),), r"field: expected values at nodes \(n,\), a function or a run; received shape \(9, 2\)"),
+        ((lambda x: float(np.sin(np.pi * x[0])),), "gradient: expected a function, or a field that JAX can differentiate"),
         ((np.zeros(9), None, fem.interval(3)), "nodal: expected 4 values"),
         ((lambda x: 0.0 * x[0], None, None, 0), "cells: expected a whole number >= 1"),
     ],
@@ -192,6 +194,12 @@ def test_a_field_that_cannot_be_certified_is_refused_in_one_line(arguments, mess
     with pytest.raises(InputError, match=message) as found:
         certify(LINE, **names)
     assert "\n" not in str(found.value)
+
+
+def test_no_error_is_none():
+    found = certify(own_problem(media.constant(1e6, 1), 0.0), lambda x: 0 * x[0])
+    assert found.bound < 1e-9 and found.relative == found.gradient == found.lower == 0.0
+    assert certify(own_problem(media.constant(1.0, 1), 1.0), lambda x: 0 * x[0]).gradient == np.inf
 
 
 def test_the_number_of_nodes_of_no_uniform_mesh_is_refused():

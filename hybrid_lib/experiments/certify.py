@@ -25,7 +25,7 @@ from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
 from hybrid_lib.fem.quadrature import float64
 from hybrid_lib.fem.topology import outer_facets
-from hybrid_lib.problems import Problem
+from hybrid_lib.problems import Problem, units
 
 SHARP = 1.05
 """Quotient of the two sides at which meshes are fine enough."""
@@ -36,6 +36,7 @@ ROUNDING = 100
 BLOCK = 1 << 14
 """Points at which a field is asked at a time."""
 
+_NOT_JAX = (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError)
 Batch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -140,32 +141,34 @@ def certify(
 
 
 def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, most: int) -> Certificate:
-    """The loop over meshes, where few points look at v, and both full rules on the last one; the first balances the flux."""
+    """The loop over meshes with the first rule, which balances the flux, and the second rule on the last one."""
     K, q, e, d = problem.medium.conductivity, problem.source, np.asarray(problem.direction), problem.domain.dimension
-    mesh, level = next(levels), 0
+    mesh, level, nothing = next(levels), 0, 1e-13 * units(problem).energy
     while True:
-        full = bounds.sampled(mesh, K, q, bounds.PROBES[d], RULES[0][0])
-        flux = bounds.flux_for(mesh, full, np.broadcast_to(e, (len(mesh.cells), d)), degree=2)
-        data = bounds.sampled(mesh, K, q, bounds.PROBES[d] // 4)
-        found = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e)
-        best = _quadratic(mesh, K, q, e)
+        data = _sampled(mesh, K, q, 0)
+        flux = bounds.flux_for(mesh, data, np.broadcast_to(e, (len(mesh.cells), d)), degree=2)
+        best, slope = _quadratic(mesh, K, q, e), slopes(level, data.points)
+        found = bounds.bound_by(mesh, data, flux, slope, e)
         lower = _lower(found, bounds.bound_by(mesh, data, flux, best(data.points), e))
-        if found.bound <= SHARP * lower or 4 * len(best.unknowns) > most or found.bound <= 1e-13:
+        if found.bound <= SHARP * lower or 4 * len(best.unknowns) > most or found.bound <= nothing:
             break
         mesh, level = next(levels), level + 1
-    rules = []
-    for order, factor in RULES:
-        data = bounds.sampled(mesh, K, q, round(factor * bounds.PROBES[d]), order) if rules else full
-        slope = np.broadcast_to(slopes(level, data.points), data.points.shape)
-        found = bounds.bound_by(mesh, data, flux, slope, e)
-        size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ data.weights))
-        rules.append((found, _lower(found, bounds.bound_by(mesh, data, flux, best(data.points), e)), size))
-    proof, _, size = max(rules, key=lambda rule: rule[0].bound)
-    steep = proof.bound / (math.sqrt(problem.medium.alpha) * size) if size > 0 else math.inf if proof.bound > 0 else 0.0
-    one, two = (rule[0].bound for rule in rules)
-    difference = abs(one - two) / max(one, two, np.finfo(float).tiny)
-    lower = min(rule[1] for rule in rules)
-    return Certificate(proof.bound, lower, proof.relative, steep, proof.oscillation, difference, mesh, flux)
+    slope = np.broadcast_to(slope, data.points.shape)
+    size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ data.weights))
+    data = _sampled(mesh, K, q, 1)
+    other = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e)
+    lower = min(lower, _lower(other, bounds.bound_by(mesh, data, flux, best(data.points), e)))
+    difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
+    proof = max(found, other, key=lambda one: one.bound)
+    steep = proof.bound / (math.sqrt(problem.medium.alpha) * size) if size > 0 else math.inf
+    relative, steep = (0.0, 0.0) if proof.bound <= nothing else (proof.relative, steep)
+    return Certificate(proof.bound, lower, relative, steep, proof.oscillation, difference, mesh, flux)
+
+
+def _sampled(mesh: fem.Mesh, K: Callable, q: Callable, number: int) -> bounds.Sampled:
+    """K and q at the points of one of the rules."""
+    order, factor = RULES[number]
+    return bounds.sampled(mesh, K, q, round(factor * bounds.PROBES[mesh.dimension]), order)
 
 
 class _quadratic:  # noqa: N801, a function with its number of unknowns
@@ -211,7 +214,10 @@ def _nodal(field: Any) -> np.ndarray | None:
     """Values at nodes, or None for what is to be called."""
     if hasattr(field, "solution") or callable(field):
         return None
-    return real_array("field", field)
+    nodal = real_array("field", field)
+    if nodal.ndim != 1:
+        raise InputError("field", "values at nodes (n,), a function or a run", f"shape {nodal.shape}", "pass one field")
+    return nodal
 
 
 def _mesh_of(problem: Problem, nodal: np.ndarray) -> fem.Mesh:
@@ -229,11 +235,21 @@ def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
     if hasattr(field, "solution"):
         return _checked(field.solution, d)
     if _of_one_point(field, d):
-        slope = jax.grad(field) if gradient is None else gradient
-        try:
-            return _checked(lambda x: (fem.evaluate(field, x), fem.evaluate(slope, x)), d)
-        except jax.errors.JAXTypeError:  # pragma: no cover, evaluate falls back by itself
-            raise _no_gradient() from None
+        if gradient is not None:
+            return _checked(lambda x: (fem.evaluate(field, x), fem.evaluate(gradient, x)), d, whole=True)
+
+        def pair(x: jax.Array) -> jax.Array:
+            value, slope = jax.value_and_grad(lambda y: jnp.asarray(field(y), y.dtype))(x)
+            return jnp.append(slope, value)
+
+        def split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            try:
+                found = fem.evaluate(pair, x)
+            except _NOT_JAX:
+                raise _no_gradient() from None
+            return found[:, d], found[:, :d]
+
+        return _checked(split, d, whole=True)
     if gradient is not None:
         return _checked(lambda x: (field(x), gradient(x)), d)
 
@@ -246,7 +262,7 @@ def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
                 points = jnp.asarray(x, jnp.float64)
                 axes = [jnp.broadcast_to(axis, points.shape) for axis in jnp.eye(d)]
                 slopes = [jax.jvp(field, (points,), (axis,))[1] for axis in axes]
-        except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError, TypeError):
+        except (*_NOT_JAX, TypeError):
             raise _no_gradient() from None
         return np.asarray(found), np.stack([np.asarray(s, float) for s in slopes], axis=-1)
 
@@ -264,7 +280,7 @@ def _of_one_point(field: Callable, d: int) -> bool:
     try:
         with float64():
             return jax.eval_shape(lambda x: jnp.asarray(field(x)), jax.ShapeDtypeStruct((d,), jnp.float64)).shape == ()
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+    except _NOT_JAX:
         try:
             return np.shape(field(np.full(d, 0.3))) == ()
         except Exception:
@@ -273,10 +289,12 @@ def _of_one_point(field: Callable, d: int) -> bool:
         return False
 
 
-def _checked(at: Callable, d: int) -> Batch:
-    """The same with its values checked, asked for in blocks of one size: what is compiled is compiled once."""
+def _checked(at: Callable, d: int, whole: bool = False) -> Batch:
+    """The same with its values checked, asked for in blocks of one size, not `whole`: what is compiled is compiled once."""
 
     def checked(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if whole:
+            return one_block(x)
         full = np.pad(x, ((0, -len(x) % BLOCK), (0, 0)), mode="edge")
         parts = zip(*(one_block(full[start : start + BLOCK]) for start in range(0, len(full), BLOCK)), strict=True)
         return tuple(np.concatenate(part)[: len(x)] for part in parts)

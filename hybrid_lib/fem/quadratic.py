@@ -16,7 +16,7 @@ from scipy.sparse import coo_array, csr_array
 from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.fem.coefficients import coefficient_values
 from hybrid_lib.fem.location import locate
-from hybrid_lib.fem.mesh import Mesh
+from hybrid_lib.fem.mesh import BLOCK, Mesh
 from hybrid_lib.fem.quadrature import evaluate, field_values, rule
 from hybrid_lib.fem.solve import solve_dirichlet
 from hybrid_lib.fem.topology import LOCAL_EDGES, edges_of
@@ -118,21 +118,23 @@ def stiffness(V: Quadratic, K: Any, order: int = ORDER) -> csr_array:
 
 def weighted_stiffness(V: Quadratic, values: np.ndarray, barycentric: np.ndarray, weights: np.ndarray) -> csr_array:
     """As :func:`stiffness`, from values (m or 1, q or 1), for tensors with (d, d) after it, at the points of a rule."""
-    mesh, (q, width) = V.mesh, barycentric.shape
-    m, G, k = len(mesh.cells), mesh.basis_gradients, V.unknowns.shape[1]
+    (q, width), m, k = barycentric.shape, len(V.mesh.cells), V.unknowns.shape[1]
     pairs = (weights[:, None, None] * barycentric[:, :, None] * barycentric[:, None, :]).reshape(q, -1)
     if values.shape[1] == 1:
         pairs = pairs.sum(axis=0, keepdims=True)
     moments = np.tensordot(values, pairs, axes=(1, 0))  # ∫ K λ_c λ_d / |T|: (m or 1, [d, d,] cd)
-    if values.ndim == 2:
-        metric = (mesh.volumes[:, None, None] * (G @ G.mT)).reshape(m, -1)
-        table = metric[:, :, None] * moments[:, None]
-    else:
-        moments = np.broadcast_to(moments, (m, *moments.shape[1:]))
-        table = np.einsum("m,max,mxyc,mby->mabc", mesh.volumes, G, moments, G, optimize=True)
+    moments = np.broadcast_to(moments, (m, *moments.shape[1:]))
     s = slopes(width)
-    weights = np.einsum("iac,jbd->abcdij", s, s).reshape(-1, k * k)
-    entries = table.reshape(m, -1) @ weights
+    products = np.einsum("iac,jbd->abcdij", s, s).reshape(-1, k * k)
+    entries = np.empty((m, k * k))
+    for start in range(0, m, BLOCK):
+        part = slice(start, start + BLOCK)
+        G, volumes, local = V.mesh.basis_gradients[part], V.mesh.volumes[part], moments[part]
+        if values.ndim == 2:
+            table = (volumes[:, None, None] * (G @ G.mT)).reshape(len(G), -1, 1) * local[:, None]
+        else:
+            table = np.einsum("m,max,mxyc,mby->mabc", volumes, G, local, G, optimize=True)
+        entries[part] = table.reshape(len(G), -1) @ products
     rows, columns = np.repeat(V.unknowns, k, axis=1), np.tile(V.unknowns, (1, k))
     n = len(V.points)
     return csr_array(coo_array((entries.ravel(), (rows.ravel(), columns.ravel())), shape=(n, n)))
