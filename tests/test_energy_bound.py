@@ -148,7 +148,28 @@ def test_around_a_hole_and_on_two_parts_it_is_still_a_bound():
         u = solution(mesh, 1.0, 1.0, [0.0, 0.0])
         fine = fem.refine(fem.refine(fem.refine(mesh)))
         error = energy(fine, 1.0, fem.interpolation_matrix(mesh, fine.points) @ u - solution(fine, 1.0, 1.0, [0.0, 0.0]))
-        assert error < fem.energy_bound(mesh, 1.0, 1.0, u).bound < 3 * error
+        assert error < fem.energy_bound(mesh, 1.0, 1.0, u).bound < 1.6 * error
+        # On the refined mesh the flux is nearly exact, around the hole as well: at its corners errors fall like h^(2/3), so that
+        # a sixteenth of the square is left of the flux and a sixteenth is missing in the error.
+        there = fem.interpolation_matrix(mesh, fine.points) @ u
+        assert error < fem.energy_bound(fine, 1.0, 1.0, there).bound < 1.07 * error
+        assert error < fem.energy_bound(mesh, 1.0, 1.0, u, degree=2).bound < 1.35 * error
+
+
+@pytest.mark.parametrize("degree", [1, 2])
+def test_a_ring_between_two_temperatures_is_known(degree):
+    """u = 1 - log r/log 2: all of the flux goes around no hole but from it to the outside."""
+    angles, radii = np.linspace(0, 2 * np.pi, 48, endpoint=False), np.linspace(1, 2, 9)
+    points = np.concatenate([r * np.stack([np.cos(angles), np.sin(angles)], axis=1) for r in radii])
+    i, j = (a.ravel() for a in np.meshgrid(np.arange(48), np.arange(8)))
+    a, b, c, e = 48 * j + i, 48 * j + (i + 1) % 48, 48 * (j + 1) + (i + 1) % 48, 48 * (j + 1) + i
+    mesh = fem.from_simplices(points, np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, e], axis=1)]))
+    found = fem.certified_solve(mesh, 1.0, 0.0, lambda x: jnp.where(jnp.hypot(x[0], x[1]) < 1.5, 1.0, 0.0), degree=degree)
+    size = np.sqrt(2 * np.pi / np.log(2))
+    assert found.proof.bound < {1: 0.09, 2: 0.06}[degree] * size
+    through = found.proof.flux.mean @ np.array([1.0, 0.0])
+    right = mesh.points[mesh.cells].mean(axis=1)[:, 0]
+    assert np.corrcoef(through, -right / np.sum(mesh.points[mesh.cells].mean(axis=1) ** 2, axis=1))[0, 1] > 0.99
 
 
 @pytest.mark.parametrize(

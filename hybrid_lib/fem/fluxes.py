@@ -5,7 +5,10 @@ r"""Fluxes that balance a source exactly: what a guaranteed bound of an error is
 
 with a σ_p that balances the means of f and flows along a tree from cell to cell, and ψ from a second solve with K^{−1},
 turned if it is a tensor. With ψ of linear elements τ is the best flux in the lowest Raviart-Thomas space, with quadratic ones the
-best in that of Brezzi, Douglas and Marini (1985). In one dimension ψ is one number, and τ = c − ∫f.
+best in that of Brezzi, Douglas and Marini (1985); each hole with given values on it has a flux from there to the outside, a
+number and a solve more. In one dimension ψ is one number, and τ = c − ∫f. A σ_p that integrates f itself along lines was tried in
+place of the tree: with linear ψ it is never sharper (1.51 and 1.51 times the error for waves, 2.3 against 1.3 under a narrow
+source).
 """
 
 from __future__ import annotations
@@ -106,15 +109,36 @@ def balanced_flux(
     """
     d, m = mesh.dimension, len(mesh.cells)
     facet = unique_pairs(*facets_of(mesh.cells), len(mesh.points))[2].reshape(m, d + 1)
-    mean = _particular(mesh, facet, source, insulated)
-    inverse = means(rule.inverse, rule.weights, m)
-    inverse = inverse[:, None, None] * np.eye(d) if inverse.ndim == 1 else inverse
     if d == 1:  # constants, one for each connected part that has no insulated end
+        mean, inverse = _particular(mesh, facet, source, insulated), _inverse_means(mesh, rule)
         part = connected_components(stiffness(mesh, 1.0), directed=False)[1][mesh.cells[:, 0]]
         miss = slope - np.einsum("mij,mj->mi", inverse, mean)
         top, bottom, held = (np.bincount(part, mesh.volumes * v) for v in (miss[:, 0], inverse[:, 0, 0], insulated.any(axis=1)))
         return Flux(mean + (np.where(held > 0, 0.0, top) / bottom)[part][:, None], source)
+    shut, entries = _entries(mesh, insulated)
+    flux = _closest(mesh, rule, _particular(mesh, facet, source, shut), source, slope, insulated, degree)
+    around, zero = [], np.zeros(m)
+    for cell, local in entries:  # in through one facet of the hole, and out along the tree
+        one = zero.copy()
+        one[cell] = 1 / mesh.volumes[cell]
+        mean, corners = _particular(mesh, facet, one, shut), mesh.points[mesh.cells[cell]]
+        mean[cell] += (corners.mean(axis=0) - corners[local]) / (d * mesh.volumes[cell])
+        around.append(_closest(mesh, rule, mean, zero, np.zeros((m, d)), insulated, degree))
+    return _combined(mesh, rule, flux, around, slope) if around else flux
+
+
+def _inverse_means(mesh: Mesh, rule: Rule) -> np.ndarray:
+    """Means of K⁻¹ over cells, (m, d, d)."""
+    found = means(rule.inverse, rule.weights, len(mesh.cells))
+    return found[:, None, None] * np.eye(mesh.dimension) if found.ndim == 1 else found
+
+
+def _closest(
+    mesh: Mesh, rule: Rule, mean: np.ndarray, source: np.ndarray, slope: np.ndarray, insulated: np.ndarray, degree: int
+) -> Flux:
+    """Of a particular flux and turned gradients the sum that is closest to K `slope`, in the plane."""
     if degree == 1:
+        inverse = _inverse_means(mesh, rule)
         miss = slope - np.einsum("mij,mj->mi", inverse, mean)  # ∫ miss·η = ∫ K^{-1} η̂·η for all η without divergence
         hats = np.einsum("mai,m,mi->ma", mesh.basis_gradients, mesh.volumes, miss @ TURN)  # ∫ miss·turn∇φ
         turned = TURN.T @ inverse @ TURN
@@ -125,11 +149,45 @@ def balanced_flux(
     plain = Flux(mean, source).at(mesh, rule.barycentric @ mesh.points[mesh.cells])
     miss = slope[:, None] - times(rule.inverse, plain)
     moments = np.einsum("m,q,qc,mqi->mci", mesh.volumes, rule.weights, rule.barycentric, miss, optimize=True) @ TURN
-    hats = np.einsum("kac,mci,mai->mk", quadratic.slopes(d + 1), moments, mesh.basis_gradients, optimize=True)
+    hats = np.einsum("kac,mci,mai->mk", quadratic.slopes(3), moments, mesh.basis_gradients, optimize=True)
     matrix = quadratic.weighted_stiffness(V, values, rule.barycentric, rule.weights)
     psi = _stream(V.points, matrix, hats, V.unknowns, insulated)
     gradient, bend = quadratic.gradients(V, psi)
     return Flux(mean + gradient @ TURN.T, source, TURN @ bend)
+
+
+def _entries(mesh: Mesh, insulated: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Facets (m, d+1) that the tree leaves alone, and one facet (cell, local) of each hole that is not insulated all around.
+
+    In each connected part one closed piece of the boundary is the outside, where the tree begins; the others are holes, whatever
+    they look like.
+    """
+    n = len(mesh.points)
+    outer, lower, upper = outer_facets(mesh.cells, n)
+    loop = connected_components(coo_array((np.ones(len(outer)), (lower, upper)), shape=(n, n)), directed=False)[1][lower]
+    part = connected_components(stiffness(mesh, 1.0), directed=False)[1][lower]
+    open_ = np.flatnonzero(~insulated.ravel()[outer])
+    number, first = np.unique(loop[open_], return_index=True)  # of each piece with an open facet, and that facet
+    first = open_[first]
+    outside = number[np.unique(part[first], return_index=True)[1]]
+    holes = [place for place, piece in zip(first, number, strict=True) if piece not in outside]
+    shut = insulated.ravel().copy()
+    shut[outer[~np.isin(loop, outside)]] = True
+    return shut.reshape(insulated.shape), [divmod(int(outer[place]), insulated.shape[1]) for place in holes]
+
+
+def _combined(mesh: Mesh, rule: Rule, flux: Flux, around: list[Flux], slope: np.ndarray) -> Flux:
+    """`flux` and the multiples of fluxes around holes that are closest to K `slope`."""
+    points = rule.barycentric @ mesh.points[mesh.cells]
+    values = np.stack([one.at(mesh, points) for one in around])  # (holes, m, q, d)
+    weight = mesh.volumes[:, None] * rule.weights
+    gram = np.einsum("mq,hmqi,kmqi->hk", weight, values, np.stack([times(rule.inverse, v) for v in values]))
+    miss = slope[:, None] - times(rule.inverse, flux.at(mesh, points))
+    factors = np.linalg.solve(gram, np.einsum("mq,hmqi,mqi->h", weight, values, miss))
+    for factor, one in zip(factors, around, strict=True):
+        bend = flux.bend if one.bend is None else flux.bend + factor * one.bend
+        flux = Flux(flux.mean + factor * one.mean, flux.source, bend)
+    return flux
 
 
 def insulated_facets(mesh: Mesh, insulated: Callable | np.ndarray | None) -> np.ndarray:
