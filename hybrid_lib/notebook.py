@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,6 +134,55 @@ def _short(value: np.ndarray) -> str:
     if value.ndim == 0:
         return f"{value:.6g}"
     return np.array2string(value, precision=4, threshold=8, floatmode="maxprec")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a header line; a notebook shows it as HTML, a terminal as text."""
+
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+    def __repr__(self) -> str:
+        return "\n".join(" | ".join(line) for line in (self.header, *self.lines))
+
+    def _repr_html_(self) -> str:
+        def cells(tag: str, line: Iterable[str]) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in line) + "</tr>"
+
+        body = "".join(cells("td", line) for line in self.lines)
+        head = cells("th", self.header)
+        return f'<div style="overflow-x:auto"><table class="table"><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def as_table(header: str, rows: Iterable[Iterable[Any]]) -> Table:
+    """Results in columns: a table on a page, lines in a terminal.
+
+    Parameters
+    ----------
+    header : str
+        Names of the columns, with ``|`` between them.
+    rows : iterable of iterable
+        A row's entries, as many as there are names; a number is written as ``str`` does, so format it before.
+
+    Raises
+    ------
+    InputError
+        If a row has more or fewer entries than the header.
+
+    Examples
+    --------
+    >>> as_table("cells | error", [(4, "2.5e-01"), (8, "6.2e-02")])
+    cells | error
+    4 | 2.5e-01
+    8 | 6.2e-02
+    """
+    names = tuple(name.strip() for name in header.split("|"))
+    lines = tuple(tuple(str(entry) for entry in row) for row in rows)
+    for line in lines:
+        if len(line) != len(names):
+            raise InputError("row of a table", f"{len(names)} entries", str(len(line)), f"one for each of {', '.join(names)}")
+    return Table(names, lines)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hybrid_lib.errors import InputError
-from hybrid_lib.notebook import expectations, glue, passport
+from hybrid_lib.notebook import as_table, expectations, glue, passport
 
 
 @pytest.fixture
@@ -87,3 +87,11 @@ def test_passport_needs_something_to_show(tmp_path):
         passport(tmp_path)
     with pytest.raises(InputError, match="some of the fields experiment"):
         passport({"colour": "red"})
+
+
+def test_a_table_has_a_cell_for_each_entry_and_escapes_them():
+    made = as_table("n | a < b", [(1, "x & y"), (2, 0.5)])
+    assert made._repr_html_().count("<td>") == 4 and "a &lt; b" in made._repr_html_() and "x &amp; y" in made._repr_html_()
+    assert repr(made) == "n | a < b\n1 | x & y\n2 | 0.5"
+    with pytest.raises(InputError, match="expected 2 entries"):
+        as_table("n | error", [(1,)])

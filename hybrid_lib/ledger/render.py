@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hybrid_lib.ledger.artefacts import Artefact, load
 from hybrid_lib.ledger.runs import READING_WORDS, seeds_of
 from hybrid_lib.ledger.verdicts import APART, DIFFERS, PARTLY, PENDING, REPLICATED, number, times
+from hybrid_lib.notebook import Table
 
 SIGNS = {REPLICATED: "●", PARTLY: "◐", DIFFERS: "○", APART: "≠", PENDING: "…"}
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with a header line; a notebook shows it as HTML, a terminal as text."""
-
-    header: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
-
-    def __repr__(self) -> str:
-        return "\n".join(" | ".join(line) for line in (self.header, *self.lines))
-
-    def _repr_html_(self) -> str:
-        def cells(tag: str, line: Iterable[str]) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in line) + "</tr>"
-
-        body = "".join(cells("td", line) for line in self.lines)
-        head = cells("th", self.header)
-        return f'<div style="overflow-x:auto"><table class="table"><thead>{head}</thead><tbody>{body}</tbody></table></div>'
 
 
 def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
