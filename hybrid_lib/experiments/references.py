@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.interpolants import Pieces, Surface, gauss, spline_through
 from hybrid_lib.problems import Problem
 from hybrid_lib.training import UNREADABLE, write_atomically
 
@@ -171,15 +171,6 @@ def _without_rounding(found: Reference, problem: Problem) -> Reference:
     return dataclasses.replace(found, **zero, error=math.inf, error_h1=math.inf)
 
 
-def _gauss(order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gauss nodes and weights on (0, 1), and the matrix A_kj = ∫₀^{x_k} ℓ_j of the collocated integral."""
-    nodes, weights = np.polynomial.legendre.leggauss(order)
-    nodes, weights = (nodes + 1) / 2, weights / 2
-    vandermonde = nodes[:, None] ** np.arange(order)  # (p, p)
-    integrals = nodes[:, None] ** np.arange(1, order + 1) / np.arange(1, order + 1)
-    return nodes, weights, np.linalg.solve(vandermonde.T, integrals.T).T
-
-
 def _running_integral(values: np.ndarray, h: float, weights: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """∫₀ˣ of a function given at the Gauss points (cells, p), at the same points."""
     before = np.concatenate([[0.0], np.cumsum(h * values @ weights)[:-1]])  # (cells,)
@@ -199,19 +190,19 @@ def _exact_1d(problem: Problem, cells: int) -> Reference:
 
     K = fem.evaluate(problem.medium.conductivity, x[:, None]).reshape(-1)
     errors = relative(u - finer, finer), upscaled, relative(off / K, slope)
-    return Reference(x[:, None], w, u, slope[:, None], *errors, _Pieces(u.reshape(cells, -1), slope.reshape(cells, -1)))
+    return Reference(x[:, None], w, u, slope[:, None], *errors, Pieces(u.reshape(cells, -1), slope.reshape(cells, -1)))
 
 
 def _flux_1d(problem: Problem, cells: int, slope: np.ndarray, order: int = 8) -> np.ndarray:
     """K(u' + e) at the Gauss points of `cells` cells."""
-    points = (np.arange(cells)[:, None] + _gauss(order)[0]).reshape(-1, 1) / cells
+    points = (np.arange(cells)[:, None] + gauss(order)[0]).reshape(-1, 1) / cells
     K = fem.evaluate(problem.medium.conductivity, points).reshape(-1)
     return K * (slope + problem.direction[0])
 
 
 def _quadrature_1d(problem: Problem, cells: int, order: int = 8) -> tuple:
     """Points, weights, u, u' there, and K̂[u], from Gauss points in equal cells."""
-    nodes, weights, matrix = _gauss(order)
+    nodes, weights, matrix = gauss(order)
     h = 1.0 / cells
     x = ((np.arange(cells)[:, None] + nodes) * h).reshape(-1)  # (cells·p,)
     K = fem.evaluate(problem.medium.conductivity, x[:, None]).reshape(cells, order)
@@ -230,7 +221,7 @@ def _quadrature_1d(problem: Problem, cells: int, order: int = 8) -> tuple:
 
 def _to_points(values: np.ndarray, cells: int, times: int, order: int = 8) -> np.ndarray:
     """Values at the Gauss points of `times`·`cells` cells, interpolated to those of `cells` cells."""
-    nodes, _, _ = _gauss(order)
+    nodes, _, _ = gauss(order)
     part = np.minimum((times * nodes).astype(int), times - 1)  # (p,): the part of the cell a point lies in
     local = times * nodes - part
     powers = np.arange(order)
@@ -254,8 +245,8 @@ def fine_solution(problem: Problem, cells: int, order: int = 4) -> np.ndarray:
 
 def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int, until: float | None = None) -> Reference:
     nodal, error, error_h1 = _cached(problem, mesh_cells, until)
-    spline = _spline(nodal)
-    nodes, weights, _ = _gauss(4)
+    spline = spline_through(nodal)
+    nodes, weights, _ = gauss(4)
     h = 1.0 / cells
     x = ((np.arange(cells)[:, None] + nodes) * h).reshape(-1)
     w = np.tile(h * weights, cells)
@@ -267,42 +258,7 @@ def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int, until: float
     K = fem.evaluate(problem.medium.conductivity, points)
     K = K[:, None, None] * np.eye(2) if K.ndim == 1 else K  # (E, 2, 2)
     upscaled = float(weights2 @ np.einsum("a,eab,eb->e", e, K, gradient + e)) / float(e @ e)
-    return Reference(points, weights2, value.reshape(-1), gradient, error, upscaled, error_h1, _Surface(spline))
-
-
-class _Pieces:
-    """u and u' on the interval from both at Gauss points of equal cells: the polynomial through u' and its integral."""
-
-    def __init__(self, value: np.ndarray, slope: np.ndarray):
-        nodes, _, matrix = _gauss(slope.shape[1])
-        self.powers = np.linalg.solve(nodes[:, None] ** np.arange(len(nodes)), slope.T)  # (p, cells)
-        self.start = (value - slope @ matrix.T / len(slope)).mean(axis=1)
-
-    def __call__(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        cells = len(self.start)
-        cell = np.clip((points[:, 0] * cells).astype(int), 0, cells - 1)
-        s, c, k = points[:, 0] * cells - cell, self.powers[:, cell], np.arange(len(self.powers))[:, None]
-        slope = np.sum(c * s**k, axis=0)
-        return self.start[cell] + np.sum(c * s ** (k + 1) / (k + 1), axis=0) / cells, slope[:, None]
-
-
-class _Surface:
-    """u and ∇u at points of the square from a spline."""
-
-    def __init__(self, spline: Any):
-        self.spline = spline
-
-    def __call__(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x, y = points.T
-        return self.spline.ev(x, y), np.stack([self.spline.ev(x, y, dx=1), self.spline.ev(x, y, dy=1)], axis=1)
-
-
-def _spline(grid: np.ndarray):
-    """Quintic spline through nodal values on a uniform grid of the unit square."""
-    from scipy.interpolate import RectBivariateSpline  # here, since it is slow to import
-
-    axis = np.linspace(0, 1, len(grid))
-    return RectBivariateSpline(axis, axis, grid, kx=5, ky=5)
+    return Reference(points, weights2, value.reshape(-1), gradient, error, upscaled, error_h1, Surface(spline))
 
 
 def _grid(problem: Problem, cells: int) -> np.ndarray:
@@ -343,11 +299,11 @@ def _estimates(
 ) -> tuple[float, float]:
     """Relative L² and H¹ error of the spline through `best`; see :func:`richardson`."""
     cells = len(best) - 1
-    nodes, weights, _ = _gauss(2)
+    nodes, weights, _ = gauss(2)
     x, w = ((np.arange(cells)[:, None] + nodes) / cells).reshape(-1), np.tile(weights / cells, cells)
 
     def field(grid: np.ndarray) -> tuple[np.ndarray, ...]:
-        spline = _spline(grid)
+        spline = spline_through(grid)
         return spline(x, x), spline(x, x, dx=1), spline(x, x, dy=1)
 
     def sizes(*parts: np.ndarray) -> np.ndarray:  # L², H¹
