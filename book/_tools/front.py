@@ -148,14 +148,16 @@ class FrontPicture(Front):
     """``{front-picture}`` without arguments: two variants, one for each theme, and the caption."""
 
     def lines(self) -> list[str]:
-        """Two images and a paragraph."""
+        """Two images and a paragraph; on paper one image."""
+        paper = self.env.app.builder.format == "latex"  # knows no SVG and no dark
+        files = {"card.png": ""} if paper else {f"front-{theme}.svg": f"only-{theme}" for theme in ("light", "dark")}
         images = [
             line
-            for theme in ("light", "dark")
+            for name, kind in files.items()
             for line in (
-                f"```{{image}} _static/front-{theme}.svg",
+                f"```{{image}} _static/{name}",
                 f":alt: {ALT}",
-                f":class: only-{theme} front-picture",
+                f":class: {kind} front-picture",
                 ":width: 640px",
                 "```",
             )
