@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_lib import experiments, fem, media
+import hybrid_lib as hl
+from hybrid_lib import experiments, fem, media, training
+from hybrid_lib.fem.identity import identity
 
 COMPILED = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -66,10 +68,58 @@ def test_problems_that_differ_do_not_share_results():
     for index, change in enumerate([{}, *changed]):
         if index in (0, 2, 3):
             fem.reuse._programs.clear()
+            fem.reuse._traced.clear()
             fresh = numbers(solved(**base | change))
             assert all(np.array_equal(a, b) for a, b in zip(after[index], fresh, strict=True)), change
     for other in after[1:]:
         assert any(not np.array_equal(a, b) for a, b in zip(after[0], other, strict=True))
+
+
+@contextlib.contextmanager
+def traces():
+    """How often a function is traced within."""
+    found, bind = [], fem.reuse._bind
+    fem.reuse._bind = lambda function, arguments: found.append(function.__qualname__) or bind(function, arguments)
+    yield found
+    fem.reuse._bind = bind
+
+
+def test_another_seed_does_not_trace_training_anew_and_its_numbers_are_the_same():
+    solved(0.5, 0)
+    with traces() as found:
+        second = numbers(solved(0.5, 4))
+    assert not [name for name in found if "advance" in name or "assemble" in name]
+    fem.reuse._programs.clear()
+    fem.reuse._traced.clear()
+    assert all(np.array_equal(a, b) for a, b in zip(second, numbers(solved(0.5, 4)), strict=True))
+
+
+def test_identities_tell_values_apart_and_users_have_none():
+    one, same, other = (media.paper_1d(eps).conductivity for eps in (0.1, 0.1, 0.2))
+    assert identity(one) == identity(same) != identity(other)
+    assert identity(lambda x: x) is None and identity(media.from_function(lambda x: 1.0 + x[0], 1).conductivity) is None
+    pixels = [media.raster(np.array([1.0, 2.0, value])).conductivity for value in (3.0, 3.0, 4.0)]
+    told = [identity(function) for function in pixels]
+    assert told[0] == told[1] != told[2]
+    domains = [hl.domains.unit_square().vanishing, hl.domains.unit_square().distance, hl.domains.lshape().vanishing]
+    assert len({identity(function) for function in domains}) == 3
+
+
+def test_an_identity_follows_the_numbers_and_functions_that_the_code_reads(monkeypatch):
+    told = [identity(training.gauss_newton(solver="dense").step) for _ in range(2)]
+    assert told[0] == told[1] is not None and told[0] != identity(training.gauss_newton(solver="cg").step)
+    monkeypatch.setattr(training.jacobians, "TILE", 5)
+    assert identity(training.gauss_newton(solver="dense").step) != told[0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-1e30, 1e30), st.floats(-1e30, 1e30), st.booleans())
+def test_identities_are_those_of_numbers_bit_for_bit(a, b, single):
+    kind = np.float32 if single else np.float64
+    values = [np.asarray([x], kind) for x in (a, b)]
+    bits = [value.tobytes() for value in values]
+    told = [identity(functools.partial(hl.domains.interval().layer, value)) for value in values]
+    assert (told[0] == told[1]) == (bits[0] == bits[1]) and None not in told
 
 
 def test_evaluation_at_many_points_compiles_once_and_follows_a_changed_variable():

@@ -4,7 +4,11 @@
 a moment, and the program is looked up by its *text*: operations, shapes, types and numbers, those in the arrays that the function
 closes over among them. Two problems whose functions differ have different programs, and a function that reads a changed variable
 is traced again whenever it is wrapped again: nothing is served by name. What a run passes as arguments (parameters, points and
-the conductivity there, averages, weights) has no part in it.
+the conductivity there, averages, weights) has no part in it. A function that is made of this library's code and of values alone
+is not even traced again: see :mod:`hybrid_lib.fem.identity`.
+
+The arrays that a function closes over stay constants of its program. As arguments they would make two sources share one, but the
+compiler folds constants, and the last bits of a history would change.
 """
 
 from __future__ import annotations
@@ -20,9 +24,14 @@ import jax
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
+from hybrid_lib.fem.identity import identity
+
 KEPT = 128
 """Most programs that are kept; the ones used longest ago go first."""
+SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
+"""Of JAX, with which a function is traced to another program, or to none."""
 _programs: OrderedDict[bytes, Callable] = OrderedDict()
+_traced: OrderedDict[Any, Any] = OrderedDict()
 _compiled: WeakKeyDictionary[Callable, Callable] = WeakKeyDictionary()
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -49,9 +58,9 @@ class shared:  # noqa: N801, used as a function, like jax.jit
     def __call__(self, *arguments: Any) -> Any:
         """The function's value."""
         leaves, structure = jax.tree.flatten(arguments)
-        signature = structure, tuple(map(jax.typeof, leaves)), jax.config.jax_enable_x64
+        signature = structure, tuple(map(jax.typeof, leaves)), *(getattr(jax.config, name) for name in SETTINGS)
         if signature not in self._bound:
-            self._bound[signature] = _bind(self._function, arguments)
+            self._bound[signature] = _found(self._function, signature, arguments)
         program, shape = self._bound[signature]
         return jax.tree.unflatten(shape, program(leaves))
 
@@ -74,6 +83,18 @@ class _Bound(NamedTuple):
 
     program: Callable
     shape: Any
+
+
+def _found(function: Callable, signature: tuple, arguments: tuple) -> _Bound:
+    """What a function of the same identity was bound to before, or what it is bound to now."""
+    known = identity(function)
+    if known is None:
+        return _bind(function, arguments)
+    bound = _traced.pop((known, signature), None) or _bind(function, arguments)
+    _traced[known, signature] = bound
+    while len(_traced) > KEPT:
+        _traced.popitem(last=False)
+    return bound
 
 
 def _bind(function: Callable, arguments: tuple) -> _Bound:

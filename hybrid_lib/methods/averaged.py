@@ -65,12 +65,12 @@ class Averaged(Strong):
 
     def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse) -> training.Objective:
         """K̂ by (4.10), a scalar on one part, an isotropic tensor on each of several; the block is in units of u."""
-        d, unit, of = problem.domain.dimension, units(problem).field, coarse.problem
+        d, unit, of, e = problem.domain.dimension, units(problem).field, coarse.problem, problem.direction
 
         def upscale(fields, data):
             jet = fields["collocation"]
             gradient = jnp.stack(jet.gradient, axis=-1)  # (M, d)
-            direction = jnp.asarray(problem.direction, gradient.dtype)
+            direction = jnp.asarray(e, gradient.dtype)
             weights = data["scale"] ** 2 if "scale" in data else None
             K = upscaled_scalar(data["conductivity"], gradient, direction, weights, data.get("parts"), of.n_parts)  # (P,)
             return K[0] if of.isotropic_constant else K[:, None, None] * jnp.eye(d, dtype=K.dtype)[None]

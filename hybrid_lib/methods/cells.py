@@ -50,10 +50,11 @@ def coarse_problem_of(problem: Problem, config: Config, mesh: Mesh) -> CoarsePro
 
 def coarse_model(problem: Problem, coarse: CoarseProblem, upscale: Callable) -> training.CoarseModel:
     """K̂ by `upscale`, and coarse data that are renewed when it moves by a part of α."""
+    alpha = problem.medium.alpha
     return training.CoarseModel(
         upscale=upscale,
         refresh=lambda K_hat: refresh(coarse, K_hat),
-        distance=lambda state, K_hat: in_units(jnp.max(jnp.abs(K_hat - state.K_hat)), problem.medium.alpha),
+        distance=lambda state, K_hat: in_units(jnp.max(jnp.abs(K_hat - state.K_hat)), alpha),
         usable=is_elliptic,
     )
 

@@ -140,15 +140,16 @@ def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz, unit: floa
         with weights, ``["scale"]``.
     """
     root = math.sqrt(divergence_weight(problem.medium, problem.domain))
+    measure, direction = problem.domain.measure, problem.direction
 
     def scaled(r: Array, data: Tree, factor: float = 1.0) -> Array:
-        r = r * jnp.asarray(factor * math.sqrt(problem.domain.measure / r.shape[0]) / unit, r.dtype)
+        r = r * jnp.asarray(factor * math.sqrt(measure / r.shape[0]) / unit, r.dtype)
         return r * data["scale"] if "scale" in data else r
 
     def flux_block(k: int) -> training.PointwiseBlock:
         def block(fields, data, coarse):
             at = fields["collocation"]
-            total = at.gradient + jnp.asarray(problem.direction, at.gradient.dtype)[None, :]
+            total = at.gradient + jnp.asarray(direction, at.gradient.dtype)[None, :]
             return scaled(jax.vmap(flux_residual)(at.flux, total, data["conductivity"])[:, k], data)
 
         return training.PointwiseBlock("collocation", block)

@@ -30,9 +30,10 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
         network = networks.two_scale(config.eps, net.widths, box, net.activation, dtype, net.layer_factor)
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
-    factor = problem.domain.vanishing if config.boundary == "hard" else None
+    domain, eps = problem.domain, config.eps
+    factor = domain.vanishing if config.boundary == "hard" else None
     if net.layer_factor:
-        factor = (factor, lambda x: problem.domain.layer(x, config.eps))
+        factor = (factor, lambda x: domain.layer(x, eps))
     base = _base(problem) if net.corrector else None
     return Ansatz(network, problem.domain.dimension, _times(factor, units(problem).field), base)
 
