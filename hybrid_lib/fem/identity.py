@@ -29,8 +29,6 @@ def identity(function: Any) -> Any:
 
     Examples
     --------
-    >>> identity(lambda x: x) is None  # not of the library
-    True
     >>> from hybrid_lib.pinn.domains import interval
     >>> identity(interval().vanishing) == identity(interval().vanishing) != None
     True
@@ -99,7 +97,7 @@ def _names(code: types.CodeType) -> tuple[str, ...]:
 
 
 def _read(code: types.CodeType, variables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Numbers, texts, functions of this library and tables of them that a code may read from its module, or through a module that it names."""
+    """What :func:`_is_ours` of the things that a code may read from its module, or through a module that it names."""
     names = _names(code)
     modules = [m for m in map(variables.get, names) if isinstance(m, types.ModuleType) and m.__name__.startswith("hybrid_lib")]
     for place in (variables, *map(vars, modules)):
@@ -112,7 +110,8 @@ def _is_ours(value: Any) -> bool:
     """Whether a value is a number, a text, a function of this library, or a table of these."""
     if isinstance(value, dict | tuple | list):
         return all(map(_is_ours, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, PLAIN) or (isinstance(value, types.FunctionType) and (value.__module__ or "").startswith("hybrid_lib"))
+    ours = isinstance(value, types.FunctionType) and (value.__module__ or "").startswith("hybrid_lib")
+    return ours or isinstance(value, PLAIN)
 
 
 def _content(cell: types.CellType, seen: dict[int, tuple[int, Any]]) -> Any:
