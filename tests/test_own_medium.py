@@ -43,12 +43,12 @@ def test_own_problem_is_the_library_s_problem_with_defaults():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: own_problem(waves), "medium: expected a Medium; received function; wrap it"),
+        (lambda: own_problem(waves), "medium: expected a Medium; received function; pass medium=, made with"),
         (lambda: own_problem(media.paper_1d(0.1), lambda x: x), "source: expected a number at one point x; received shape (1,)"),
         (lambda: own_problem(media.paper_1d(0.1), lambda x: np.exp(x[0])), "source: expected a function that JAX can trace"),
         (lambda: own_problem(media.paper_1d(0.1), math.nan), "source: expected a finite number"),
         (lambda: own_problem(media.paper_1d(0.1), 1.0, (0.0,)), "direction: expected 1 numbers, not all zero"),
-        (lambda: own_problem(media.paper_2d(0.1), 1.0, (1.0,)), "direction: expected 2 numbers"),
+        (lambda: own_problem(media.paper_2d(0.1), 1.0, (1.0,)), "direction: expected 2 finite numbers; received (1.0,)"),
         (
             lambda: own_configuration(own_problem(media.layered([1.0, 9.0], 0, 0.1, 1))),
             "medium: expected a conductivity without jumps, as the strong form contains ∇K and every coupling is added to it; "
