@@ -243,10 +243,12 @@ def _run(options) -> int:
     from hybrid_lib import experiments
 
     _use_float64()  # the command's choice; a run's own dtype is in its configuration
+    settings = _settings(options)
     config = experiments.configuration(
-        options.experiment, options.method, options.network, options.scale, options.optimiser
-    )
-    config = experiments.with_settings(config, _settings(options))
+        options.experiment, options.method, options.network, options.scale, options.optimiser,
+        settings.get("formulation", "strong"),
+    )  # fmt: skip
+    config = experiments.with_settings(config, settings)
     if options.forecast:
         return _forecast(config, options)
     progress = _Progress(config.training.steps, quiet=options.json)

@@ -46,8 +46,9 @@ class SamplingConfig(Section):
     sampler: str = setting(
         "uniform",
         "Random, Sobol, Sobol with half of the points (an axis) in the boundary layers and weights, "
+        "Sobol in place and phase apart (two-scale), "
         "or the quadrature points of the defect in the coarse cells, whose number `points` does not tell.",
-        choices=("gauss", "graded", "sobol", "uniform"),
+        choices=("gauss", "graded", "sobol", "two-scale", "uniform"),
     )  # fmt: skip
     resample_every: int = setting(0, "Steps between two draws of the points; 0 for one draw.", least=0)
 
@@ -133,8 +134,8 @@ class Config(Section):
     coarse: CoarseConfig = field(default_factory=CoarseConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     formulation: str = setting(
-        "strong", "The strong residual of u, or the first-order system of u and its flux (pinn with hard boundary only).",
-        choices=("strong", "first-order"),
+        "strong", "The strong residual of u; the first-order system of u and its flux, or the hypercircle, whose objective bounds the "
+        "error (both pinn with hard boundary only).", choices=("strong", "first-order", "hypercircle"),
     )  # fmt: skip
 
     def __post_init__(self) -> None:

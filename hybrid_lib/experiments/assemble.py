@@ -123,7 +123,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
 
     data_at = method.sampler(problem, config, ansatz, seeds, fixed, coarse)
     data = data_at(0)
-    objective, optimiser = method.objective(problem, config, ansatz, coarse), _optimiser(config)
+    objective, optimiser = method.objective(problem, config, ansatz, coarse), method.optimiser(config, _optimiser(config))
     options = config.training
     loop = training.LoopOptions(
         options.tolerance,

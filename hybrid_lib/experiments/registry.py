@@ -5,6 +5,7 @@ from __future__ import annotations
 from hybrid_lib.config import CHOICES, Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import heat1d, heat2d
+from hybrid_lib.methods import recommended_method
 from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem
 
 METHODS, NETWORKS, SCALES = CHOICES["method"], CHOICES["network.kind"], CHOICES["scale"]
@@ -21,6 +22,7 @@ def configuration(
     network: str | None = None,
     scale: str = "quick",
     optimiser: str = "adam",
+    formulation: str = "strong",
 ) -> Config:
     """Configuration of one of the paper's runs.
 
@@ -37,6 +39,9 @@ def configuration(
     optimiser : str
         adam, or gauss-newton, which has sizes and numbers' type (float64) of its own, at the quick scale only.
 
+    formulation : str
+        strong; first-order or hypercircle, which have the sizes of Gauss-Newton and no coarse constraint.
+
     Returns
     -------
     Config
@@ -52,7 +57,8 @@ def configuration(
     >>> configuration("heat2d", "hybrid", "mlp", "paper").network.widths
     (64, 64, 64, 64, 64, 64, 64, 64)
     """
-    second_order = optimiser == "gauss-newton"
+    own = recommended_method(formulation)
+    second_order = optimiser == "gauss-newton" or formulation != "strong"
     network = network or ("two-scale" if second_order else "ms")
     for what, value, known in (
         ("experiment", experiment, tuple(EXPERIMENTS)),
@@ -69,7 +75,7 @@ def configuration(
     if config.network.kind != network:
         remedy = "choose one of these, or optimiser gauss-newton"
         raise InputError("network", f"ms or mlp for {experiment} at scale {scale}", repr(network), remedy)
-    return config
+    return config if formulation == "strong" else own.recommended(config)
 
 
 def problem_of(config: Config) -> Problem:

@@ -7,11 +7,12 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.methods.averaged import Averaged
 from hybrid_lib.methods.defect import Defect
 from hybrid_lib.methods.first_order import FirstOrder
+from hybrid_lib.methods.hypercircle import Hypercircle
 from hybrid_lib.methods.method import Method
 from hybrid_lib.methods.strong import Strong
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (Strong(), Averaged(), Averaged("averaged-both"), Defect(), FirstOrder())
+    method.name: method for method in (Strong(), Averaged(), Averaged("averaged-both"), Defect(), FirstOrder(), Hypercircle())
 }
 """Every method by the name that a configuration has for it: a coupling, or a formulation."""
 

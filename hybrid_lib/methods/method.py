@@ -36,6 +36,8 @@ class Data(TypedDict, total=False):
         What the fields at the collocation points need and θ does not touch.
     conductivity, divergence, source : (M,) or (M, d, d); (M, d); (M,)
         There: K, ∇·K, and f of the strong form or q itself.
+    particular : (M, d)
+        A flux that balances the source.
     scale : (M,)
         Roots of the quadrature weights over their mean, where points have weights.
     coupling, unit_factor, cells, parts : trees
@@ -49,6 +51,7 @@ class Data(TypedDict, total=False):
     conductivity: Array
     divergence: Array
     source: Array
+    particular: Array
     scale: Array
     coupling: Tree
     unit_factor: Array
@@ -142,6 +145,10 @@ class Method(Protocol):
     def weights(self, problem: Problem, config: Config, coarse: Coarse | None) -> dict[str, float]:
         """Weights of the blocks at the start; 1 where none is given."""
         return {"boundary": config.boundary_weight}
+
+    def optimiser(self, config: Config, optimiser: training.Optimiser) -> training.Optimiser:
+        """The optimiser of the run, from the one that the configuration names."""
+        return optimiser
 
     def unit(self, problem: Problem) -> float:
         """Unit of the root of the number that selects the iterate."""

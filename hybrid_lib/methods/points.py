@@ -14,7 +14,7 @@ from hybrid_lib import fem, training
 from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.methods.cells import gauss_points
-from hybrid_lib.pinn import sampling
+from hybrid_lib.pinn import phases, sampling
 from hybrid_lib.problems import Problem
 
 Tree = Any
@@ -83,6 +83,8 @@ def _drawn(problem: Problem, config: Config, seed: int, step: int, draw: int, ga
     weights = None
     if sizes.sampler == "gauss":
         x, weights = jnp.asarray(gauss[0], dtype), gauss[1]
+    elif sizes.sampler == "two-scale":
+        x, weights = phases.two_scale(interior_key, domain, sizes.points, dtype, config.eps)
     elif sizes.sampler == "graded":
         x, weights = sampling.graded(interior_key, domain, sizes.points, dtype, LAYERS * config.eps)
     else:

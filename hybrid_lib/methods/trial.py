@@ -35,15 +35,15 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
     if net.layer_factor:
         factor = (factor, lambda x: domain.layer(x, eps))
     base = _base(problem) if net.corrector else None
-    return Ansatz(network, problem.domain.dimension, _times(factor, units(problem).field), base)
+    return Ansatz(network, problem.domain.dimension, times(factor, units(problem).field), base)
 
 
-def _times(factor: Any, unit: float) -> Any:
+def times(factor: Any, unit: float) -> Any:
     """The factor or factors of an ansatz times the unit of its field."""
     if unit == 1:
         return factor
     if isinstance(factor, tuple):
-        return tuple(_times(one, unit) for one in factor)
+        return tuple(times(one, unit) for one in factor)
     return lambda x: jnp.asarray(unit, x.dtype) if factor is None else jnp.asarray(unit, x.dtype) * factor(x)
 
 

@@ -50,7 +50,7 @@ def uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
     >>> uniform(jax.random.key(0), unit_square(), 5, jnp.float32).shape
     (5, 2)
     """
-    dtype = _check(key, n, dtype)
+    dtype = check_draw(key, n, dtype)
     d, k = domain.dimension, len(domain.corners)
     draw = _open_uniform(key, (n, d + (k > 1)), dtype)  # coordinates in a unit cube, then which one if k > 1
     if k == 1:
@@ -93,7 +93,7 @@ def sobol(key, domain: Domain, n: int, dtype) -> jax.Array:
     >>> sorted(jnp.floor(4.0 * x[:, 0]).tolist())
     [0.0, 1.0, 2.0, 3.0]
     """
-    dtype = _check(key, n, dtype)
+    dtype = check_draw(key, n, dtype)
     d, k = domain.dimension, len(domain.corners)
     draw = jax.random.bits(key, (k * d + 1,), jnp.uint32)
     shift = draw[:-1].reshape(k, d)
@@ -102,6 +102,19 @@ def sobol(key, domain: Domain, n: int, dtype) -> jax.Array:
     cube = jnp.mod(jnp.asarray(i % k) + first, k)  # (n,)
     bits = jnp.asarray(_sobol_integers(-(-n // k), d)[i // k]) ^ shift[cube]  # (n, d) uint32
     return _corners(domain, dtype)[cube] + _from_bits(bits, dtype)
+
+
+def shifted_sobol(key, n: int, dimension: int, dtype) -> jax.Array:
+    """First n points of a Sobol sequence in (0, 1)^dimension with a random digital shift; (n, dimension) of `dtype`.
+
+    Examples
+    --------
+    >>> u = shifted_sobol(jax.random.key(0), 8, 3, jnp.float32)
+    >>> sorted(jnp.floor(8 * u[:, 2]).tolist())
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    """
+    shift = jax.random.bits(key, (dimension,), jnp.uint32)
+    return _from_bits(jnp.asarray(_sobol_integers(n, dimension)) ^ shift, jnp.dtype(dtype))
 
 
 def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array, jax.Array]:
@@ -202,7 +215,7 @@ def boundary_uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
     >>> boundary_uniform(jax.random.key(0), interval(), 2, jnp.float32).tolist()
     [[0.0], [1.0]]
     """
-    dtype = _check(key, n, dtype)
+    dtype = check_draw(key, n, dtype)
     if domain.dimension == 1:
         _even(n)
         s = jnp.asarray(np.arange(n) % 2 / 2.0, dtype)
@@ -211,6 +224,44 @@ def boundary_uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
     return jax.vmap(domain.boundary_point)(s)
 
 
+<<<<<<< HEAD
+=======
+def boundary_stratified(key, domain: Domain, n: int, dtype) -> jax.Array:
+    """One uniform point in each of n equal pieces of ∂Ω, in order; error of a smooth mean O(n^(−3/2)).
+
+    Parameters
+    ----------
+    key : jax.Array
+        Random key; without effect in 1-D, where the first half of the points is 0 and the second half 1.
+    domain : Domain
+    n : int
+        Number of points ≥ 1; even in 1-D.
+    dtype : float32 or float64
+
+    Returns
+    -------
+    (n, d) array of ``dtype``.
+
+    Raises
+    ------
+    InputError
+        As for `uniform`, and for an odd ``n`` in 1-D.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import unit_square
+    >>> x = boundary_stratified(jax.random.key(0), unit_square(), 4, jnp.float32)
+    >>> float(x[0, 1]), float(x[1, 0]), float(x[2, 1]), float(x[3, 0])
+    (0.0, 1.0, 1.0, 0.0)
+    """
+    dtype = check_draw(key, n, dtype)
+    if domain.dimension == 1:
+        _even(n)
+    s = (jnp.arange(n, dtype=dtype) + _open_uniform(key, (n,), dtype)) / n
+    return jax.vmap(domain.boundary_point)(s)
+
+
+>>>>>>> 993f54d (wip hypercircle)
 def _corners(domain, dtype) -> jax.Array:
     return jnp.asarray(np.array(domain.corners), dtype)
 
@@ -239,7 +290,8 @@ def _sobol_integers(n: int, d: int) -> np.ndarray:
     return integers
 
 
-def _check(key, n, dtype) -> np.dtype:
+def check_draw(key, n, dtype) -> np.dtype:
+    """The dtype of a draw, after a look at the arguments that all samplers share."""
     if isinstance(key, (int, np.integer)):
         raise InputError("key", "a random key", key, f"pass jax.random.key({key})")
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:

@@ -1,5 +1,6 @@
 """Training: residual blocks, loss balancing, first- and second-order optimisers, Algorithm 3.1 as one loop, checkpoints."""
 
+from hybrid_lib.training.alternating import alternating
 from hybrid_lib.training.balancing import balance, gradient_norms
 from hybrid_lib.training.checkpoint import (
     UNREADABLE,
@@ -57,6 +58,7 @@ __all__ = [
     "TrainState",
     "Watchdog",
     "adam",
+    "alternating",
     "balance",
     "boundary_block",
     "embed_points",

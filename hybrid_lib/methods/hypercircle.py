@@ -1,0 +1,280 @@
+r"""The hypercircle: a field and a flux that balances the source, and the sum of both errors as the objective.
+
+Let w = u + e·x solve −∇·(K∇w) = q, u = 0 on ∂Ω, and σ = K∇w. For **every** v with v = 0 on ∂Ω and **every** τ with ∇·τ + q = 0
+
+.. math:: J(v, \tau) := \|K^{-1/2}(\tau - K(\nabla v + e))\|^2
+          = \|K^{1/2}\nabla(v - u)\|^2 + \|K^{-1/2}(\tau - \sigma)\|^2. \tag{1}
+
+Proof. τ − K(∇v + e) = (τ − σ) − K∇(v − u), and the cross term of the square is −2∫(τ − σ)·∇(v − u) = 2∫(v − u)∇·(τ − σ) = 0,
+since v − u vanishes on ∂Ω and the divergences agree. ∎ (Prager and Synge 1947)
+
+So √J bounds the error of v in the energy norm and that of τ in its own, with the constant one, for every bounded K that is
+bounded below: no ε, no ∇K, no constant of Poincaré. The mean flux μ = (τ + K(∇v + e))/2 has an error that is *known*: by the
+parallelogram law ‖K^{−1/2}(μ − σ)‖ = √J/2. In the norms of (1) the least-squares problem has the condition number one, and its
+normal equations fall apart: a change δv of v and a change δτ of τ meet in −2∫δτ·∇δv = 0 alone.
+
+Trial fields are :mod:`hybrid_lib.pinn.hypercircle`'s. Training sums over points that are drawn anew in every step; the bound
+that a run reports is an estimate of J by draws of its own, see :func:`sampled_bound`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+from jax import Array
+
+from hybrid_lib import fem, training
+from hybrid_lib.config import CoarseConfig, Config, SamplingConfig
+from hybrid_lib.errors import InputError
+from hybrid_lib.methods import points
+from hybrid_lib.methods.cells import Coarse
+from hybrid_lib.methods.method import Counts, Data, Load, Method, Tree
+from hybrid_lib.methods.trial import ansatz_of, times
+from hybrid_lib.pinn import networks, phases
+from hybrid_lib.pinn.domains import Domain
+from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz, particular_flux
+from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.residuals import flux_residual
+from hybrid_lib.problems import Problem, units
+
+DRAWS, DRAWN = 16, 16_384
+"""Independent draws of :func:`sampled_bound`, and points of each."""
+CONFIDENCE = 0.99
+"""Of the sampled bound, one-sided."""
+NODES = 40
+"""Of the integrals along rays; the bound looks at twice as many."""
+
+
+@dataclass(frozen=True)
+class Hypercircle(Method):
+    """Blocks ``flux_0`` … whose squares add up to J; no ∇K, no coupling, and the weights stay."""
+
+    name: str = "hypercircle"
+    admits_jumps = True
+    balanced = False
+
+    def check(self, config: Config) -> None:
+        """Without a coupling, and with hard boundary conditions."""
+        if (config.method, config.boundary) != ("pinn", "hard"):
+            raise InputError(
+                "formulation",
+                "method pinn and boundary=hard with hypercircle",
+                f"method {config.method}, boundary={config.boundary}",
+                "choose these, or formulation=strong",
+            )
+
+    def recommended(self, config: Config) -> Config:
+        """Points of two scales, drawn anew in every step; the same sizes for every period."""
+        points = 4096 if config.sampling.sampler == "gauss" else 1024  # in the plane, on an interval
+        sampling = SamplingConfig(points=points, sampler="two-scale", resample_every=1)
+        return replace(config, method="pinn", formulation=self.name, sampling=sampling, coarse=CoarseConfig())
+
+    def ansatz(self, problem: Problem, config: Config) -> HypercircleAnsatz:
+        """v_θ, and a stream function from a network of the same kind and sizes without factors."""
+        field, flux = ansatz_of(problem, config), units(problem).source
+        if field.dimension == 1:
+            return HypercircleAnsatz(field, None, flux)
+        network = field.network
+        if isinstance(network, networks.TwoScale):
+            network = replace_module(network, split=False)
+        return HypercircleAnsatz(field, Ansatz(network, 2, times(None, flux)))
+
+    def sampler(
+        self, problem: Problem, config: Config, ansatz: Any, seeds: Sequence[int], fixed: list[Tree], coarse: Coarse | None
+    ) -> Callable[[int], list[Data]]:
+        """Points with K and the particular flux."""
+        return points.sampler(problem, config, ansatz, seeds, fixed, coefficients(problem))
+
+    def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse | None) -> training.Objective:
+        """In units of the energy norm."""
+        return hypercircle_objective(problem, ansatz, self.unit(problem))
+
+    def optimiser(self, config: Config, optimiser: training.Optimiser) -> training.Optimiser:
+        """A step for the field and one for the flux: their normal equations do not meet."""
+        return training.alternating(optimiser, (FIELD, FLUX)) if config.training.optimiser == "gauss-newton" else optimiser
+
+    def weights(self, problem: Problem, config: Config, coarse: Coarse | None) -> dict[str, float]:
+        """All one."""
+        return {}
+
+    def unit(self, problem: Problem) -> float:
+        """Of the root of J."""
+        return units(problem).energy
+
+    def load(self, counts: Counts) -> Load:
+        """A row of the flux an axis."""
+        return Load(rows=counts.dimension)
+
+    def report(self, setup: Any, theta: Tree, data: Data) -> dict[str, float]:
+        """The bound and its parts, relative to the energy norm of v_θ."""
+        found = sampled_bound(setup.problem, setup.config, setup.ansatz, theta, data["fixed"])
+        return {
+            "bound": found.relative,
+            "bound_sampling": found.sampling,
+            "bound_source": found.source,
+            "energy_norm": found.norm,
+        }
+
+
+def replace_module(module: Any, **changes: Any) -> Any:
+    """A flax module with other attributes."""
+    return module.clone(**changes)
+
+
+def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: float = 1.0) -> training.Objective:
+    """Blocks ``flux_0`` … ``flux_{d−1}`` whose terms add up to J/unit².
+
+    Parameters
+    ----------
+    problem : Problem
+    ansatz : HypercircleAnsatz
+    unit : float
+        Unit of the root of J.
+
+    Returns
+    -------
+    Objective
+        Over ``data["embedding"]``, ``["conductivity"]``, ``["particular"]`` and, for points with weights, ``["scale"]``.
+    """
+
+    def block(k: int) -> training.PointwiseBlock:
+        def one(fields, data, coarse):
+            r = _residual(problem, fields["collocation"], data)[:, k]
+            r = r * jnp.asarray(math.sqrt(problem.domain.measure / r.shape[0]) / unit, r.dtype)
+            return r * data["scale"] if "scale" in data else r
+
+        return training.PointwiseBlock("collocation", one)
+
+    blocks = {f"flux_{k}": block(k) for k in range(ansatz.dimension)}
+    fields = training.PointFields(
+        lambda data: {"collocation": data["embedding"]},
+        lambda theta, data, name, embedding: ansatz.pair_of(theta, embedding),
+    )
+    return training.Objective(fields, blocks, selection=tuple(blocks))
+
+
+def coefficients(problem: Problem, nodes: int = NODES) -> Callable[[Array], dict[str, Array]]:
+    """Points (M, d) ↦ K and σ_p there."""
+    flux = particular_flux(problem.source, centre(problem.domain), nodes)
+    return lambda x: {
+        "conductivity": jax.vmap(problem.medium.conductivity)(x),
+        "particular": jax.vmap(flux)(x),
+    }
+
+
+def centre(domain: Domain) -> tuple[float, ...]:
+    """A point that sees all of the domain: the middle of the cube that is closest to the others.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import interval
+    >>> centre(interval())
+    (0.5,)
+    """
+    corners = np.asarray(domain.corners, float)
+    nearest = np.abs(corners[:, None] - corners[None]).sum(axis=(1, 2)).argmin()
+    return tuple((corners[nearest] + 0.5).tolist())
+
+
+class SampledBound(NamedTuple):
+    """What independent draws say of ‖K^{1/2}∇(v − u)‖ ≤ √J.
+
+    Attributes
+    ----------
+    value : float
+        √(mean + t·standard error) of J over the draws, and the error of the particular flux on top: an upper limit of √J with a
+        confidence of 99 %.
+    relative : float
+        The bound of ‖K^{1/2}∇(v − u)‖ / ‖K^{1/2}∇u‖: `value` over what u's norm must at least be, `norm` − `value`; inf if
+        that is not positive.
+    sampling : float
+        Share of the bound that the sampling error makes: 1 − √mean/√(mean + t·standard error).
+    source : float
+        ‖K^{−1/2}(σ_p − σ_p′)‖ with twice as many nodes along the rays, over `norm`.
+    norm : float
+        ‖K^{1/2}∇v‖.
+    """
+
+    value: float
+    relative: float
+    sampling: float
+    source: float
+    norm: float
+
+
+def sampled_bound(
+    problem: Problem,
+    config: Config,
+    ansatz: HypercircleAnsatz,
+    theta: Tree,
+    fixed: Tree,
+    draws: int = DRAWS,
+    points: int = DRAWN,
+    key: int = 20_471,
+) -> SampledBound:
+    """√J of one seed from draws that had no part in training, with a one-sided confidence limit of 99 %.
+
+    Each draw is an unbiased estimate of J (a randomly shifted Sobol sequence on two scales); the limit is Student's for their mean.
+
+    Parameters
+    ----------
+    problem, config, ansatz
+    theta, fixed : trees
+        Of one seed.
+    draws, points : int
+        Number of independent draws, and points of each.
+    key : int
+        Of the draws; not one of the seeds of the points of training.
+    """
+    dtype = ansatz.network.dtype
+    finer = coefficients(problem, 2 * NODES)
+    coarser = particular_flux(problem.source, centre(problem.domain), NODES)
+
+    @fem.shared
+    def squares(theta: Tree, fixed: Tree, x: Array, weights: Array) -> Array:
+        def one(point: tuple[Array, Array]) -> Array:
+            x, weight = point
+            data = {name: value[0] for name, value in finer(x[None]).items()}
+            pair = ansatz.pair_of(theta, ansatz.embed(fixed, x))
+            own = jax.tree.map(lambda a: a[None], (pair, data))
+            r = _residual(problem, *own)[0]
+            K = data["conductivity"]
+            slope = pair.gradient
+            energy = K * (slope @ slope) if K.ndim == 0 else slope @ (K @ slope)
+            off = flux_residual(coarser(x) - data["particular"], jnp.zeros_like(slope), K)
+            return weight * jnp.stack([r @ r, energy, off @ off])
+
+        parts = jax.lax.map(one, (x, weights), batch_size=2048)
+        return jnp.sum(parts, axis=0) * jnp.asarray(problem.domain.measure / len(x), parts.dtype)
+
+    rows = []
+    for k in range(draws):
+        shift = jax.random.fold_in(jax.random.key(key), k)
+        x, weights = phases.two_scale(shift, problem.domain, points, dtype, config.eps)
+        rows.append(np.asarray(squares(theta, fixed, x, weights), float))
+    J, energy, off = np.array(rows).T
+    mean, spread = J.mean(), J.std(ddof=1) / math.sqrt(draws)
+    limit = mean + scipy.stats.t.ppf(CONFIDENCE, draws - 1) * spread
+    source, norm = math.sqrt(off.mean()), math.sqrt(energy.mean())
+    value = math.sqrt(limit) + source
+    least = norm - value
+    return SampledBound(
+        value,
+        value / least if least > 0 else math.inf,
+        1 - math.sqrt(mean / limit) if limit > 0 else 0.0,
+        source / norm if norm > 0 else math.inf,
+        norm,
+    )
+
+
+def _residual(problem: Problem, pair: Any, data: Tree) -> Array:
+    """K^{−1/2}(τ − K(∇v + e)) at points, (M, d)."""
+    total = pair.gradient + jnp.asarray(problem.direction, pair.gradient.dtype)
+    return jax.vmap(flux_residual)(pair.flux + data["particular"], total, data["conductivity"])
