@@ -23,6 +23,9 @@ class NetworkConfig(Section):
         choices=("ms", "mlp", "two-scale"),
     )  # fmt: skip
     widths: tuple[int, ...] = setting((128, 128), "Hidden layers, of each of the two networks where there are two.")
+    slow_widths: tuple[int, ...] | None = setting(
+        None, "Hidden layers of the slow one of two networks; none: those of the other (two-scale only)."
+    )
     activation: str = setting("tanh", "Of every hidden layer.", choices=("swish", "tanh"))
     frequencies: int = setting(64, "m, of each of the scales 1 and 1/ε (ms only).", above=0)
     boundary_layers: bool = setting(False, "Features that decay from the boundary at the rate 2π/ε (two-scale only).")
@@ -51,6 +54,10 @@ class SamplingConfig(Section):
         choices=("gauss", "graded", "sobol", "two-scale", "uniform"),
     )  # fmt: skip
     resample_every: int = setting(0, "Steps between two draws of the points; 0 for one draw.", least=0)
+    grow_after: int = setting(
+        0, "Steps after which four times as many points are drawn, and again after half as many steps, up to sixteen times; "
+        "0 for never. Needs resample_every.", least=0,
+    )  # fmt: skip
 
 
 @described
@@ -134,8 +141,8 @@ class Config(Section):
     coarse: CoarseConfig = field(default_factory=CoarseConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     formulation: str = setting(
-        "strong", "The strong residual of u; the first-order system of u and its flux, or the hypercircle, whose objective bounds the "
-        "error (both pinn with hard boundary only).", choices=("strong", "first-order", "hypercircle"),
+        "strong", "The strong residual of u; the first-order system of u and its flux; or the hypercircle, whose objective is a "
+        "bound of the error (both pinn with hard boundary only).", choices=("strong", "first-order", "hypercircle"),
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -177,6 +184,7 @@ ABSENT: dict[str, Any] = {
     "formulation": "strong",
     "network.kind": "ms",
     "network.widths": (128, 128),
+    "network.slow_widths": None,
     "network.activation": "tanh",
     "network.frequencies": 64,
     "network.boundary_layers": False,
@@ -188,6 +196,7 @@ ABSENT: dict[str, Any] = {
     "sampling.boundary_points": 0,
     "sampling.sampler": "uniform",
     "sampling.resample_every": 0,
+    "sampling.grow_after": 0,
     "coarse.cells": 250,
     "coarse.delta": None,
     "coarse.radius": None,

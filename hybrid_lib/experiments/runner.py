@@ -24,8 +24,10 @@ from hybrid_lib.experiments.references import OutOfTimeError, Reference
 from hybrid_lib.experiments.references import reference as solve_reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, problem_of
 from hybrid_lib.experiments.result import RunResult, keep
+from hybrid_lib.experiments.sharp import spectral_reference
 from hybrid_lib.experiments.sizes import check_memory
 from hybrid_lib.experiments.summary import duration, summary
+from hybrid_lib.methods import method_of
 from hybrid_lib.problems import Problem
 
 CHECKPOINT_SECONDS = 30.0
@@ -167,7 +169,16 @@ def _reference(given: Reference | str | None, problem: Problem, config: Config, 
         return given
     if given != "auto":
         raise InputError("reference", 'a Reference, None or "auto"', repr(given), "experiments.reference(problem) makes one")
-    return solve_reference(problem, until=until) if config.experiment in EXPERIMENTS else None
+    if config.experiment not in EXPERIMENTS:
+        return None
+    if not method_of(config).sharp or problem.domain.dimension == 1:
+        return solve_reference(problem, until=until)
+    try:
+        return spectral_reference(problem, until)
+    except OutOfTimeError:
+        raise
+    except InputError:  # a period too small for any reference: the bound of the method judges
+        return None
 
 
 def _belongs(setup: Setup, problem: Problem, identity: str, initial: Any) -> None:

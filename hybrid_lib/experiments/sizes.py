@@ -27,6 +27,7 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import assemble
 from hybrid_lib.methods import Counts, Load, method_of
 from hybrid_lib.methods.cells import rule_of
+from hybrid_lib.methods.points import growth
 from hybrid_lib.problems import Problem
 from hybrid_lib.training.solvers import choose
 
@@ -88,7 +89,8 @@ def _load(problem: Problem, config: Config) -> tuple[int, Load]:
     mesh = problem.domain.mesh(config.coarse.cells)
     pieces, order = rule_of(config, mesh)
     rule = pieces**mesh.dimension * len(fem.rule(mesh.dimension, order)[1])
-    N = len(mesh.cells) * rule if config.sampling.sampler == "gauss" else config.sampling.points
+    drawn = config.sampling.points * growth(config.sampling.grow_after, config.training.steps - 1)
+    N = len(mesh.cells) * rule if config.sampling.sampler == "gauss" else drawn
     sizes = len(mesh.cells), len(mesh.points), len(mesh.interior_nodes)
     return N, method_of(config).load(Counts(N, *sizes, rule, mesh.dimension))
 

@@ -91,7 +91,7 @@ def solve_spectral(
     True
     """
     n, p = int(cells), int(degree)
-    nodes, w, D = lobatto(p)
+    nodes, w, slopes = lobatto(p)
     last = n * p
     at = np.arange(n)[:, None] * p + np.arange(p + 1)  # (n, p + 1), nodes of each cell on one axis
     x = (np.arange(n)[:, None] + nodes) / n
@@ -104,7 +104,7 @@ def solve_spectral(
     K = K.reshape(shape)
     weighted = K * weights
     load = np.asarray(source(points), float).reshape(shape) * weights / n**2
-    load -= (direction[0] * (D.T @ weighted) + direction[1] * (weighted @ D)) / n
+    load -= (direction[0] * (slopes.T @ weighted) + direction[1] * (weighted @ slopes)) / n
 
     def gather(u: np.ndarray) -> np.ndarray:
         return u[at][:, :, at].transpose(0, 2, 1, 3)
@@ -123,9 +123,9 @@ def solve_spectral(
 
     def apply(u: np.ndarray) -> np.ndarray:
         inside = gather(u)
-        return scatter(D.T @ (weighted * (D @ inside)) + (weighted * (inside @ D.T)) @ D)
+        return scatter(slopes.T @ (weighted * (slopes @ inside)) + (weighted * (inside @ slopes.T)) @ slopes)
 
-    invert = _poisson(n, p, w, D, float(K.mean()))
+    invert = _poisson(n, p, w, slopes, float(K.mean()))
     u, r = np.zeros((last + 1, last + 1)), scatter(load)
     z = invert(r)
     d, size = z.copy(), np.vdot(r, z)
@@ -144,11 +144,11 @@ def solve_spectral(
     raise InputError("conductivity", f"a contrast that {MOST} iterations can bear", "more", "solve with solve_dirichlet")
 
 
-def _poisson(n: int, p: int, w: np.ndarray, D: np.ndarray, mean: float) -> Callable[[np.ndarray], np.ndarray]:
+def _poisson(n: int, p: int, w: np.ndarray, slopes: np.ndarray, mean: float) -> Callable[[np.ndarray], np.ndarray]:
     """The inverse of −mean·Δ with zero boundary values, by the eigenvectors of one axis."""
     last = n * p
     stiff, mass = np.zeros((last + 1, last + 1)), np.zeros(last + 1)
-    cell = D.T @ (w[:, None] * D) * n
+    cell = slopes.T @ (w[:, None] * slopes) * n
     for k in range(n):
         own = slice(k * p, k * p + p + 1)
         stiff[own, own] += cell
@@ -180,10 +180,10 @@ def lobatto(degree: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     peak = legendre.legval(x, unit)
     weights = 2 / (p * (p + 1) * peak**2)
     with np.errstate(divide="ignore"):
-        D = peak[:, None] / peak / (x[:, None] - x)
-    np.fill_diagonal(D, 0.0)
-    D[0, 0], D[p, p] = -p * (p + 1) / 4, p * (p + 1) / 4
-    return (x + 1) / 2, weights / 2, 2 * D
+        slopes = peak[:, None] / peak / (x[:, None] - x)
+    np.fill_diagonal(slopes, 0.0)
+    slopes[0, 0], slopes[p, p] = -p * (p + 1) / 4, p * (p + 1) / 4
+    return (x + 1) / 2, weights / 2, 2 * slopes
 
 
 def _interpolation(nodes: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -44,6 +44,8 @@ from hybrid_lib.pinn.networks import Ansatz
 from hybrid_lib.pinn.residuals import flux_residual
 from hybrid_lib.problems import Problem, units
 
+WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 75, 45
+"""Sizes in the plane, for every period: fast and slow part of each network, steps, and those with the fewest points."""
 DRAWS, DRAWN = 16, 16_384
 """Independent draws of :func:`sampled_bound`, and points of each."""
 CONFIDENCE = 0.99
@@ -59,6 +61,7 @@ class Hypercircle(Method):
     name: str = "hypercircle"
     admits_jumps = True
     balanced = False
+    sharp = True
 
     def check(self, config: Config) -> None:
         """Without a coupling, and with hard boundary conditions."""
@@ -72,9 +75,16 @@ class Hypercircle(Method):
 
     def recommended(self, config: Config) -> Config:
         """Points of two scales, drawn anew in every step; the same sizes for every period."""
-        points = 4096 if config.sampling.sampler == "gauss" else 1024  # in the plane, on an interval
-        sampling = SamplingConfig(points=points, sampler="two-scale", resample_every=1)
-        return replace(config, method="pinn", formulation=self.name, sampling=sampling, coarse=CoarseConfig())
+        plane = config.sampling.sampler == "gauss"
+        network, training_options = config.network, config.training
+        if plane:
+            network = replace(network, widths=WIDTHS, slow_widths=SLOW_WIDTHS)
+            training_options = replace(training_options, steps=STEPS, report_every=15, record_every=5)
+        sampling = SamplingConfig(1024, sampler="two-scale", resample_every=1, grow_after=GROW_AFTER if plane else 0)
+        return replace(
+            config, method="pinn", formulation=self.name, network=network, sampling=sampling, training=training_options,
+            coarse=CoarseConfig(),
+        )  # fmt: skip
 
     def ansatz(self, problem: Problem, config: Config) -> HypercircleAnsatz:
         """v_θ, and a stream function from a network of the same kind and sizes without factors."""
@@ -221,7 +231,8 @@ def sampled_bound(
 ) -> SampledBound:
     """√J of one seed from draws that had no part in training, with a one-sided confidence limit of 99 %.
 
-    Each draw is an unbiased estimate of J (a randomly shifted Sobol sequence on two scales); the limit is Student's for their mean.
+    Each draw is an unbiased estimate of J, a randomly shifted Sobol sequence on two scales; the limit is Student's for their
+    mean.
 
     Parameters
     ----------

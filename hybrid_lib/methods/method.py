@@ -105,6 +105,8 @@ class Method(Protocol):
         Whether K may jump: the method uses no ∇K.
     balanced : bool
         Whether Adam balances the weights unless told otherwise.
+    sharp : bool
+        Whether the errors of the paper's problems are taken from spectral elements, since they may be below those of P1.
     reports : tuple of str
         Names of what :meth:`report` knows of a seed beside its errors; they are columns of the summary.
     """
@@ -112,6 +114,7 @@ class Method(Protocol):
     name: str
     admits_jumps: ClassVar[bool] = False
     balanced: ClassVar[bool] = True
+    sharp: ClassVar[bool] = False
     reports: ClassVar[tuple[str, ...]] = ()
 
     def check(self, config: Config) -> None:

@@ -20,6 +20,8 @@ from hybrid_lib.problems import Problem
 Tree = Any
 LAYERS = 2.0
 """Width of the layers of the sampler ``graded``, in periods."""
+GROWTH, GROWN = 4, 2
+"""Points grow by this factor, and so often."""
 REDRAWS = 20
 """How often points are drawn anew, after the first step, when what is made of them refuses them."""
 
@@ -74,9 +76,24 @@ def sampler(
     return data_at
 
 
+def growth(after: int, step: int) -> int:
+    """Factor of the number of points at a step: many cheap steps first, and few of full accuracy at the end.
+
+    Examples
+    --------
+    >>> [growth(40, step) for step in (0, 39, 40, 59, 60, 500)]
+    [1, 1, 4, 4, 16, 16]
+    """
+    if not after:
+        return 1
+    ends = [after + after // 2 if k else after for k in range(GROWN)]
+    return GROWTH ** sum(step >= end for end in ends)
+
+
 def _drawn(problem: Problem, config: Config, seed: int, step: int, draw: int, gauss) -> dict[str, Any]:
     """Points of one seed, with the roots of their weights where they have weights; `draw` counts the attempts."""
     dtype, sizes, domain = jnp.dtype(config.dtype), config.sampling, problem.domain
+    count = sizes.points * growth(sizes.grow_after, step)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
     key = jax.random.fold_in(key, draw) if draw else key
     interior_key, boundary_key = jax.random.split(key)
@@ -84,12 +101,12 @@ def _drawn(problem: Problem, config: Config, seed: int, step: int, draw: int, ga
     if sizes.sampler == "gauss":
         x, weights = jnp.asarray(gauss[0], dtype), gauss[1]
     elif sizes.sampler == "two-scale":
-        x, weights = phases.two_scale(interior_key, domain, sizes.points, dtype, config.eps)
+        x, weights = phases.two_scale(interior_key, domain, count, dtype, config.eps)
     elif sizes.sampler == "graded":
-        x, weights = sampling.graded(interior_key, domain, sizes.points, dtype, LAYERS * config.eps)
+        x, weights = sampling.graded(interior_key, domain, count, dtype, LAYERS * config.eps)
     else:
         points = {"uniform": sampling.uniform, "sobol": sampling.sobol}[sizes.sampler]
-        x = points(interior_key, domain, sizes.points, dtype)
+        x = points(interior_key, domain, count, dtype)
     out = {"points": {"collocation": x}}
     if config.boundary == "soft":
         out["points"]["boundary"] = sampling.boundary_uniform(boundary_key, domain, sizes.boundary_points, dtype)

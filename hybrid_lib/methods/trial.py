@@ -27,7 +27,7 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
         )
     elif net.kind == "two-scale":
         box = problem.domain.box if net.boundary_layers else None
-        network = networks.two_scale(config.eps, net.widths, box, net.activation, dtype, net.layer_factor)
+        network = networks.two_scale(config.eps, net.widths, box, net.activation, dtype, net.layer_factor, net.slow_widths)
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
     domain, eps = problem.domain, config.eps

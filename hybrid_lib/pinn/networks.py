@@ -211,6 +211,8 @@ class TwoScale(nn.Module):
         As in :class:`MLP`.
     split : bool
         Return the two terms, shape (2,), and not their sum: :class:`Ansatz` then gives each a factor of its own.
+    slow_widths : tuple of int, or None
+        Hidden widths of the slow one, where they differ.
     """
 
     widths: tuple[int, ...]
@@ -219,10 +221,11 @@ class TwoScale(nn.Module):
     activation: str = "tanh"
     dtype: Any = jnp.float32
     split: bool = False
+    slow_widths: tuple[int, ...] | None = None
 
     def setup(self):
         """Name the two perceptrons."""
-        self.slow = MLP(self.widths, self.activation, self.dtype, GAIN, SPREAD, 0.0)
+        self.slow = MLP(self.slow_widths or self.widths, self.activation, self.dtype, GAIN, SPREAD, 0.0)
         self.fast = MLP(self.widths, self.activation, self.dtype, GAIN, SPREAD, 0.0)
 
     def embed(self, x):
@@ -380,6 +383,7 @@ def two_scale(
     activation: str = "tanh",
     dtype=jnp.float32,
     split: bool = False,
+    slow_widths: tuple[int, ...] | None = None,
 ) -> TwoScale:
     """Validated :class:`TwoScale`; `box` is ``domain.box`` for boundary-layer features.
 
@@ -397,7 +401,8 @@ def two_scale(
     """
     if not (period > 0 and math.isfinite(period)):
         raise InputError("period", "a number > 0", period, "pass the period of the medium")
-    return TwoScale(_widths(widths), float(period), box, _activation(activation), dtype, split)
+    slow = None if slow_widths is None else _widths(slow_widths)
+    return TwoScale(_widths(widths), float(period), box, _activation(activation), dtype, split, slow)
 
 
 def _widths(widths) -> tuple[int, ...]:

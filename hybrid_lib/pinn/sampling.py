@@ -224,44 +224,6 @@ def boundary_uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
     return jax.vmap(domain.boundary_point)(s)
 
 
-<<<<<<< HEAD
-=======
-def boundary_stratified(key, domain: Domain, n: int, dtype) -> jax.Array:
-    """One uniform point in each of n equal pieces of ∂Ω, in order; error of a smooth mean O(n^(−3/2)).
-
-    Parameters
-    ----------
-    key : jax.Array
-        Random key; without effect in 1-D, where the first half of the points is 0 and the second half 1.
-    domain : Domain
-    n : int
-        Number of points ≥ 1; even in 1-D.
-    dtype : float32 or float64
-
-    Returns
-    -------
-    (n, d) array of ``dtype``.
-
-    Raises
-    ------
-    InputError
-        As for `uniform`, and for an odd ``n`` in 1-D.
-
-    Examples
-    --------
-    >>> from hybrid_lib.pinn.domains import unit_square
-    >>> x = boundary_stratified(jax.random.key(0), unit_square(), 4, jnp.float32)
-    >>> float(x[0, 1]), float(x[1, 0]), float(x[2, 1]), float(x[3, 0])
-    (0.0, 1.0, 1.0, 0.0)
-    """
-    dtype = check_draw(key, n, dtype)
-    if domain.dimension == 1:
-        _even(n)
-    s = (jnp.arange(n, dtype=dtype) + _open_uniform(key, (n,), dtype)) / n
-    return jax.vmap(domain.boundary_point)(s)
-
-
->>>>>>> 993f54d (wip hypercircle)
 def _corners(domain, dtype) -> jax.Array:
     return jnp.asarray(np.array(domain.corners), dtype)
 
