@@ -44,7 +44,7 @@ class Weighted(Strong):
         block = training.PointwiseBlock("collocation", weighted)
         return training.Objective(point_fields(problem, config, ansatz), {"pde": block})
 
-    def report(self, setup, theta, data):
+    def report(self, setup, theta, data, reference=None):
         return {"points": float(len(data["points"]["collocation"])), "not_known": float("nan")}
 
 

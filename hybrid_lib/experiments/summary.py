@@ -84,7 +84,7 @@ def summary(
             row |= _finished(finished[index], evaluate, selected, _alone((data, members.coarse), index), unit)
             row["seconds"] = round(result.seconds + finished[index].seconds, 3)
         row["doubtful"] = doubtful(row, known)
-        row |= _reported(setup, result, finished, chosen, index, data)
+        row |= _reported(setup, result, finished, chosen, index, data, reference)
         rows.append(row)
     heading = _heading(config, result) | {"run_dir": None if out is None else str(out)}
     return heading | {"reference": known or None, "seeds": rows} | _smoothing(setup.problem)
@@ -159,8 +159,9 @@ def table(summary: dict[str, Any], config: Config) -> str:
 
 
 def _reported(
-    setup: Setup, result: training.FitResult, finished: tuple[RitzResult | None, ...], chosen: str, index: int, data: Any
-) -> dict[str, Any]:
+    setup: Setup, result: training.FitResult, finished: tuple[RitzResult | None, ...], chosen: str, index: int, data: Any,
+    reference: Reference | None,
+) -> dict[str, Any]:  # fmt: skip
     """What the method reports of the iterate whose errors the row has."""
     if not setup.method.reports:
         return {}
@@ -169,7 +170,7 @@ def _reported(
     theta = alone(members.best.params if chosen == "best" else members.params)
     if finished and finished[index] is not None:
         theta = finished[index].params
-    said = setup.method.report(setup, theta, alone(setup.data if data is None else data))
+    said = setup.method.report(setup, theta, alone(setup.data if data is None else data), reference)
     return {name: _number(said[name]) for name in setup.method.reports}
 
 

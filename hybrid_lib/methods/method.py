@@ -193,8 +193,8 @@ class Method(Protocol):
             f"method {config.method}, coarse.coupling={config.coarse.coupling}, boundary={config.boundary}", "run with these",
         )  # fmt: skip
 
-    def report(self, setup: Any, theta: Tree, data: Data) -> dict[str, float]:
-        """The values of :attr:`reports`, a bound for instance, of the iterate whose errors the summary has."""
+    def report(self, setup: Any, theta: Tree, data: Data, reference: Any = None) -> dict[str, float]:
+        """The values of :attr:`reports`, a bound for instance, of the iterate whose errors the summary has; nan where not known."""
         return {}
 
 

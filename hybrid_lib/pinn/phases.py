@@ -76,7 +76,7 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
     weights = jnp.prod(lengths[k] / chances[k], axis=1)
     corners = jnp.asarray(np.array(domain.corners), dtype)
     if cubes == 1:
-        return corners[0] + x, weights
+        return corners[:1] + x, weights
     cube = jnp.clip((cubes * u[:, -1]).astype(jnp.int32), 0, cubes - 1)
     return corners[cube] + x, weights
 

@@ -114,7 +114,7 @@ def shifted_sobol(key, n: int, dimension: int, dtype) -> jax.Array:
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
     """
     shift = jax.random.bits(key, (dimension,), jnp.uint32)
-    return _from_bits(jnp.asarray(_sobol_integers(n, dimension)) ^ shift, jnp.dtype(dtype))
+    return _from_bits(jnp.asarray(_sobol_integers(n, dimension)) ^ shift[None], jnp.dtype(dtype))
 
 
 def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array, jax.Array]:

@@ -1,0 +1,83 @@
+r"""The hypercircle in the plane, the same sizes for every period, beside spectral elements on the same problem.
+
+    python benchmarks/hypercircle.py [--periods 10 100 1000] [--seeds 11 12 13] [--out FILE]
+
+Each seed is a run of its own. The first of a period compiles its three programs (one for each number of points), the others find
+them: `seconds` of the first row of a period hold the compilation of the second and third. Rows that exist are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from hybrid_lib import experiments, fem
+from hybrid_lib.experiments.environment import environment
+from hybrid_lib.experiments.sharp import spectral_reference
+from hybrid_lib.fem.spectral import solve_spectral
+
+OUT = Path(__file__).resolve().parents[1] / "book" / "results" / "beyond" / "hypercircle.json"
+KEPT = ("seed", "rel_l2", "rel_h1", "bound", "bound_mean", "rel_energy", "efficiency", "seconds", "status", "doubtful")
+
+
+def main() -> None:
+    """Run what is missing and write the record after each row."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--periods", type=int, nargs="+", default=[100, 10, 1000, 20, 50, 200], help="1/ε")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    record = json.loads(options.out.read_text()) if options.out.exists() else {"rows": [], "elements": [], "environment": None}
+
+    def write() -> None:
+        options.out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+    for m in options.periods:
+        plain = experiments.configuration("heat2d", formulation="hypercircle")
+        config = experiments.with_settings(plain, {"eps": repr(1 / m)})
+        problem = experiments.problem_of(config)
+        record["environment"] = environment(config) | {"cores": len(jax.devices()), "parameters": 2312}
+        missing = [s for s in options.seeds if not any(r["periods"] == m and r["seed"] == s for r in record["rows"])]
+        exact = None
+        if missing and m <= 250:
+            exact = spectral_reference(problem)
+            if not any(r["periods"] == m for r in record["elements"]):
+                record["elements"] += elements(problem, m, exact)
+        for k, seed in enumerate(missing):
+            began = time.process_time()
+            run = experiments.train(problem, config, (seed,), reference=exact)
+            row = {name: run.summary["seeds"][0].get(name) for name in KEPT}
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            row |= {"periods": m, "cold": k == 0, "cpu_seconds": time.process_time() - began, "peak_bytes": memory}
+            row["compile_seconds"] = run.fit.compile_seconds
+            record["rows"].append(row)
+            print(row, flush=True)
+            write()
+
+
+def elements(problem, m: int, exact) -> list[dict]:
+    """Spectral elements of lower degree, one cell a period: error against the reference, and seconds."""
+    rows = []
+    K, q = (lambda x: fem.evaluate(problem.medium.conductivity, x)), (lambda x: fem.evaluate(problem.source, x))
+    for degree in (4, 6, 8, 12):
+        if degree * m > 2400:
+            continue
+        wall, cpu = time.perf_counter(), time.process_time()
+        field = solve_spectral(K, q, problem.direction, m, degree)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        _, w, value, gradient = field.at_gauss(4)
+        off = w @ (value - exact.value) ** 2, w @ np.sum((gradient - exact.gradient) ** 2, axis=1)
+        l2, h1 = np.sqrt(off) / exact.norms()
+        rows.append({"periods": m, "degree": degree, "rel_l2": l2, "rel_h1": h1, "seconds": wall, "cpu_seconds": cpu})
+    return rows
+
+
+if __name__ == "__main__":
+    main()

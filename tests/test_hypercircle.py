@@ -1,0 +1,191 @@
+"""The hypercircle: identity, trial fields, points of two scales, the sampled bound, and runs."""
+
+import dataclasses
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hybrid_lib import experiments, fem, media, training
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.sharp import spectral_reference
+from hybrid_lib.fem.spectral import solve_spectral
+from hybrid_lib.methods import hypercircle, method_of
+from hybrid_lib.pinn import domains, phases
+from hybrid_lib.pinn.hypercircle import particular_flux
+from hybrid_lib.problems import Problem, heat2d_problem, own_problem
+
+TENSOR = np.array([[3.0, 1.0], [1.0, 2.0]])
+
+
+def short(name="heat1d-eps15", **settings):
+    """A run of few steps."""
+    given = {"training.steps": "30", "training.report_every": "10"}
+    given |= {path.replace("__", "."): value for path, value in settings.items()}
+    return experiments.with_settings(experiments.configuration(name, formulation="hypercircle"), given)
+
+
+@pytest.mark.parametrize("jump", [1.0, 10.0, 1000.0])
+@pytest.mark.parametrize("tensor", [False, True])
+def test_the_objective_is_the_sum_of_both_errors(jump, tensor):
+    """(1) to 1e-10: u and v vanish on the boundary, τ − σ is a curl; K jumps at x₁ = 1/2, on the lines of the rule."""
+    mesh = fem.unit_square(8)
+    x, w = (a.reshape(-1, *a.shape[2:]) for a in fem.quadrature_points(mesh, 11))
+    scalar = np.where(x[:, 0] < 0.5, 1.0, jump)
+    K = scalar[:, None, None] * (TENSOR if tensor else np.eye(2))
+    e = np.array([1.0, -0.5])
+
+    def slope(f):
+        return np.asarray(jax.vmap(jax.grad(f))(jnp.asarray(x)))
+
+    bubble = lambda p: p[0] * (1 - p[0]) * p[1] * (1 - p[1])  # noqa: E731
+    du, dv = slope(lambda p: bubble(p) * (1 + p[0])), slope(lambda p: bubble(p) * (p[1] - 2 * p[0] ** 2))
+    dpsi = slope(lambda p: p[0] ** 3 * p[1] - p[1] ** 2)
+    sigma = np.einsum("kde,ke->kd", K, du + e)
+    tau = sigma + np.stack([dpsi[:, 1], -dpsi[:, 0]], axis=1)
+    given = K if tensor else scalar
+    r = np.asarray(jax.vmap(hypercircle.flux_residual)(jnp.asarray(tau), jnp.asarray(dv + e), jnp.asarray(given)))
+    J = w @ np.sum(r**2, axis=1)
+    field = w @ np.einsum("kd,kde,ke->k", dv - du, K, dv - du)
+    flux = w @ np.einsum("kd,kde,ke->k", tau - sigma, np.linalg.inv(K), tau - sigma)
+    assert J == pytest.approx(field + flux, rel=1e-10)
+    middle = (tau + np.einsum("kde,ke->kd", K, dv + e)) / 2 - sigma
+    assert w @ np.einsum("kd,kde,ke->k", middle, np.linalg.inv(K), middle) == pytest.approx(J / 4, rel=1e-10)
+
+
+@pytest.mark.parametrize("domain", [domains.interval(), domains.unit_square(), domains.lshape()], ids=lambda d: d.name)
+def test_every_trial_flux_balances_the_source_and_every_field_vanishes(domain):
+    d = domain.dimension
+    medium = media.paper_1d(0.2) if d == 1 else media.paper_2d(0.2)
+    source = lambda x: 2 + jnp.sum(x**3) - x[0]  # noqa: E731
+    problem = Problem("balance", domain, medium, source, (1.0,) + (0.0,) * (d - 1))
+    config = short("heat1d-eps15" if d == 1 else "heat2d")
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, layer_factor=False))
+    ansatz = method_of(config).ansatz(problem, config)
+    theta, fixed = ansatz.init(jax.random.key(3))
+    theta = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), theta)
+    sigma = particular_flux(source, hypercircle.centre(domain))
+
+    def flux(x):
+        return ansatz.pair_of(theta, ansatz.embed(fixed, x)).flux + sigma(x)
+
+    points, _ = phases.two_scale(jax.random.key(0), domain, 32, "float64", 0.2)
+    for x in points:
+        assert float(jnp.trace(jax.jacfwd(flux)(x)) + source(x)) == pytest.approx(0, abs=1e-9)
+    boundary = jax.vmap(domain.boundary_point)(jnp.linspace(0.05, 0.95, 7))
+    assert np.abs([float(ansatz.value(theta, fixed, x)) for x in boundary]).max() < 1e-15
+
+
+@pytest.mark.parametrize("domain", [domains.interval(), domains.unit_square(), domains.lshape()], ids=lambda d: d.name)
+@pytest.mark.parametrize("period", [1.0, 0.3, 1e-3])
+def test_points_of_two_scales_integrate(domain, period):
+    wave = lambda x: (1 + x[:, 0] ** 2) * np.cos(2 * np.pi * x[:, -1] / period) ** 2  # noqa: E731
+    values = []
+    for k in range(8):
+        x, w = (np.asarray(a) for a in phases.two_scale(jax.random.key(k), domain, 4096, "float64", period))
+        assert w.min() > 0 and w.max() <= (4 / 3) ** domain.dimension + 1e-12
+        values.append(domain.measure * np.mean(w * wave(x)))
+    mesh = domain.mesh(1)
+    fine = domain.mesh(round(4 / period)) if period > 0.1 else None
+    if fine is not None:
+        x, w = fem.quadrature_points(fine, 9)
+        exact = float(w.reshape(-1) @ wave(x.reshape(-1, domain.dimension)))
+    else:
+        x, w = fem.quadrature_points(mesh, 9)  # the mean of cos² is 1/2, whole periods on both sides of the corner
+        exact = float(w.reshape(-1) @ (1 + x.reshape(-1, domain.dimension)[:, 0] ** 2)) / 2
+    spread = np.std(values, ddof=1) / math.sqrt(8)
+    assert abs(np.mean(values) - exact) < 5 * spread + 1e-3 * exact
+    assert spread < 3e-3 * exact
+
+
+def test_the_sampled_bound_is_rarely_below_the_error_and_never_far():
+    """One-sided limits of 99 %: of 100 fields at most 5 below √J by a fine rule, and none by more than a tenth."""
+    problem = own_problem(media.layered([1.0, 20.0, 3.0], 0, 0.75, 1), 2.0)
+    config = dataclasses.replace(short(), experiment="own", eps=0.25)
+    ansatz = method_of(config).ansatz(problem, config)
+    x, w = fem.quadrature_points(problem.domain.mesh(4096), 9)
+    x, w = jnp.asarray(x.reshape(-1, 1)), np.asarray(w).reshape(-1)
+    data = hypercircle.coefficients(problem)(x)
+
+    @jax.jit
+    def exact(theta, fixed):
+        pairs = jax.vmap(lambda p: ansatz.pair_of(theta, ansatz.embed(fixed, p)))(x)
+        return jnp.sum(jnp.asarray(w) * jnp.sum(hypercircle._residual(problem, pairs, data) ** 2, axis=1))
+
+    below = 0
+    for seed in range(100):
+        theta, fixed = ansatz.init(jax.random.key(seed))
+        theta = jax.tree.map(lambda a, s=seed: a + 0.3 * jax.random.normal(jax.random.key(s), a.shape), theta)
+        true = math.sqrt(float(exact(theta, fixed)))
+        found = hypercircle.sampled_bound(problem, config, ansatz, theta, fixed, draws=8, points=256).value
+        below += found < true
+        assert found > 0.9 * true
+    assert below <= 5
+
+
+def test_alternating_steps_are_those_of_the_parts():
+    ansatz_free = training.Objective(
+        lambda theta, data: theta, {"r": lambda fields, data, coarse: jnp.stack([fields["a"] - 1.0, 2 * fields["b"] + 3.0])}
+    )
+    theta = {"a": jnp.asarray(5.0), "b": jnp.asarray(7.0)}
+    optimiser = training.alternating(training.gauss_newton(damping=0.0), ("a", "b"))
+    member = training.init_member(ansatz_free, optimiser, theta, {}, {})
+    params, _, total, _ = optimiser.step(ansatz_free, member, {})
+    assert (float(params["a"]), float(params["b"])) == pytest.approx((1.0, -1.5))
+    assert float(total) == pytest.approx(16 + 17**2)
+    with pytest.raises(InputError, match="parts"):
+        training.alternating(training.gauss_newton(), ("a",)).init(theta)
+
+
+def test_spectral_elements_converge_and_refuse_tensors():
+    problem = heat2d_problem(0.25)
+    K, q = (lambda x: fem.evaluate(problem.medium.conductivity, x)), (lambda x: fem.evaluate(problem.source, x))
+    energies = [
+        float(np.sum(w[:, None] * g**2)) for _, w, _, g in (solve_spectral(K, q, (1.0, 0.0), 4, p).at_gauss(12) for p in (8, 14, 20))
+    ]
+    assert abs(energies[1] - energies[2]) < 0.1 * abs(energies[0] - energies[2])
+    sharp, plain = spectral_reference(problem), experiments.reference(problem)
+    assert sharp.upscaled == pytest.approx(plain.upscaled, rel=1e-4)
+    assert sharp.error < 1e-4 and sharp.norms() == pytest.approx(plain.norms(), rel=1e-3)
+    with pytest.raises(InputError, match="scalar"):
+        solve_spectral(lambda x: np.broadcast_to(np.eye(2), (len(x), 2, 2)), q, (1.0, 0.0), 4)
+    with pytest.raises(InputError, match="smooth scalar"):
+        spectral_reference(own_problem(media.raster(np.ones((4, 4)))))
+
+
+def test_a_run_on_the_interval_is_bounded_and_resumes_bit_for_bit(tmp_path):
+    config = short(sampling__points="64", sampling__grow_after="4", training__steps="12", training__record_every="1")
+    whole = experiments.run(config, (1,))
+    first = experiments.with_settings(config, {"training.steps": "5"})
+    experiments.run(first, (1,), out=tmp_path / "run")
+    again = experiments.run(config, (1,), out=tmp_path / "run", resume=True)
+    for name, column in whole.history.items():
+        np.testing.assert_array_equal(column, again.history[name])
+    row = experiments.run(short(), (0,)).summary["seeds"][0]
+    assert row["rel_h1"] < 3e-4 and row["bound"] >= row["rel_energy"]
+    assert row["efficiency"] < 1.1  # the flux is one number: all of the bound is the field's error
+    assert row["bound_mean"] <= row["bound"] < 1.05 * row["bound_mean"]
+
+
+def test_jumps_are_admitted_and_bounded():
+    problem = own_problem(media.layered([1.0, 10.0], 0, 0.5, 1), 1.0)
+    config = experiments.with_settings(
+        experiments.own_configuration(problem, 0.5, formulation="hypercircle"), {"training.steps": "15"}
+    )
+    result = experiments.train(problem, config, reference=experiments.reference(problem))
+    row = result.summary["seeds"][0]
+    assert row["bound"] >= row["rel_energy"] > 1e-3  # a smooth network has no kink, and the bound says so
+
+
+def test_the_command_line(capsys):
+    from hybrid_lib.cli import main
+
+    args = ["run", "heat1d-eps15", "--set", "formulation=hypercircle", "--set", "eps=0.02", "--set", "training.steps=5"]
+    assert main([*args, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["seeds"][0]
+    assert {"bound", "bound_mean", "rel_energy", "efficiency"} <= set(row)
+    assert main([*args, "--set", "method=hybrid"]) == 2
+    assert "hypercircle" in capsys.readouterr().err
