@@ -20,8 +20,8 @@ MOST_NODES = 3_400
 """On an axis; a smaller period has lower degrees."""
 LOWEST = 12
 """Degree below which a cell of one period is not resolved."""
-POINTS = 4
-"""Gauss points on an axis of a cell, where errors are taken."""
+POINTS, LEAST = 200, 5
+"""Gauss points on an axis, at least, where errors are taken, and in a cell."""
 
 
 def spectral_reference(problem: Problem, until: float | None = None) -> Reference:
@@ -75,7 +75,7 @@ def spectral_reference(problem: Problem, until: float | None = None) -> Referenc
             )
         )
         took = time.perf_counter() - began
-    sampled = [field.at_gauss(POINTS) for field in fields]
+    sampled = [field.at_gauss(max(LEAST, math.ceil(POINTS / n))) for field in fields]
     x, w, value, gradient = sampled[-1]
     error = _last_error([s[2] for s in sampled], w)
     error_h1 = _last_error([s[3] for s in sampled], w[:, None])

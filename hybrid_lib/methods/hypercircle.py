@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jax import Array
 
 from hybrid_lib import fem, training
@@ -267,6 +266,8 @@ def sampled_bound(
         parts = jax.lax.map(one, (x, weights), batch_size=2048)
         return jnp.sum(parts, axis=0) * jnp.asarray(problem.domain.measure / len(x), parts.dtype)
 
+    from scipy.stats import t as student  # here, since it is slow to import
+
     rows = []
     for k in range(draws):
         shift = jax.random.fold_in(jax.random.key(key), k)
@@ -274,7 +275,7 @@ def sampled_bound(
         rows.append(np.asarray(squares(theta, fixed, x, weights), float))
     J, energy, off = np.array(rows).T
     mean, spread = J.mean(), J.std(ddof=1) / math.sqrt(draws)
-    limit = mean + scipy.stats.t.ppf(CONFIDENCE, draws - 1) * spread
+    limit = mean + student.ppf(CONFIDENCE, draws - 1) * spread
     source, norm = math.sqrt(off.mean()), math.sqrt(energy.mean())
     value = math.sqrt(limit) + source
     least = norm - value
@@ -305,5 +306,5 @@ def energy_error(problem: Problem, ansatz: HypercircleAnsatz, theta: Tree, fixed
 
 def _residual(problem: Problem, pair: Any, data: Tree) -> Array:
     """K^{−1/2}(τ − K(∇v + e)) at points, (M, d)."""
-    total = pair.gradient + jnp.asarray(problem.direction, pair.gradient.dtype)
+    total = pair.gradient + jnp.asarray(problem.direction, pair.gradient.dtype)[None]
     return jax.vmap(flux_residual)(pair.flux + data["particular"], total, data["conductivity"])
