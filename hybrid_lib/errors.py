@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,50 @@ def real_array(what: str, value: Any) -> np.ndarray:
         raise InputError(what, "real numbers", repr(value)[:80], remedy) from None
     remedy = "solve for real and imaginary part" if array.dtype.kind == "c" else remedy
     raise InputError(what, "real numbers", f"values of type {array.dtype}", remedy)
+
+
+def require_coordinates(what: str, function: Callable, dimension: int) -> None:
+    """Refuse a function of one point that reads a coordinate which such a point does not have; JAX takes the nearest.
+
+    Raises
+    ------
+    InputError
+        Named `what`.
+
+    Examples
+    --------
+    >>> require_coordinates("source", lambda x: x[0] + x[1], 2)
+    >>> require_coordinates("source", lambda x: x[0] + x[1], 1)
+    Traceback (most recent call last):
+    ...
+    hybrid_lib.errors.InputError: source: expected coordinates of a point with 1: x[0]; received index 1; read no other
+    """
+    import jax
+    from jax.experimental import checkify
+
+    def suspicious(jaxpr: Any) -> bool:  # picks from an array of as many numbers as a point has
+        for equation in jaxpr.eqns:
+            sizes = [getattr(v.aval, "shape", None) for v in equation.invars[:1]]
+            if equation.primitive.name in ("dynamic_slice", "gather") and sizes == [(dimension,)]:
+                return True
+            inner = jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns") or hasattr(v, "jaxpr"))
+            if any(suspicious(getattr(v, "jaxpr", v)) for v in inner if hasattr(v, "eqns") or hasattr(v, "jaxpr")):
+                return True
+        return False
+
+    point = np.full(dimension, 0.5, np.float32)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        if not suspicious(jax.make_jaxpr(function)(jax.ShapeDtypeStruct(point.shape, point.dtype)).jaxpr):
+            return
+        try:
+            found = checkify.checkify(function, errors=checkify.index_checks)(jax.numpy.asarray(point))[0].get()
+        except NotImplementedError:  # something that cannot be looked into
+            return
+    wrong = re.search(r"index (-?\d+)", found or "")
+    if wrong:
+        known, index = ", ".join(f"x[{k}]" for k in range(dimension)), int(wrong.group(1))
+        received = f"index {index if index >= 0 else index - dimension}"
+        raise InputError(what, f"coordinates of a point with {dimension}: {known}", received, "read no other")
 
 
 def require_picklable(what: str, content: Any) -> None:

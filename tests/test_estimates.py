@@ -119,6 +119,8 @@ LINE = {  # problem, the length that is claimed
     "narrow source": (lambda: own_problem(media.constant(1.0, 1), narrow), 1.0),
     "narrow source, a period": (lambda: own_problem(media.paper_1d(1 / 4), narrow), 1 / 4),
     "a little of it": (lambda: own_problem(media.paper_1d(1 / 4), lambda x: 1 + 0.05 * narrow(x)), 1 / 4),
+    "mostly narrow": (lambda: own_problem(media.paper_1d(1 / 4), lambda x: 1 + 0.3 * narrow(x)), 1 / 4),
+    "nearly all of it": (lambda: own_problem(media.constant(1.0, 1), lambda x: 1 + 2 * narrow(x)), 1 / 4),
     "thin insulation": (lambda: own_problem(THIN, 1.0), 1.0),
     "period 1/64, not told": (lambda: own_problem(media.paper_1d(1 / 64), 1.0), 1.0),
     "high contrast": (
@@ -142,7 +144,7 @@ def test_price_of_elements_is_not_fooled_by_what_two_meshes_miss(name):
         nodal = experiments.fine_solution(problem, row.cells, 9)
         values = np.interp(exact.points[:, 0], np.linspace(0, 1, row.cells + 1), nodal)
         true = np.sqrt(exact.weights @ (values - exact.value) ** 2) / exact.norms()[0]
-        assert row.error > 0.5 * true - 1e-4
+        assert row.error > 0.8 * true - 1e-4
     assert true < 0.01 and rows[-1].reached and not rows[-2].reached
 
 

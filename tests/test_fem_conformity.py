@@ -224,6 +224,19 @@ def test_what_mesh_files_hold_instead_gets_its_remedy(points, cells, remedy):
         from_simplices(points, cells)
 
 
+@pytest.mark.parametrize("extra", [[[9.0, 9.0]], [[0.5, 0.5], [0.2, 0.1]], [[1.0, 0.0]]])
+@pytest.mark.parametrize("first", [True, False])
+def test_merge_drops_points_in_no_cell(extra, first):
+    square = unit_square(3)
+    points = np.concatenate([extra, square.points] if first else [square.points, extra])
+    cells = square.cells + len(extra) * first
+    with pytest.raises(InputError, match="unused"):
+        from_simplices(points, cells)
+    mesh = from_simplices(points, cells, merge=True)
+    assert len(mesh.points) == len(square.points) and mesh.volumes.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(mesh.points[mesh.cells], square.points[square.cells])
+
+
 @pytest.mark.parametrize("merge", [-1.0, 2, "yes", None])
 def test_merge_is_a_part_of_an_edge(merge):
     with pytest.raises(InputError, match=r"merge: expected True, False or a number from 0 to 0\.5"):

@@ -21,7 +21,7 @@ FACETS = 1 << 14
 
 
 def merged(points: np.ndarray, cells: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points and cells after points nearer than `tolerance` times the shortest edge at them became one, the first; O(n log n)."""
+    """Points and cells after points nearer than `tolerance` times the shortest edge at them became one, and unused ones went."""
     from scipy.spatial import cKDTree  # here, since it is slow to import
 
     n, reach = len(points), np.full(len(points), np.inf)
@@ -41,7 +41,8 @@ def merged(points: np.ndarray, cells: np.ndarray, tolerance: float) -> tuple[np.
     order = np.argsort(kept)  # the glued points keep the order of their first ones
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    return points[kept[order]], place[number][cells]
+    used, cells = np.unique(place[number][cells], return_inverse=True)
+    return points[kept[order]][used], cells
 
 
 def check_boundary(points: np.ndarray, cells: np.ndarray, entries: np.ndarray, crack: bool) -> None:

@@ -25,7 +25,7 @@ class _UnknownError(Exception):
 
 
 def identity(function: Any) -> Any:
-    """A hashable value that two functions share only if they compute the same; None where that cannot be told.
+    """A value that two functions share only if they compute the same; None where that cannot be told.
 
     Examples
     --------

@@ -225,8 +225,8 @@ def from_simplices(points: np.ndarray, cells: np.ndarray, *, merge: bool | float
     cells : (m, d+1) integer array
         Node numbers.
     merge : bool or float
-        Glue points nearer to each other than this part of the shortest edge at them, True for 1e-3. The first of them stays, so
-        that later points have other numbers.
+        Glue points nearer to each other than this part of the shortest edge at them, True for 1e-3. The first of them stays, and
+        points in no cell go, so that later points have other numbers.
     crack : bool
         Let parts touch without sharing nodes. The nodes on both sides are boundary nodes: :func:`.solve_diffusion` fixes them;
         with :func:`.solve_dirichlet` and other nodes nothing flows across.

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import roots_jacobi
 
-from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.errors import InputError, real_array, require_coordinates
+from hybrid_lib.fem.identity import identity
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.reuse import shared
 
@@ -193,6 +194,8 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
         raise InputError("points", "shape (..., d)", "a number", "one row a point, in one dimension x[:, None]")
     flat = points.reshape(-1, points.shape[-1])  # (N, d)
     try:
+        if identity(function) is None:
+            require_coordinates("function", function, flat.shape[1])
         values = _evaluate_traced(function, flat)
     except (
         jax.errors.TracerArrayConversionError,

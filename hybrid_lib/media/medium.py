@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hybrid_lib.errors import InputError, require_picklable
+from hybrid_lib.errors import InputError, require_coordinates, require_picklable
 from hybrid_lib.media.pixels import Pixels
 
 Field = Callable[[jax.Array], jax.Array]
@@ -248,6 +248,7 @@ def shape_at_point(what, function, d) -> tuple:
     try:
         with jax.numpy_dtype_promotion("standard"):
             value = jax.eval_shape(lambda x: jnp.asarray(function(x)), jax.ShapeDtypeStruct((d,), jnp.float32))
+            require_coordinates(what, function, d)
     except InputError:
         raise
     except (
