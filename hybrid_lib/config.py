@@ -174,7 +174,7 @@ CHOICES: dict[str, tuple[str, ...]] = {p: f.metadata["choices"] for p, f in FIEL
 FIXED = ("experiment", "scale")
 """Names that no setting changes."""
 LEFT_OUT = tuple(path for path, item in FIELDS.items() if item.metadata["may_change"])
-"""Settings that may change when a run is resumed: they are not in its fingerprint."""
+"""Settings that may change when a run is resumed, and are not in its fingerprint."""
 ABSENT: dict[str, Any] = {
     "method": "hybrid",
     "scale": "quick",

@@ -29,7 +29,7 @@ from hybrid_lib.fem.solve import solve_dirichlet
 from hybrid_lib.fem.topology import facets_of, outer_facets, unique_pairs
 
 TOLERANCE = 1e-8
-"""Relative error in energy of ψ: any ψ gives a bound, and this changes it by less than its square."""
+"""Relative error of ψ in energy; any ψ gives a bound, and this changes it by less than its square."""
 TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
 """∇ψ to (∂₂ψ, −∂₁ψ)."""
 

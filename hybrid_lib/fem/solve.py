@@ -52,7 +52,7 @@ def solve_dirichlet(
         Their values.
     method : {"auto", "direct", "amg", "sine"}
         Sparse LU in symmetric mode; or conjugate gradients with a preconditioner: smoothed-aggregation multigrid; or
-        the fast sine transform, for the inner nodes of :func:`.unit_square` (:mod:`.transforms`). "auto" takes that
+        the fast sine transform, for the inner nodes of ``fem.unit_square`` (:mod:`.transforms`). "auto" takes that
         one from 10,000 unknowns on where neighbours are coupled with a contrast of at most 50; else it is direct up to
         200,000 unknowns, and for tridiagonal (1-D) systems of any size.
     points : (n, 2) array, optional

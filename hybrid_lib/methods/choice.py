@@ -14,7 +14,7 @@ from hybrid_lib.methods.strong import Strong
 METHODS: dict[str, Method] = {
     method.name: method for method in (Strong(), Averaged(), Averaged("averaged-both"), Defect(), FirstOrder(), Hypercircle())
 }
-"""Every method by the name that a configuration has for it: a coupling, or a formulation."""
+"""Every method by the name that a configuration has for it, a coupling or a formulation."""
 
 
 def method_of(config: Config) -> Method:

@@ -157,7 +157,7 @@ def with_cells(at_points: training.PointFields, ansatz: Ansatz) -> training.Poin
 def coupling_weight(problem: Problem, config: Config, mesh: Mesh) -> float:
     r"""τ₂ = π² K̄ / h² for the defect coupling: a weight with which the objective bounds the error, known before training.
 
-    In one dimension |u_θ − u|²_{H¹} ≤ α⁻²(h²/π² ‖r‖² + K̂ D) for linear elements on cells of length at most h, so that
+    In one dimension `|u_θ − u|²_{H¹} ≤ α⁻²(h²/π² ‖r‖² + K̂ D)` for linear elements on cells of length at most h, so that
     ‖r‖² + τ₂D is the bound itself up to a factor when τ₂ = π²K̂/h². K̄ is the mean of the conductivity along the drop, an upper
     bound of the homogenised coefficient; h is the length of the cells, in two dimensions ``cell_side``. There the bound has
     C_h ≤ 0.493 h in the place of h/π, and the weight is up to 2.4 times K̄/C_h²: heavier, which keeps it a bound.

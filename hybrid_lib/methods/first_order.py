@@ -180,7 +180,7 @@ def divergence_weight(medium: Medium, domain: Domain) -> float:
 
 
 class ErrorBounds(NamedTuple):
-    """Bounds of ‖K^{1/2}∇(u_θ − u)‖ (`energy`), |u_θ − u|_{H¹} (`h1`), ‖u_θ − u‖ (`l2`) and ‖σ_θ − σ*‖ (`flux`)."""
+    """Bounds of `‖K^{1/2}∇(u_θ − u)‖` (`energy`), `|u_θ − u|_{H¹}` (`h1`), `‖u_θ − u‖` (`l2`), `‖σ_θ − σ*‖` (`flux`)."""
 
     energy: float
     h1: float

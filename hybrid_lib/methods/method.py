@@ -194,7 +194,7 @@ class Method(Protocol):
         )  # fmt: skip
 
     def report(self, setup: Any, theta: Tree, data: Data, reference: Any = None) -> dict[str, float]:
-        """The values of :attr:`reports`, a bound for instance, of the iterate whose errors the summary has, or nan."""
+        """The values of ``reports``, a bound for instance, of the iterate whose errors the summary has, or nan."""
         return {}
 
 
