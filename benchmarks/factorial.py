@@ -83,7 +83,8 @@ def main() -> None:
         medium = media.from_function(K, dimension=1, alpha=1.0, beta=3.0, period=eps)
         problem = experiments.own_problem(medium, lambda x: -3 * (2 * x[0] - 1), name=name)
         best = configuration("heat1d-eps15", "defect", "gauss-newton", "two-scale")
-        run("/".join((name, "defect", "gauss-newton", "two-scale")), problem, dataclasses.replace(best, experiment="own", eps=eps))
+        own = dataclasses.replace(best, experiment="own", eps=eps)
+        run("/".join((name, "defect", "gauss-newton", "two-scale")), problem, own)
 
 
 if __name__ == "__main__":

@@ -311,6 +311,12 @@ def _consistent(config: Config) -> None:
             config.sampling.boundary_points,
             "set sampling.boundary_points, or boundary=hard",
         )
+    if config.sampling.grow_after and not config.sampling.resample_every:
+        received = config.sampling.grow_after
+        raise InputError("sampling.grow_after", "0 without resample_every", received, "set sampling.resample_every=1")
+    if config.network.slow_widths and config.network.kind != "two-scale":
+        received = f"network.kind={config.network.kind}"
+        raise InputError("network.slow_widths", "network.kind=two-scale", received, "set network.slow_widths=none")
     if config.network.corrector and config.boundary != "hard":
         raise InputError(
             "network.corrector", "boundary=hard", f"boundary={config.boundary}", "the expansion is zero there"

@@ -127,13 +127,13 @@ def test_the_sampled_bound_is_rarely_below_the_error_and_never_far():
 
 
 def test_alternating_steps_are_those_of_the_parts():
-    ansatz_free = training.Objective(
+    objective = training.Objective(
         lambda theta, data: theta, {"r": lambda fields, data, coarse: jnp.stack([fields["a"] - 1.0, 2 * fields["b"] + 3.0])}
     )
     theta = {"a": jnp.asarray(5.0), "b": jnp.asarray(7.0)}
     optimiser = training.alternating(training.gauss_newton(damping=0.0), ("a", "b"))
-    member = training.init_member(ansatz_free, optimiser, theta, {}, {})
-    params, _, total, _ = optimiser.step(ansatz_free, member, {})
+    member = training.init_member(objective, optimiser, theta, {}, {})
+    params, _, total, _ = optimiser.step(objective, member, {})
     assert (float(params["a"]), float(params["b"])) == pytest.approx((1.0, -1.5))
     assert float(total) == pytest.approx(16 + 17**2)
     with pytest.raises(InputError, match="parts"):
@@ -187,6 +187,40 @@ def test_the_command_line(capsys):
     args = ["run", "heat1d-eps15", "--set", "formulation=hypercircle", "--set", "eps=0.02", "--set", "training.steps=5"]
     assert main([*args, "--json"]) == 0
     row = json.loads(capsys.readouterr().out)["seeds"][0]
-    assert {"bound", "bound_mean", "rel_energy", "efficiency"} <= set(row)
+    assert {"bound", "bound_mean", "bound_source", "rel_energy", "efficiency"} <= set(row)
     assert main([*args, "--set", "method=hybrid"]) == 2
     assert "hypercircle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+def test_a_run_in_the_plane_is_bounded_for_every_seed(tensor):
+    medium = media.from_function(
+        lambda x: (2 + jnp.sin(4 * jnp.pi * x[0])) * (jnp.asarray(TENSOR) if tensor else 1.0),
+        dimension=2,
+        period=0.5,
+    )
+    problem = own_problem(medium, 1.0)
+    config = experiments.own_configuration(problem, widths=(8, 8), steps=5, formulation="hypercircle")
+    assert config.network.widths == (8, 8) and config.network.slow_widths is None
+    assert (config.training.steps, config.sampling.grow_after, config.coarse.pieces) == (5, 3, None)
+    config = experiments.with_settings(config, {"sampling.points": "128"})
+    result = experiments.train(problem, config, (0, 1), reference=experiments.reference(problem, mesh_cells=40))
+    for row in result.summary["seeds"]:
+        assert row["bound"] >= row["rel_energy"] > 0
+        assert row["residual"] > 0
+
+
+def test_settings_that_do_nothing_are_refused():
+    with pytest.raises(InputError, match="grow_after"):
+        short(sampling__resample_every="0", sampling__grow_after="3")
+    with pytest.raises(InputError, match="slow_widths"):
+        short(network__slow_widths="8,8", network__kind="mlp", network__layer_factor="false", network__boundary_layers="false")
+
+
+def test_norms_of_a_spectral_reference_do_not_depend_on_its_points(monkeypatch):
+    from hybrid_lib.experiments import sharp
+
+    problem = heat2d_problem(1 / 20)
+    first = spectral_reference(problem).norms()
+    monkeypatch.setattr(sharp, "LEAST", 20)
+    assert spectral_reference(problem).norms() == pytest.approx(first, rel=1e-3)  # with 5 points a period: 0.035

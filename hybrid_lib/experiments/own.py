@@ -68,7 +68,7 @@ def own_configuration(
         Hidden layers of each of the two networks; default (16, 16) in one dimension, (20, 20) in two.
     steps : int, optional
         Gauss-Newton steps; default 300 in one dimension, 120 in two.
-    formulation : "strong" or "first-order"
+    formulation : "strong", "first-order" or "hypercircle"
         The second has no coupling and no ∇K, so that K may jump: method pinn on the quadrature points of the cells. Judge
         it by :func:`hybrid_lib.experiments.objective_value` with a finer rule.
 
@@ -114,6 +114,14 @@ def own_configuration(
             ),
         )
     )
+    if config.sampling.sampler == "two-scale":  # no cells; sizes of its own, but for those that are asked for
+        network, sampling, options = config.network, config.sampling, config.training
+        if widths is not None:
+            network = dataclasses.replace(network, widths=widths, slow_widths=None)
+        if steps is not None:
+            sampling = dataclasses.replace(sampling, grow_after=round(0.6 * steps) if sampling.grow_after else 0)
+            options = dataclasses.replace(options, steps=steps)
+        return dataclasses.replace(config, network=network, sampling=sampling, training=options)
     points = {1: 4 * cells, 2: 14 * cells**2}[
         d
     ]  # of one piece: 4 Gauss points, or 7 in each of two triangles

@@ -40,7 +40,8 @@ def configuration(
         adam, or gauss-newton, which has sizes and numbers' type (float64) of its own, at the quick scale only.
 
     formulation : str
-        strong; first-order or hypercircle, which have the sizes of Gauss-Newton and no coarse constraint.
+        strong; first-order or hypercircle, which have no coarse constraint and the sizes of Gauss-Newton, whatever
+        `optimiser` says.
 
     Returns
     -------

@@ -24,7 +24,7 @@ from hybrid_lib.experiments.references import OutOfTimeError, Reference
 from hybrid_lib.experiments.references import reference as solve_reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, problem_of
 from hybrid_lib.experiments.result import RunResult, keep
-from hybrid_lib.experiments.sharp import spectral_reference
+from hybrid_lib.experiments.sharp import NoReferenceError, spectral_reference
 from hybrid_lib.experiments.sizes import check_memory
 from hybrid_lib.experiments.summary import duration, summary
 from hybrid_lib.methods import method_of
@@ -175,9 +175,7 @@ def _reference(given: Reference | str | None, problem: Problem, config: Config, 
         return solve_reference(problem, until=until)
     try:
         return spectral_reference(problem, until)
-    except OutOfTimeError:
-        raise
-    except InputError:  # a period too small for any reference: the bound of the method judges
+    except NoReferenceError:  # the bound of the method judges
         return None
 
 

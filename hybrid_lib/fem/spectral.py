@@ -1,7 +1,7 @@
-r"""Spectral elements on the unit square: Q_p on n × n cells, for smooth coefficients, the sharpest solver of this package.
+r"""Spectral elements on the unit square: Q_p on n × n cells, for smooth coefficients.
 
 Gauss-Lobatto nodes serve as quadrature, so that the mass is diagonal and the operator a few small matrix products a cell. The
-system is solved by conjugate gradients with −k̄Δ on the same nodes as preconditioner, which is inverted by *fast diagonalisation*
+system is solved by conjugate gradients with −Δ on the same nodes as preconditioner, which is inverted by *fast diagonalisation*
 (Lynch, Rice and Thomas 1964): its eigenvectors are products of those of one axis. The number of iterations depends on the
 contrast of K alone, not on n, p or a period.
 """
@@ -125,7 +125,7 @@ def solve_spectral(
         inside = gather(u)
         return scatter(slopes.T @ (weighted * (slopes @ inside)) + (weighted * (inside @ slopes.T)) @ slopes)
 
-    invert = _poisson(n, p, w, slopes, float(K.mean()))
+    invert = _poisson(n, p, w, slopes)
     u, r = np.zeros((last + 1, last + 1)), scatter(load)
     z = invert(r)
     d, size = z.copy(), np.vdot(r, z)
@@ -144,8 +144,8 @@ def solve_spectral(
     raise InputError("conductivity", f"a contrast that {MOST} iterations can bear", "more", "solve with solve_dirichlet")
 
 
-def _poisson(n: int, p: int, w: np.ndarray, slopes: np.ndarray, mean: float) -> Callable[[np.ndarray], np.ndarray]:
-    """The inverse of −mean·Δ with zero boundary values, by the eigenvectors of one axis."""
+def _poisson(n: int, p: int, w: np.ndarray, slopes: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The inverse of −Δ with zero boundary values, by the eigenvectors of one axis."""
     last = n * p
     stiff, mass = np.zeros((last + 1, last + 1)), np.zeros(last + 1)
     cell = slopes.T @ (w[:, None] * slopes) * n
@@ -156,7 +156,7 @@ def _poisson(n: int, p: int, w: np.ndarray, slopes: np.ndarray, mean: float) -> 
     root = np.sqrt(mass[1:-1])
     values, vectors = scipy.linalg.eigh(stiff[1:-1, 1:-1] / root[:, None] / root)
     vectors /= root[:, None]
-    sums = mean * (values[:, None] + values)
+    sums = values[:, None] + values
 
     def invert(r: np.ndarray) -> np.ndarray:
         out = np.zeros_like(r)

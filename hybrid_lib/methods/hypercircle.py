@@ -61,7 +61,7 @@ class Hypercircle(Method):
     admits_jumps = True
     balanced = False
     sharp = True
-    reports = ("bound", "bound_mean", "rel_energy", "efficiency")
+    reports = ("bound", "bound_mean", "bound_source", "rel_energy", "efficiency")
 
     def check(self, config: Config) -> None:
         """Without a coupling, and with hard boundary conditions."""
@@ -72,6 +72,8 @@ class Hypercircle(Method):
                 f"method {config.method}, boundary={config.boundary}",
                 "choose these, or formulation=strong",
             )
+        if config.eps > 1:
+            raise InputError("eps", "at most 1 with hypercircle", config.eps, "pass the period of the medium, or 1")
 
     def recommended(self, config: Config) -> Config:
         """Points of two scales, drawn anew in every step; the same sizes for every period."""
@@ -79,7 +81,7 @@ class Hypercircle(Method):
         network, training_options = config.network, config.training
         if plane:
             network = replace(network, widths=WIDTHS, slow_widths=SLOW_WIDTHS)
-            training_options = replace(training_options, steps=STEPS, report_every=15, record_every=5)
+            training_options = replace(training_options, steps=STEPS, report_every=25, record_every=5)
         sampling = SamplingConfig(1024, sampler="two-scale", resample_every=1, grow_after=GROW_AFTER if plane else 0)
         return replace(
             config, method="pinn", formulation=self.name, network=network, sampling=sampling, training=training_options,
@@ -93,7 +95,7 @@ class Hypercircle(Method):
             return HypercircleAnsatz(field, None, flux)
         network = field.network
         if isinstance(network, networks.TwoScale):
-            network = replace_module(network, split=False)
+            network = network.clone(split=False)
         return HypercircleAnsatz(field, Ansatz(network, 2, times(None, flux)))
 
     def sampler(
@@ -123,20 +125,16 @@ class Hypercircle(Method):
         return Load(rows=counts.dimension)
 
     def report(self, setup: Any, theta: Tree, data: Data, reference: Any = None) -> dict[str, float]:
-        """The bound of the relative energy error, its value without confidence limit, the error, and bound over error."""
+        """The bound of the relative energy error, its two parts without limits, the error, and bound over error."""
         found = sampled_bound(setup.problem, setup.config, setup.ansatz, theta, data["fixed"])
         error = math.nan if reference is None else energy_error(setup.problem, setup.ansatz, theta, data["fixed"], reference)
         return {
             "bound": found.relative,
             "bound_mean": found.mean,
+            "bound_source": found.source,
             "rel_energy": error,
             "efficiency": found.relative / error if error else math.inf,
         }
-
-
-def replace_module(module: Any, **changes: Any) -> Any:
-    """A flax module with other attributes."""
-    return module.clone(**changes)
 
 
 def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: float = 1.0) -> training.Objective:
@@ -200,13 +198,14 @@ class SampledBound(NamedTuple):
     Attributes
     ----------
     value : float
-        √(mean + t·standard error) of J over the draws, and the error of the particular flux on top: an upper limit of √J with a
-        confidence of 99 %.
+        √(mean + t·standard error) of J over the draws, and that of the particular flux's error on top: an upper limit of √J
+        with a confidence of 99 %, as far as Student's law holds for sixteen shifts; the part of the particular flux is an
+        estimate.
     relative : float
-        The bound of ‖K^{1/2}∇(v − u)‖ / ‖K^{1/2}∇u‖: `value` over what u's norm must at least be, `norm` − `value`; inf if
-        that is not positive.
+        The bound of ‖K^{1/2}∇(v − u)‖ / ‖K^{1/2}∇u‖: `value` over what u's norm must at least be, the lower limit of
+        `norm` less `value`; inf if that is not positive.
     mean : float
-        √mean of J over the draws and `norm`, without the confidence limit.
+        √(mean of J) over `norm`, without a limit and without `source`.
     source : float
         ‖K^{−1/2}(σ_p − σ_p′)‖ with twice as many nodes along the rays, over `norm`.
     norm : float
@@ -274,16 +273,18 @@ def sampled_bound(
         x, weights = phases.two_scale(shift, problem.domain, points, dtype, config.eps)
         rows.append(np.asarray(squares(theta, fixed, x, weights), float))
     J, energy, off = np.array(rows).T
-    mean, spread = J.mean(), J.std(ddof=1) / math.sqrt(draws)
-    limit = mean + student.ppf(CONFIDENCE, draws - 1) * spread
-    source, norm = math.sqrt(off.mean()), math.sqrt(energy.mean())
-    value = math.sqrt(limit) + source
-    least = norm - value
+    quantile = student.ppf(1 - (1 - CONFIDENCE) / 3, draws - 1) / math.sqrt(draws)  # three limits, 99 % together
+
+    def limit(values: np.ndarray, sign: int = 1) -> float:
+        return math.sqrt(max(values.mean() + sign * quantile * values.std(ddof=1), 0.0))
+
+    value, norm = limit(J) + limit(off), math.sqrt(energy.mean())
+    least = limit(energy, -1) - value
     return SampledBound(
         value,
         value / least if least > 0 else math.inf,
-        math.sqrt(mean) / norm if norm > 0 else math.inf,
-        source / norm if norm > 0 else math.inf,
+        math.sqrt(J.mean()) / norm if norm > 0 else math.inf,
+        math.sqrt(off.mean()) / norm if norm > 0 else math.inf,
         norm,
     )
 

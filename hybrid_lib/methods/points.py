@@ -110,4 +110,7 @@ def _drawn(problem: Problem, config: Config, seed: int, step: int, draw: int, ga
     out = {"points": {"collocation": x}}
     if config.boundary == "soft":
         out["points"]["boundary"] = sampling.boundary_uniform(boundary_key, domain, sizes.boundary_points, dtype)
-    return out if weights is None else out | {"scale": jnp.asarray(np.sqrt(weights / np.mean(weights)), dtype)}
+    if weights is None:
+        return out
+    mean = 1.0 if sizes.sampler == "two-scale" else np.mean(weights)  # there the weights' mean is one but for sampling
+    return out | {"scale": jnp.asarray(np.sqrt(weights / mean), dtype)}

@@ -31,7 +31,8 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
 
     .. math:: p_k = \frac{3}{4}\ell_k + \frac{1}{4} c\,\ell_k\left(e^{-k/L} + e^{-(m-1-k)/L}\right), \qquad L = `layer`,
 
-    `|Ω|/n Σ_i w_i f(x_i)` with the product of ℓ_k/p_k as weight estimates ∫f without bias for every random shift.
+    `|Ω|/n Σ_i w_i f(x_i)` with the product of ℓ_k/p_k as weight estimates ∫f without bias: its mean over the random shift is
+    the integral.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
         Number of points, best a power of two.
     dtype : float32 or float64
     period : float
-        ε in (0, 1].
+        ε, from 1e-6 to 1: phases lie on a grid of 2⁻³² of a cell, and the cells of an axis in a table.
     layer : float
         L, in periods.
 
@@ -55,7 +56,7 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
     Raises
     ------
     InputError
-        As :func:`hybrid_lib.pinn.sampling.sobol`, and for a period outside of (0, 1].
+        As :func:`hybrid_lib.pinn.sampling.sobol`, and for a period outside of its range.
 
     Examples
     --------
@@ -66,8 +67,8 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
     0.25
     """
     dtype = check_draw(key, n, dtype)
-    if not 0 < period <= 1:
-        raise InputError("period", "a number in (0, 1]", period, "pass the period of the medium")
+    if not 1e-6 <= period <= 1:
+        raise InputError("period", "a number from 1e-6 to 1", period, "pass the period of the medium")
     d, cubes = domain.dimension, len(domain.corners)
     starts, lengths, chances, ends = (jnp.asarray(a, dtype) for a in _cells(float(period), float(layer)))
     u = shifted_sobol(key, n, 2 * d + (cubes > 1), dtype)

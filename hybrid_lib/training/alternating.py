@@ -1,7 +1,7 @@
 r"""Coordinate descent by parts of θ: one step of an optimiser for each part in turn, the others at rest.
 
 For an objective that is a sum 𝔍(a, b) = 𝔍₁(a) + 𝔍₂(b) but for quadrature, as the hypercircle's, this loses nothing: the normal
-equations fall apart into blocks, each of which has its own damping and costs a quarter.
+equations fall apart into blocks, each with a damping of its own and, for two equal parts, a quarter of the entries.
 """
 
 from __future__ import annotations
