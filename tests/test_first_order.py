@@ -428,7 +428,7 @@ def test_combinations_that_do_not_exist_are_refused(experiment, method, settings
     with pytest.raises(InputError, match="formulation: expected method pinn"):
         dataclasses.replace(configuration(experiment, method), formulation="first-order")
     with pytest.raises(
-        InputError, match="formulation: expected one of strong, first-order; received 'mixed'"
+        InputError, match="formulation: expected one of strong, first-order, hypercircle; received 'mixed'"
     ):
         with_settings(configuration(experiment, method), {"formulation": "mixed"})
 

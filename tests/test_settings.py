@@ -114,6 +114,7 @@ FREE = with_settings(
     PLAIN,
     {
         "method": "pinn", "dtype": "float64", "network.kind": "two-scale", "sampling.boundary_points": 5,
+        "sampling.resample_every": 7,
         "training.optimiser": "gauss-newton",
     },
 )  # fmt: skip

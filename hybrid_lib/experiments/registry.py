@@ -40,8 +40,8 @@ def configuration(
         adam, or gauss-newton, which has sizes and numbers' type (float64) of its own, at the quick scale only.
 
     formulation : str
-        strong; first-order or hypercircle, which have no coarse constraint and the sizes of Gauss-Newton, whatever
-        `optimiser` says.
+        hypercircle, which has sizes of its own (Gauss-Newton, whatever `optimiser` says) and no coarse constraint. Of the others
+        the sizes are those of strong: set ``formulation`` in the result.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def configuration(
     (64, 64, 64, 64, 64, 64, 64, 64)
     """
     own = recommended_method(formulation)
-    second_order = optimiser == "gauss-newton" or formulation != "strong"
+    second_order = optimiser == "gauss-newton" or own.own_sizes
     network = network or ("two-scale" if second_order else "ms")
     for what, value, known in (
         ("experiment", experiment, tuple(EXPERIMENTS)),
@@ -76,7 +76,7 @@ def configuration(
     if config.network.kind != network:
         remedy = "choose one of these, or optimiser gauss-newton"
         raise InputError("network", f"ms or mlp for {experiment} at scale {scale}", repr(network), remedy)
-    return config if formulation == "strong" else own.recommended(config)
+    return own.recommended(config) if own.own_sizes else config
 
 
 def problem_of(config: Config) -> Problem:

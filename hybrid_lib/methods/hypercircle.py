@@ -61,6 +61,7 @@ class Hypercircle(Method):
     admits_jumps = True
     balanced = False
     sharp = True
+    own_sizes = True
     reports = ("bound", "bound_mean", "bound_source", "rel_energy", "efficiency")
 
     def check(self, config: Config) -> None:

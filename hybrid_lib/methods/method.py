@@ -105,6 +105,8 @@ class Method(Protocol):
         Whether K may jump: the method uses no ∇K.
     balanced : bool
         Whether Adam balances the weights unless told otherwise.
+    own_sizes : bool
+        Whether the paper's experiments have sizes of their own with this formulation.
     sharp : bool
         Whether the errors of the paper's problems are taken from spectral elements, since they may be below those of P1.
     reports : tuple of str
@@ -115,6 +117,7 @@ class Method(Protocol):
     admits_jumps: ClassVar[bool] = False
     balanced: ClassVar[bool] = True
     sharp: ClassVar[bool] = False
+    own_sizes: ClassVar[bool] = False
     reports: ClassVar[tuple[str, ...]] = ()
 
     def check(self, config: Config) -> None:
