@@ -138,7 +138,7 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(name, monkeypatch, capsys, tmp_path)
     err = capsys.readouterr().err
     forecast, line = err.splitlines()
     assert forecast.endswith("for 40 steps") and line == f"hybrid: ended by {name}; {out} continues with --resume"
-    assert err.strip().replace(str(out), "runs/a").replace("SIGHUP", "SIGTERM") in TROUBLE
+    assert line.replace(str(out), "runs/a").replace("SIGHUP", "SIGTERM") in TROUBLE
     assert signal.getsignal(number) is signal.SIG_DFL
     assert (out / "config.json").exists() and not list(out.rglob("*.tmp"))
     assert training.steps_done(out / "checkpoint" / "state.npz") == reports[0] > 0
