@@ -95,7 +95,7 @@ class Units(NamedTuple):
     conductivity : float
         The lower bound α of the medium: of K, K̂ and the tolerance of the gate.
     field : float
-        Of u: the temperature drop |e|, or C_P² ‖q‖/√(αβ |Ω|) if that is larger.
+        Of u: the temperature drop `|e|`, or `C_P² ‖q‖/√(αβ |Ω|)` if that is larger.
     """
 
     conductivity: float

@@ -19,7 +19,7 @@ from hybrid_lib.fem.spectral import SpectralField, solve_spectral
 from hybrid_lib.problems import Problem
 
 DEGREES = (12, 16, 20)
-"""Three in turn: the error of the last is estimated by what they change."""
+"""Three in turn, and what they change estimates the error of the last."""
 MOST_NODES = 3_400
 """On an axis; a smaller period has lower degrees."""
 LOWEST = 16

@@ -35,7 +35,7 @@ class SpectralField(NamedTuple):
     iterations: int
 
     def at_gauss(self, order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Points (k, 2), weights (k,), values (k,) and gradients (k, 2) at the `order`² Gauss points of every cell."""
+        """Points (k, 2), weights (k,), values (k,) and gradients (k, 2) at order × order Gauss points of every cell."""
         n, p = len(self.value), self.value.shape[-1] - 1
         nodes, _, derivative = lobatto(p)
         t, w = legendre.leggauss(order)

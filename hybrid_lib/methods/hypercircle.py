@@ -44,7 +44,7 @@ from hybrid_lib.pinn.residuals import flux_residual
 from hybrid_lib.problems import Problem, units
 
 WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 75, 45
-"""Sizes in the plane, for every period: fast and slow part of each network, steps, and those with the fewest points."""
+"""The sizes of each network in the plane, of its fast and its slow part, the steps, and those of them with the fewest points."""
 DRAWS, DRAWN = 16, 16_384
 """Independent draws of :func:`sampled_bound`, and points of each."""
 CONFIDENCE = 0.99
