@@ -30,10 +30,11 @@ COUPLINGS, OPTIMISERS, NETWORKS = ("none", "averaged", "defect"), ("gauss-newton
 EXPERIMENTS = ("heat1d-eps15", "heat1d-eps100")
 SEEDS = (0, 1, 2, 3, 4)
 OTHER = {
-    "1/ε = 14.6": (1 / 14.6, lambda x: 2 + jnp.sin(2 * jnp.pi * 14.6 * x[0])),
-    "phase 1": (1 / 15, lambda x: 2 + jnp.sin(2 * jnp.pi * 15 * x[0] + 1.0)),
-    "locally periodic": (1 / 15, lambda x: 2 + (0.3 + 0.7 * x[0]) * jnp.sin(2 * jnp.pi * 15 * x[0])),
+    "1/ε = 14.6": (1 / 14.6, 1 / 14.6, lambda x: 2 + jnp.sin(2 * jnp.pi * 14.6 * x[0])),
+    "phase 1": (1 / 15, 1 / 15, lambda x: 2 + jnp.sin(2 * jnp.pi * 15 * x[0] + 1.0)),
+    "locally periodic": (1 / 15, None, lambda x: 2 + (0.3 + 0.7 * x[0]) * jnp.sin(2 * jnp.pi * 15 * x[0])),
 }
+"""ε that the network is told, the period of the medium if it has one, and K."""
 
 
 def configuration(experiment: str, coupling: str, optimiser: str, network: str) -> experiments.Config:
@@ -79,8 +80,8 @@ def main() -> None:
     for optimiser, network, coupling, experiment in corners:
         config = configuration(experiment, coupling, optimiser, network)
         run("/".join((experiment, coupling, optimiser, network)), experiments.problem_of(config), config)
-    for name, (eps, K) in OTHER.items():
-        medium = media.from_function(K, dimension=1, alpha=1.0, beta=3.0, period=eps)
+    for name, (eps, period, K) in OTHER.items():
+        medium = media.from_function(K, dimension=1, alpha=1.0, beta=3.0, period=period)
         problem = experiments.own_problem(medium, lambda x: -3 * (2 * x[0] - 1), name=name)
         best = configuration("heat1d-eps15", "defect", "gauss-newton", "two-scale")
         own = dataclasses.replace(best, experiment="own", eps=eps)

@@ -271,11 +271,12 @@ def _forecast(config, options) -> int:
     from hybrid_lib import experiments
     from hybrid_lib.experiments.sizes import check_memory
     from hybrid_lib.experiments.summary import duration
+    from hybrid_lib.methods.points import work
 
     problem, steps = experiments.problem_of(config), config.training.steps
     check_memory(problem, config, len(options.seed))
     memory = experiments.forecast(problem, config, len(options.seed))
-    seconds = steps * experiments.seconds_of_a_step(problem, config, tuple(options.seed))
+    seconds = work(config.sampling.grow_after, 0, steps) * experiments.seconds_of_a_step(problem, config, tuple(options.seed))
     found = {"memory_bytes": round(memory.total), "largest": memory.largest, "steps": steps, "forecast_seconds": seconds}
     text = f"about {memory.total / 1e9:.2g} GB, most of it for {memory.largest}; about {duration(seconds)} for {steps:,} steps"
     say(json.dumps(found) if options.json else text)

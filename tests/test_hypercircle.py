@@ -113,14 +113,14 @@ def test_the_sampled_bound_is_rarely_below_the_error_and_never_far():
     @jax.jit
     def exact(theta, fixed):
         pairs = jax.vmap(lambda p: ansatz.pair_of(theta, ansatz.embed(fixed, p)))(x)
-        return jnp.sum(jnp.asarray(w) * jnp.sum(hypercircle._residual(problem, pairs, data) ** 2, axis=1))
+        return jnp.sum(jnp.asarray(w) * jnp.sum(hypercircle._residual(problem.direction, pairs, data) ** 2, axis=1))
 
     below = 0
     for seed in range(100):
         theta, fixed = ansatz.init(jax.random.key(seed))
         theta = jax.tree.map(lambda a, s=seed: a + 0.3 * jax.random.normal(jax.random.key(s), a.shape), theta)
         true = math.sqrt(float(exact(theta, fixed)))
-        found = hypercircle.sampled_bound(problem, config, ansatz, theta, fixed, draws=8, points=256).value
+        found = hypercircle.sampled_bound(problem, config, ansatz, theta, fixed, draws=8, count=256).value
         below += found < true
         assert found > 0.9 * true
     assert below <= 5
@@ -160,6 +160,8 @@ def test_spectral_elements_converge_and_refuse_tensors():
 def test_a_run_on_the_interval_is_bounded_and_resumes_bit_for_bit(tmp_path):
     config = short(sampling__points="64", sampling__grow_after="4", training__steps="12", training__record_every="1")
     whole = experiments.run(config, (1,))
+    units = 4 + 2 * 4 + 6 * 16  # steps as long as the first one
+    assert whole.summary["forecast_seconds"] == pytest.approx(units * whole.fit.step_seconds)
     first = experiments.with_settings(config, {"training.steps": "5"})
     experiments.run(first, (1,), out=tmp_path / "run")
     again = experiments.run(config, (1,), out=tmp_path / "run", resume=True)

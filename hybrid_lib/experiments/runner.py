@@ -28,6 +28,7 @@ from hybrid_lib.experiments.sharp import NoReferenceError, spectral_reference
 from hybrid_lib.experiments.sizes import check_memory
 from hybrid_lib.experiments.summary import duration, summary
 from hybrid_lib.methods import method_of
+from hybrid_lib.methods.points import growth, work
 from hybrid_lib.problems import Problem
 
 CHECKPOINT_SECONDS = 30.0
@@ -217,8 +218,10 @@ def _fit(
         watchdog.rescue, callbacks = rescue, (*callbacks, saver)
         if previous is None:  # from here on the run can be continued
             training.save(folder.checkpoint, training.FitResult(state, {}, {}, 0.0, 0.0, False), folder.identity)
-    left = options.steps - int(state.step)
-    say = told.announce and (lambda each: told.announce(f"about {duration(left * each)} for {left:,} steps"))
+    after, done = config.sampling.grow_after, int(state.step)
+    left = work(after, done, options.steps) / growth(after, done)  # in steps as long as the first one
+    words = f"{options.steps - done:,} steps"
+    say = told.announce and (lambda each: told.announce(f"about {duration(left * each)} for {words}"))
     evaluate = evaluator(setup.ansatz, exact)
     try:
         result = training.fit(

@@ -18,8 +18,8 @@ from hybrid_lib.experiments.references import OutOfTimeError, Reference
 from hybrid_lib.fem.spectral import SpectralField, solve_spectral
 from hybrid_lib.problems import Problem
 
-DEGREES = (12, 16, 20)
-"""Three in turn, and what they change estimates the error of the last."""
+DEGREE = 20
+"""Of the last of three solutions, each four degrees apart; what they change estimates its error."""
 MOST_NODES = 3_400
 """On an axis; a smaller period has lower degrees."""
 LOWEST = 16
@@ -65,7 +65,7 @@ def spectral_reference(problem: Problem, until: float | None = None) -> Referenc
         raise InputError("reference", "a smooth scalar medium with a period on the unit square", received, "use reference")
     require_no_jumps(problem)
     n = max(2, math.ceil(1 / medium.period - 1e-9))
-    top = min(DEGREES[-1], MOST_NODES // n)
+    top = min(DEGREE, MOST_NODES // n)
     if top < LOWEST:
         received, remedy = f"{medium.period:g}", "do without a reference: the bound needs none"
         raise NoReferenceError("reference", f"a period of at least 1/{MOST_NODES // LOWEST}", received, remedy)

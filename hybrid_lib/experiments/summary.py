@@ -16,6 +16,7 @@ from hybrid_lib.experiments.assemble import Setup
 from hybrid_lib.experiments.jumps import smoothing_change
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.methods import method_of
+from hybrid_lib.methods.points import work
 from hybrid_lib.problems import Problem
 from hybrid_lib.training.ritz import RitzResult
 
@@ -92,8 +93,9 @@ def summary(
 
 def _heading(config: Config, result: training.FitResult) -> dict[str, Any]:
     """What a summary says of the run as a whole."""
-    step = int(result.state.step)
-    each = result.seconds / step if step and not result.finished else result.step_seconds
+    step, after = int(result.state.step), config.sampling.grow_after
+    done, all_steps = work(after, 0, step), work(after, 0, config.training.steps)  # in steps as long as the first one
+    each = result.seconds / done if done and not result.finished else result.step_seconds
     return {
         "experiment": config.experiment,
         "method": config.method,
@@ -105,7 +107,7 @@ def _heading(config: Config, result: training.FitResult) -> dict[str, Any]:
         "run_dir": None,
         "select": config.training.select,
         "steps": step,
-        "forecast_seconds": None if each is None else _number(each * config.training.steps),
+        "forecast_seconds": None if each is None else _number(each * all_steps),
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from hybrid_lib.errors import InputError, real_array
-from hybrid_lib.fem.coefficients import cell_coefficient
+from hybrid_lib.fem.coefficients import cell_coefficient, direction_of
 from hybrid_lib.fem.location import nodal_array
 from hybrid_lib.fem.mesh import BLOCK, Mesh
 from hybrid_lib.fem.quadrature import field_values, rule
@@ -258,11 +258,7 @@ def flux_load(mesh: Mesh, K: Any, direction: np.ndarray, order: int = 2) -> np.n
     >>> flux_load(interval(2), 3.0, [1.0]).tolist()
     [-3.0, 0.0, 3.0]
     """
-    direction = real_array("direction", direction)
-    if direction.shape != (mesh.dimension,):
-        expected = f"a vector of shape ({mesh.dimension},)"
-        raise InputError("direction", expected, f"shape {direction.shape}", "pass one component an axis")
-    flux = cell_coefficient(mesh, K, order) @ direction  # (m, d)
+    flux = cell_coefficient(mesh, K, order) @ direction_of(mesh, direction)  # (m, d)
     return _sum_to_nodes(mesh, mesh.volumes[:, None] * np.einsum("mia,ma->mi", mesh.basis_gradients, flux))
 
 

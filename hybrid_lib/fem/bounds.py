@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.errors import InputError
 from hybrid_lib.fem.assembly import cell_gradients, flux_load, load, stiffness
-from hybrid_lib.fem.coefficients import check_elliptic, coefficient_values
+from hybrid_lib.fem.coefficients import check_elliptic, coefficient_values, direction_of
 from hybrid_lib.fem.fluxes import Flux, Rule, balanced_flux, insulated_facets, means, nodes_held, times
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import composite_rule, evaluate, field_values
@@ -117,7 +117,7 @@ def certified_solve(
     >>> found.nodal.tolist(), round(found.proof.bound, 9)
     ([0.0, 1.5, 3.0], 0.0)
     """
-    sides, e = insulated_facets(mesh, insulated), _direction(mesh, direction)
+    sides, e = insulated_facets(mesh, insulated), direction_of(mesh, direction)
     held = nodes_held(mesh, sides)
     values = evaluate(boundary, mesh.points[held]) if callable(boundary) else boundary
     rhs = load(mesh, f, 4) - (flux_load(mesh, K, e, 4) if e.any() else 0.0)
@@ -179,7 +179,7 @@ def energy_bound(
     """
     slope = cell_gradients(mesh, nodal)
     data = sampled(mesh, K, f)
-    flux = flux_for(mesh, data, slope + _direction(mesh, direction), insulated, degree)
+    flux = flux_for(mesh, data, slope + direction_of(mesh, direction), insulated, degree)
     return bound_by(mesh, data, flux, slope[:, None], direction)
 
 
@@ -194,7 +194,7 @@ def flux_for(mesh: Mesh, data: Sampled, slope: np.ndarray, insulated: Any = None
 def bound_by(mesh: Mesh, data: Sampled, flux: Flux, gradient: np.ndarray, direction: np.ndarray | None = None) -> EnergyBound:
     """The bound that a flux gives for a field with ∇v = gradient, (m, Q or 1, d) at the points of `data`."""
     weights, volumes = data.weights, mesh.volumes
-    slope = np.broadcast_to(gradient + _direction(mesh, direction), data.points.shape)
+    slope = np.broadcast_to(gradient + direction_of(mesh, direction), data.points.shape)
     gap = flux.at(mesh, data.points) - times(data.K, slope)
     squares = np.einsum("mqi,mqi->mq", gap, times(data.inverse, gap)) @ weights * volumes  # (m,)
     rest = means((data.f - flux.source[:, None]) ** 2, weights, len(mesh.cells)) * volumes  # ‖f − Π₀f‖² on T
@@ -223,10 +223,3 @@ def sampled(mesh: Mesh, K: Any, f: Any, least: int | None = None, order: int = O
     return Sampled(barycentric, weights, points, K_values, inverse, evaluate(f, points) if callable(f) else f_values)
 
 
-def _direction(mesh: Mesh, direction: np.ndarray | None) -> np.ndarray:
-    """e (d,), zero for None."""
-    e = np.zeros(mesh.dimension) if direction is None else real_array("direction", direction)
-    if e.shape != (mesh.dimension,):
-        expected = f"a vector of shape ({mesh.dimension},)"
-        raise InputError("direction", expected, f"shape {e.shape}", "pass one component an axis")
-    return e

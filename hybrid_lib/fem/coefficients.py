@@ -11,6 +11,15 @@ from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import evaluate, quadrature_points, rule
 
 
+def direction_of(mesh: Mesh, direction: Any) -> np.ndarray:
+    """e (d,) of a linear drop, zero for None; a vector of another shape is refused."""
+    e = np.zeros(mesh.dimension) if direction is None else real_array("direction", direction)
+    if e.shape != (mesh.dimension,):
+        expected = f"a vector of shape ({mesh.dimension},)"
+        raise InputError("direction", expected, f"shape {e.shape}", "pass one component an axis")
+    return e
+
+
 def cell_coefficient(mesh: Mesh, K: Any, order: int = 2) -> np.ndarray:
     """Mean of a conductivity over each cell, `K_T = 1/|T| ∫_T K`, checked to be elliptic.
 

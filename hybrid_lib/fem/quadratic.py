@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from hybrid_lib.errors import InputError, real_array
-from hybrid_lib.fem.coefficients import coefficient_values
+from hybrid_lib.fem.coefficients import coefficient_values, direction_of
 from hybrid_lib.fem.location import locate
 from hybrid_lib.fem.mesh import BLOCK, Mesh
 from hybrid_lib.fem.quadrature import evaluate, field_values, rule
@@ -206,11 +206,7 @@ def solve(
     V = space(mesh)
     matrix, rhs = stiffness(V, K, order), load(V, f, order)
     if direction is not None:
-        e = real_array("direction", direction)
-        if e.shape != (mesh.dimension,):
-            expected = f"a vector of shape ({mesh.dimension},)"
-            raise InputError("direction", expected, f"shape {e.shape}", "pass one component an axis")
-        rhs = rhs - matrix @ (V.points @ e)  # e·x is in the space: the lift is exact
+        rhs = rhs - matrix @ (V.points @ direction_of(mesh, direction))  # e·x is in the space: the lift is exact
     values = evaluate(boundary, V.points[V.boundary]) if callable(boundary) else boundary
     return V, solve_dirichlet(matrix, rhs, V.boundary, values, tol=tol, points=V.points)
 

@@ -4,7 +4,7 @@
 * ``averaged``: the paper's couplings, (2.10) and (2.16);
 * ``defect``: the coarse test functions see no residual, :mod:`hybrid_lib.multiscale.defect`;
 * ``first_order``: the solution and its flux as two unknowns;
-* ``hypercircle``: a field and a flux that balances the source; the objective is the sum of both errors.
+* ``hypercircle``: a field and a flux that balances the source; the objective is the sum of both squared errors.
 
 Nobody else asks which method a configuration has: :func:`~hybrid_lib.methods.choice.method_of` chooses, and the rest is asked of
 the method.

@@ -57,31 +57,20 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.media import Medium
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
-from hybrid_lib.methods.method import Counts, Data, Load, Method, Tree
+from hybrid_lib.methods.flux import FluxMethod, integral_block
+from hybrid_lib.methods.method import Counts, Data, Load, Tree
 from hybrid_lib.methods.trial import ansatz_of
 from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.pinn.flux import FirstOrderAnsatz, first_order_ansatz
+from hybrid_lib.pinn.flux import FirstOrderAnsatz, FluxFields, first_order_ansatz
 from hybrid_lib.pinn.residuals import balance_residual, flux_residual
 from hybrid_lib.problems import Problem, poincare_constant, units
 
 
 @dataclass(frozen=True)
-class FirstOrder(Method):
+class FirstOrder(FluxMethod):
     """Blocks ``flux_0`` … and ``divergence``; no ∇K, no coupling, and the weights stay."""
 
     name: str = "first-order"
-    admits_jumps = True
-    balanced = False
-
-    def check(self, config: Config) -> None:
-        """Without a coupling, and with hard boundary conditions."""
-        if (config.method, config.boundary) != ("pinn", "hard"):
-            raise InputError(
-                "formulation",
-                "method pinn and boundary=hard with first-order",
-                f"method {config.method}, boundary={config.boundary}",
-                "choose these, or formulation=strong",
-            )
 
     def recommended(self, config: Config) -> Config:
         """On the quadrature points of the cells."""
@@ -106,14 +95,6 @@ class FirstOrder(Method):
     def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse | None) -> training.Objective:
         """In units of the energy norm."""
         return first_order_objective(problem, ansatz, self.unit(problem))
-
-    def weights(self, problem: Problem, config: Config, coarse: Coarse | None) -> dict[str, float]:
-        """All one."""
-        return {}
-
-    def unit(self, problem: Problem) -> float:
-        """Of the root of J."""
-        return units(problem).energy
 
     def load(self, counts: Counts) -> Load:
         """A row of the flux an axis, and one of its divergence."""
@@ -142,23 +123,18 @@ def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz, unit: floa
     root = math.sqrt(divergence_weight(problem.medium, problem.domain))
     measure, direction = problem.domain.measure, problem.direction
 
-    def scaled(r: Array, data: Tree, factor: float = 1.0) -> Array:
-        r = r * jnp.asarray(factor * math.sqrt(measure / r.shape[0]) / unit, r.dtype)
-        return r * data["scale"] if "scale" in data else r
-
     def flux_block(k: int) -> training.PointwiseBlock:
-        def block(fields, data, coarse):
-            at = fields["collocation"]
+        def residual(at: FluxFields, data: Tree) -> Array:
             total = at.gradient + jnp.asarray(direction, at.gradient.dtype)[None, :]
-            return scaled(jax.vmap(flux_residual)(at.flux, total, data["conductivity"])[:, k], data)
+            return jax.vmap(flux_residual)(at.flux, total, data["conductivity"])[:, k]
 
-        return training.PointwiseBlock("collocation", block)
+        return integral_block(residual, measure, unit)
 
-    def divergence_block(fields, data, coarse):
-        return scaled(balance_residual(fields["collocation"].divergence, data["source"]), data, root)
+    def divergence_residual(at: FluxFields, data: Tree) -> Array:
+        return balance_residual(at.divergence, data["source"])
 
     blocks = {f"flux_{k}": flux_block(k) for k in range(ansatz.dimension)}
-    blocks["divergence"] = training.PointwiseBlock("collocation", divergence_block)
+    blocks["divergence"] = integral_block(divergence_residual, measure, unit, root)
     fields = training.PointFields(
         lambda data: {"collocation": data["embedding"]},
         lambda theta, data, name, embedding: ansatz.fields_of(theta, embedding),

@@ -1,4 +1,4 @@
-r"""The hypercircle: a field and a flux that balances the source, and the sum of both errors as the objective.
+r"""The hypercircle: a field and a flux that balances the source, and the sum of both squared errors as the objective.
 
 Let w = u + e·x solve −∇·(K∇w) = q, u = 0 on ∂Ω, and σ = K∇w. For **every** v with v = 0 on ∂Ω and **every** τ with ∇·τ + q = 0
 
@@ -34,7 +34,8 @@ from hybrid_lib.config import CoarseConfig, Config, SamplingConfig
 from hybrid_lib.errors import InputError
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
-from hybrid_lib.methods.method import Counts, Data, Load, Method, Tree
+from hybrid_lib.methods.flux import FluxMethod, integral_block
+from hybrid_lib.methods.method import Counts, Data, Load, Tree
 from hybrid_lib.methods.trial import ansatz_of, times
 from hybrid_lib.pinn import networks, phases
 from hybrid_lib.pinn.domains import Domain
@@ -54,25 +55,17 @@ NODES = 40
 
 
 @dataclass(frozen=True)
-class Hypercircle(Method):
+class Hypercircle(FluxMethod):
     """Blocks ``flux_0`` … whose squares add up to J; no ∇K, no coupling, and the weights stay."""
 
     name: str = "hypercircle"
-    admits_jumps = True
-    balanced = False
     sharp = True
     own_sizes = True
     reports = ("bound", "bound_mean", "bound_source", "rel_energy", "efficiency")
 
     def check(self, config: Config) -> None:
-        """Without a coupling, and with hard boundary conditions."""
-        if (config.method, config.boundary) != ("pinn", "hard"):
-            raise InputError(
-                "formulation",
-                "method pinn and boundary=hard with hypercircle",
-                f"method {config.method}, boundary={config.boundary}",
-                "choose these, or formulation=strong",
-            )
+        """As its kind, and with a period that the points know."""
+        super().check(config)
         if config.eps > 1:
             raise InputError("eps", "at most 1 with hypercircle", config.eps, "pass the period of the medium, or 1")
 
@@ -113,14 +106,6 @@ class Hypercircle(Method):
         """A step for the field and one for the flux: their normal equations do not meet."""
         return training.alternating(optimiser, (FIELD, FLUX)) if config.training.optimiser == "gauss-newton" else optimiser
 
-    def weights(self, problem: Problem, config: Config, coarse: Coarse | None) -> dict[str, float]:
-        """All one."""
-        return {}
-
-    def unit(self, problem: Problem) -> float:
-        """Of the root of J."""
-        return units(problem).energy
-
     def load(self, counts: Counts) -> Load:
         """A row of the flux an axis."""
         return Load(rows=counts.dimension)
@@ -154,13 +139,10 @@ def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: flo
         Over ``data["embedding"]``, ``["conductivity"]``, ``["particular"]`` and, for points with weights, ``["scale"]``.
     """
 
-    def block(k: int) -> training.PointwiseBlock:
-        def one(fields, data, coarse):
-            r = _residual(problem, fields["collocation"], data)[:, k]
-            r = r * jnp.asarray(math.sqrt(problem.domain.measure / r.shape[0]) / unit, r.dtype)
-            return r * data["scale"] if "scale" in data else r
+    measure, direction = problem.domain.measure, problem.direction
 
-        return training.PointwiseBlock("collocation", one)
+    def block(k: int) -> training.PointwiseBlock:
+        return integral_block(lambda at, data: _residual(direction, at, data)[:, k], measure, unit)
 
     blocks = {f"flux_{k}": block(k) for k in range(ansatz.dimension)}
     fields = training.PointFields(
@@ -227,7 +209,7 @@ def sampled_bound(
     theta: Tree,
     fixed: Tree,
     draws: int = DRAWS,
-    points: int = DRAWN,
+    count: int = DRAWN,
     key: int = 20_471,
 ) -> SampledBound:
     """√J of one seed from draws that had no part in training, with a one-sided confidence limit of 99 %.
@@ -240,7 +222,7 @@ def sampled_bound(
     problem, config, ansatz
     theta, fixed : trees
         Of one seed.
-    draws, points : int
+    draws, count : int
         Number of independent draws, and points of each.
     key : int
         Of the draws; not one of the seeds of the points of training.
@@ -256,7 +238,7 @@ def sampled_bound(
             data = {name: value[0] for name, value in finer(x[None]).items()}
             pair = ansatz.pair_of(theta, ansatz.embed(fixed, x))
             own = jax.tree.map(lambda a: a[None], (pair, data))
-            r = _residual(problem, *own)[0]
+            r = _residual(problem.direction, *own)[0]
             K = data["conductivity"]
             slope = pair.gradient
             energy = K * (slope @ slope) if K.ndim == 0 else slope @ (K @ slope)
@@ -271,7 +253,7 @@ def sampled_bound(
     rows = []
     for k in range(draws):
         shift = jax.random.fold_in(jax.random.key(key), k)
-        x, weights = phases.two_scale(shift, problem.domain, points, dtype, config.eps)
+        x, weights = phases.two_scale(shift, problem.domain, count, dtype, config.eps)
         rows.append(np.asarray(squares(theta, fixed, x, weights), float))
     J, energy, off = np.array(rows).T
     quantile = student.ppf(1 - (1 - CONFIDENCE) / 3, draws - 1) / math.sqrt(draws)  # three limits, 99 % together
@@ -306,7 +288,7 @@ def energy_error(problem: Problem, ansatz: HypercircleAnsatz, theta: Tree, fixed
     return math.sqrt(square(gradient - reference.gradient) / size) if size > 0 else math.inf
 
 
-def _residual(problem: Problem, pair: Any, data: Tree) -> Array:
+def _residual(direction: tuple[float, ...], pair: Any, data: Tree) -> Array:
     """K^{−1/2}(τ − K(∇v + e)) at points, (M, d)."""
-    total = pair.gradient + jnp.asarray(problem.direction, pair.gradient.dtype)[None]
+    total = pair.gradient + jnp.asarray(direction, pair.gradient.dtype)[None]
     return jax.vmap(flux_residual)(pair.flux + data["particular"], total, data["conductivity"])

@@ -6,6 +6,7 @@ answers for the result. What most methods share stands here as a default: a meth
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict
 
@@ -127,26 +128,26 @@ class Method(Protocol):
         """The configuration for a problem of one's own; `config` is the one for the defect with Gauss-Newton."""
         return config
 
+    @abstractmethod
     def ansatz(self, problem: Problem, config: Config) -> Any:
         """The trial field: an :class:`~hybrid_lib.pinn.networks.Ansatz`, or what can be read as one that is u.
 
         A run reads ``dimension``, ``network.dtype``, ``init``, ``embed``, ``jet``, ``base`` and ``without_base``.
         """
-        raise NotImplementedError
 
     def coarse(self, problem: Problem, config: Config) -> Coarse | None:
         """Coarse mesh and problem; None for a method without."""
         return None
 
+    @abstractmethod
     def sampler(
         self, problem: Problem, config: Config, ansatz: Any, seeds: Sequence[int], fixed: list[Tree], coarse: Coarse | None
     ) -> Callable[[int], list[Data]]:
         """The function step ↦ data of every seed; what does not change with the step is computed once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse | None) -> training.Objective:
         """The residual blocks, in the units of the problem, and the coarse model."""
-        raise NotImplementedError
 
     def weights(self, problem: Problem, config: Config, coarse: Coarse | None) -> dict[str, float]:
         """Weights of the blocks at the start; 1 where none is given."""

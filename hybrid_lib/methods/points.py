@@ -20,8 +20,8 @@ from hybrid_lib.problems import Problem
 Tree = Any
 LAYERS = 2.0
 """Width of the layers of the sampler ``graded``, in periods."""
-GROWTH, GROWN = 4, 2
-"""Points grow by this factor, and so often."""
+GROWTH = 4
+"""Points grow by this factor, twice."""
 REDRAWS = 20
 """How often points are drawn anew, after the first step, when what is made of them refuses them."""
 
@@ -84,14 +84,22 @@ def growth(after: int, step: int) -> int:
     >>> [growth(40, step) for step in (0, 39, 40, 59, 60, 500)]
     [1, 1, 4, 4, 16, 16]
     """
-    if not after:
-        return 1
-    ends = [after + after // 2 if k else after for k in range(GROWN)]
-    return GROWTH ** sum(step >= end for end in ends)
+    return GROWTH ** ((step >= after) + (step >= after + after // 2)) if after else 1
+
+
+def work(after: int, first: int, last: int) -> int:
+    """Steps `first` to `last` in units of one with the fewest points, whose cost grows as their number.
+
+    Examples
+    --------
+    >>> work(0, 10, 75), work(40, 0, 75)  # 40 + 20·4 + 15·16
+    (65, 360)
+    """
+    return sum(growth(after, step) for step in range(first, last)) if after else last - first
 
 
 def _drawn(problem: Problem, config: Config, seed: int, step: int, draw: int, gauss) -> dict[str, Any]:
-    """Points of one seed, with the roots of their weights where they have weights; `draw` counts the attempts."""
+    """Points of one seed, with the roots of their relative weights where they have some; `draw` counts the attempts."""
     dtype, sizes, domain = jnp.dtype(config.dtype), config.sampling, problem.domain
     count = sizes.points * growth(sizes.grow_after, step)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), step)
@@ -99,18 +107,16 @@ def _drawn(problem: Problem, config: Config, seed: int, step: int, draw: int, ga
     interior_key, boundary_key = jax.random.split(key)
     weights = None
     if sizes.sampler == "gauss":
-        x, weights = jnp.asarray(gauss[0], dtype), gauss[1]
+        x, weights = jnp.asarray(gauss[0], dtype), gauss[1] / np.mean(gauss[1])
     elif sizes.sampler == "two-scale":
         x, weights = phases.two_scale(interior_key, domain, count, dtype, config.eps)
     elif sizes.sampler == "graded":
         x, weights = sampling.graded(interior_key, domain, count, dtype, LAYERS * config.eps)
+        weights = weights / np.mean(weights)
     else:
         points = {"uniform": sampling.uniform, "sobol": sampling.sobol}[sizes.sampler]
         x = points(interior_key, domain, count, dtype)
     out = {"points": {"collocation": x}}
     if config.boundary == "soft":
         out["points"]["boundary"] = sampling.boundary_uniform(boundary_key, domain, sizes.boundary_points, dtype)
-    if weights is None:
-        return out
-    mean = 1.0 if sizes.sampler == "two-scale" else np.mean(weights)  # there the weights' mean is one but for sampling
-    return out | {"scale": jnp.asarray(np.sqrt(weights / mean), dtype)}
+    return out if weights is None else out | {"scale": jnp.asarray(np.sqrt(weights), dtype)}
