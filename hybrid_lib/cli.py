@@ -103,9 +103,9 @@ def _folders(write: bool, **paths: Path | None) -> None:
 
 def _results(options, write: bool) -> Path:
     """The folder of the artefacts: the one named, else that of the clone or of the working directory, which is to exist."""
-    from hybrid_lib import ledger
+    from hybrid_lib import replication
 
-    results = options.results or ledger.results_folder()
+    results = options.results or replication.results_folder()
     if options.results is None and not os.path.isdir(results):
         found = f"none in the folder of the library nor in {os.getcwd()}"
         remedy = "change into a clone of the repository, or name a folder with --results DIR"
@@ -301,17 +301,17 @@ def _reproduce(options) -> int:
         raise InputError("--smoke", "a --results folder of its own", "none", "add --results DIR")
     results = _results(options, write=not options.list)
     _folders(write=not (options.list or options.estimate), runs=options.runs)
-    from hybrid_lib import ledger
+    from hybrid_lib import replication
 
     _use_float64()  # the coarse problems and references are made in float64
-    names = ledger.missing(ledger.wanted(options.claims, options.scale), results)
+    names = replication.missing(replication.wanted(options.claims, options.scale), results)
     if options.list:
         say("\n".join(names))
         return 0
     if options.estimate:
-        ledger.estimate([name for name in names if name in ledger.RUNS], results, complain)
+        replication.estimate([name for name in names if name in replication.RUNS], results, complain)
         return 0
-    ledger.reproduce(
+    replication.reproduce(
         names,
         runs=options.runs,
         results=results,
@@ -321,34 +321,34 @@ def _reproduce(options) -> int:
         progress=lambda steps: _Progress(steps, quiet=False),
         checkpoint_every=options.checkpoint_every,
     )
-    left = ledger.missing(names, results)
+    left = replication.missing(names, results)
     if left:
         complain(f"{len(left)} not finished: {', '.join(left)}")
     return 1 if left else 0
 
 
 def _ledger(options) -> int:
-    from hybrid_lib import ledger
+    from hybrid_lib import replication
 
     results = _results(options, options.update)
     if options.check:
-        problems = ledger.check(results)
+        problems = replication.check(results)
         for line in problems:
             complain(f"hybrid: {line}")
         if not problems:
-            say(f"{len(ledger.read(results))} rows hold")
+            say(f"{len(replication.read(results))} rows hold")
         return 1 if problems else 0
-    if options.update and not any(os.path.isfile(results / f"{name}.json") for name in ledger.wanted([])):
+    if options.update and not any(os.path.isfile(results / f"{name}.json") for name in replication.wanted([])):
         remedy = "`hybrid reproduce` makes them, see its --list"
         raise InputError("--results", "a folder with artefacts", f"none in {results}", remedy)
-    table = ledger.write(results) if options.update else ledger.read(results)
+    table = replication.write(results) if options.update else replication.read(results)
     if options.json:
         say(json.dumps({"rows": table}))
         return 0
     for row in table:
         ours = row["ours"]["text"] if row["ours"] else "-"
         say(f"{row['verdict']:<14} {row['id']:<31} paper {row['paper']['text']:<16} ours {ours:<20} {row['reason']}")
-    say(", ".join(f"{count} {verdict}" for verdict, count in ledger.summary(table).items()))
+    say(", ".join(f"{count} {verdict}" for verdict, count in replication.summary(table).items()))
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hybrid_lib
-from hybrid_lib.notebook import expectations
+from hybrid_lib.bookkit.notebook import expectations
 
 jupytext = pytest.importorskip("jupytext")
 nbformat = pytest.importorskip("nbformat")

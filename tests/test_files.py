@@ -14,7 +14,7 @@ from hybrid_lib import experiments, training
 from hybrid_lib.cli import main
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import folder, references
-from hybrid_lib.ledger import CLAIMS, check, results_folder, table, write
+from hybrid_lib.replication import CLAIMS, check, results_folder, table, write
 from hybrid_lib.training import checkpoint
 
 

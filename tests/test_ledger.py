@@ -9,7 +9,7 @@ import pytest
 from hybrid_lib import experiments
 from hybrid_lib.cli import main
 from hybrid_lib.errors import InputError
-from hybrid_lib.ledger import (
+from hybrid_lib.replication import (
     CLAIMS,
     RUNS,
     artefacts,
@@ -24,7 +24,7 @@ from hybrid_lib.ledger import (
     verdicts,
     write,
 )
-from hybrid_lib.ledger.verdicts import Measurement, Rule
+from hybrid_lib.replication.verdicts import Measurement, Rule
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_every_rule_says_what_and_why():
 
 
 def test_claims_rest_on_runs_and_calculations_that_exist():
-    from hybrid_lib.ledger.calculations import CALCULATIONS
+    from hybrid_lib.replication.calculations import CALCULATIONS
 
     for claim in CLAIMS.values():
         assert set(claim.needs) <= set(RUNS) | set(CALCULATIONS)

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hybrid_lib.bookkit.notebook import as_table, expectations, glue, passport
 from hybrid_lib.errors import InputError
-from hybrid_lib.notebook import as_table, expectations, glue, passport
 
 
 @pytest.fixture

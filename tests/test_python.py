@@ -14,8 +14,8 @@ from test_experiments import tiny
 from hybrid_lib import experiments, fem, media, training
 from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.experiments import folder, with_settings
-from hybrid_lib.ledger import artefacts, runs
 from hybrid_lib.pinn import domains
+from hybrid_lib.replication import artefacts, runs
 from hybrid_lib.training.solvers import nystrom
 
 DEFECT = {"coarse.coupling": "defect", "coarse.pieces": 2, "training.balance_every": "auto"}

@@ -14,7 +14,17 @@ from hybrid_lib import training
 from hybrid_lib.cli import main
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import folder
-from hybrid_lib.ledger import RUNS, artefacts, check, missing, read, reproduce, results_folder, travel, wanted
+from hybrid_lib.replication import (
+    RUNS,
+    artefacts,
+    check,
+    missing,
+    read,
+    reproduce,
+    results_folder,
+    travel,
+    wanted,
+)
 
 RUN = "heat1d-eps15-hybrid-ms"
 

@@ -10,8 +10,8 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
+from hybrid_lib.bookkit.sliders import slider
 from hybrid_lib.errors import InputError
-from hybrid_lib.sliders import slider
 
 ALT = 'A line from the origin, "steep" for k > 1 & flat below.'
 VOID = {"img", "input", "br"}

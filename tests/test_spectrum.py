@@ -10,8 +10,9 @@ import pytest
 from shaken import shaken
 
 from hybrid_lib import experiments, training
+from hybrid_lib.bookkit import spectrum
 from hybrid_lib.errors import InputError
-from hybrid_lib.training import jacobians, spectrum
+from hybrid_lib.training import jacobians
 
 
 @functools.lru_cache

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hybrid_lib.ledger import verdicts
-from hybrid_lib.ledger.measures import Measure
-from hybrid_lib.ledger.runs import RUNS, seeds_of
-from hybrid_lib.ledger.verdicts import Rule
+from hybrid_lib.replication import verdicts
+from hybrid_lib.replication.measures import Measure
+from hybrid_lib.replication.runs import RUNS, seeds_of
+from hybrid_lib.replication.verdicts import Rule
 
 
 @dataclass(frozen=True)

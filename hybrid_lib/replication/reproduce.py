@@ -17,10 +17,10 @@ from hybrid_lib.config import fingerprint
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import folder
 from hybrid_lib.experiments.summary import duration
-from hybrid_lib.ledger import artefacts, calculations, table, travel
-from hybrid_lib.ledger.artefacts import Artefact
-from hybrid_lib.ledger.claims import CLAIMS
-from hybrid_lib.ledger.runs import RUNS, RunSpec, configuration, cost
+from hybrid_lib.replication import artefacts, calculations, table, travel
+from hybrid_lib.replication.artefacts import Artefact
+from hybrid_lib.replication.claims import CLAIMS
+from hybrid_lib.replication.runs import RUNS, RunSpec, configuration, cost
 
 Say = Callable[[str], None]
 Callback = Callable[[training.FitResult], None]

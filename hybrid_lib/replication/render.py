@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hybrid_lib.ledger.artefacts import Artefact, load
-from hybrid_lib.ledger.runs import READING_WORDS, seeds_of
-from hybrid_lib.ledger.verdicts import APART, DIFFERS, PARTLY, PENDING, REPLICATED, number, times
-from hybrid_lib.notebook import Table
+from hybrid_lib.bookkit.notebook import Table
+from hybrid_lib.replication.artefacts import Artefact, load
+from hybrid_lib.replication.runs import READING_WORDS, seeds_of
+from hybrid_lib.replication.verdicts import APART, DIFFERS, PARTLY, PENDING, REPLICATED, number, times
 
 SIGNS = {REPLICATED: "●", PARTLY: "◐", DIFFERS: "○", APART: "≠", PENDING: "…"}
 
@@ -20,7 +20,7 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     rows : iterable of dict
-        From :func:`hybrid_lib.ledger.table.read`.
+        From :func:`hybrid_lib.replication.table.read`.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def readings_table(folder: Path, experiment: str, method: str = "pinn", schedule
     experiment, method : str
         As in ``hybrid run``.
     schedule : str
-        Of the learning rate, ``printed`` or ``usable``; see :mod:`hybrid_lib.ledger.runs`.
+        Of the learning rate, ``printed`` or ``usable``; see :mod:`hybrid_lib.replication.runs`.
 
     Returns
     -------

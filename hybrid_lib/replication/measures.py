@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hybrid_lib.ledger.artefacts import Artefact
-from hybrid_lib.ledger.verdicts import Measurement, number
+from hybrid_lib.replication.artefacts import Artefact
+from hybrid_lib.replication.verdicts import Measurement, number
 
 Group = Sequence[Artefact]
 """The artefacts of one run, a seed or several each."""

@@ -4,13 +4,13 @@
 ``table`` puts the rows together and checks them, ``runs`` and ``reproduce`` make the artefacts.
 """
 
-from hybrid_lib.ledger.artefacts import Artefact, load
-from hybrid_lib.ledger.claim import Claim
-from hybrid_lib.ledger.claims import CLAIMS
-from hybrid_lib.ledger.render import claims_table, pending_table, readings_table, rules_table
-from hybrid_lib.ledger.reproduce import estimate, missing, reproduce, wanted
-from hybrid_lib.ledger.runs import RUNS, RunSpec
-from hybrid_lib.ledger.table import check, read, results_folder, rows, summary, write
+from hybrid_lib.replication.artefacts import Artefact, load
+from hybrid_lib.replication.claim import Claim
+from hybrid_lib.replication.claims import CLAIMS
+from hybrid_lib.replication.render import claims_table, pending_table, readings_table, rules_table
+from hybrid_lib.replication.reproduce import estimate, missing, reproduce, wanted
+from hybrid_lib.replication.runs import RUNS, RunSpec
+from hybrid_lib.replication.table import check, read, results_folder, rows, summary, write
 
 __all__ = [
     "CLAIMS",

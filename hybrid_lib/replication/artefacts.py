@@ -2,7 +2,7 @@ r"""Artefacts of runs: small files under ``book/results/`` that every figure of 
 
 A run leaves ``<run>.json`` (configuration, seeds, errors, versions, device, wall time, source hash) and ``<run>.npz`` (thinned
 histories, the solution on a plotting grid, the coarse view; float32), and as long as it is not finished the checkpoint of
-:mod:`hybrid_lib.ledger.travel`. A calculation leaves a ``<name>.json`` alone.
+:mod:`hybrid_lib.replication.travel`. A calculation leaves a ``<name>.json`` alone.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from hybrid_lib import experiments, training
 from hybrid_lib.config import as_dict, fingerprint
 from hybrid_lib.errors import InputError
-from hybrid_lib.ledger import travel
-from hybrid_lib.ledger.runs import RunSpec
+from hybrid_lib.replication import travel
+from hybrid_lib.replication.runs import RunSpec
 
 MAX_BYTES = travel.MAX_BYTES
 PARTS = ("arrays", "checkpoint")

@@ -2,9 +2,9 @@ r"""The claims of the paper, row by row: section 4.4, Figures 1 to 3, Table 1, a
 
 from __future__ import annotations
 
-from hybrid_lib.ledger import measures, verdicts
-from hybrid_lib.ledger.claim import Claim
-from hybrid_lib.ledger.table1 import table_claims
+from hybrid_lib.replication import measures, verdicts
+from hybrid_lib.replication.claim import Claim
+from hybrid_lib.replication.table1 import table_claims
 
 SHORT_1D = "run to 30,000 of the printed 200,000 iterations"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from hybrid_lib.ledger import measures, verdicts
-from hybrid_lib.ledger.claim import Claim
+from hybrid_lib.replication import measures, verdicts
+from hybrid_lib.replication.claim import Claim
 
 SHORT_2D = "run to 30,000 of the printed 150,000 iterations"
 _TABLE = (  # method, network, name, L², spread, H¹, spread, iterations, seconds

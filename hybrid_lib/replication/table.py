@@ -15,12 +15,12 @@ import numpy as np
 
 from hybrid_lib import training
 from hybrid_lib.errors import InputError
-from hybrid_lib.ledger import artefacts, travel
-from hybrid_lib.ledger.artefacts import Artefact
-from hybrid_lib.ledger.claim import Claim
-from hybrid_lib.ledger.claims import CLAIMS
-from hybrid_lib.ledger.runs import RUNS, seeds_of
-from hybrid_lib.ledger.verdicts import (
+from hybrid_lib.replication import artefacts, travel
+from hybrid_lib.replication.artefacts import Artefact
+from hybrid_lib.replication.claim import Claim
+from hybrid_lib.replication.claims import CLAIMS
+from hybrid_lib.replication.runs import RUNS, seeds_of
+from hybrid_lib.replication.verdicts import (
     APART,
     HOLDS,
     PARTLY,

@@ -1,0 +1,1 @@
+"""What the chapters import beside the solver: numbers for the prose, tables, sliders, spectra."""
