@@ -17,6 +17,7 @@ import numpy as np
 
 from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError
+from hybrid_lib.experiments import export
 from hybrid_lib.experiments.assemble import Setup, draw
 from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.folder import RunFolder, claimed, digest, write_json
@@ -134,6 +135,36 @@ class RunResult:
         """Coarse view of one seed of a hybrid run: K̂[u_θ], y_h(u_θ) and Q_δu_θ, or the defect z, at the coarse nodes."""
         theta, data = self.parameters(seed_index, which), self.data(seed_index, which)
         return self.setup.method.view(self.setup, theta, data)
+
+    def export(self, path: Path | str, seed_index: int = 0, which: str | None = None, n: int | None = None) -> Path:
+        """Write fields of one seed for other programs, or u and ∇u as a program: see :mod:`hybrid_lib.experiments.export`.
+
+        Parameters
+        ----------
+        path : path
+            Its suffix says what: `.vtu`, `.vtk`, `.xdmf`, `.npz`, `.csv`, `.nc`, or `.jax` for a program.
+        seed_index, which
+            As in :meth:`parameters`.
+        n : int, optional
+            Cells a unit length of the mesh; a hundred in the plane, a thousand on a line.
+
+        Raises
+        ------
+        InputError
+            For an unknown suffix, a missing package, or a place that cannot be written.
+
+        Notes
+        -----
+        A file `.jax` needs JAX alone, where its dtype is enabled::
+
+            u, gradient = jax.export.deserialize(bytearray(Path("run.jax").read_bytes())).call(points)
+        """
+        path = export.path_of(path, (*export.SUFFIXES, ".jax"))
+        if path.suffix == ".jax":
+            export.write_function(path, self, seed_index, which)
+            return path
+        fields = export.of_run(self, seed_index, which, n)
+        return export.write_fields(path, fields, **({} if n is None else {"n": n}))
 
     def save(self, out: Path | str) -> None:
         """Write the run to a folder as ``train(…, out=…)`` does, for :func:`hybrid_lib.load` and for ``resume``.

@@ -24,7 +24,7 @@ from hybrid_lib.fem.dense import (
     tensor_solve,
     thin_svd,
 )
-from hybrid_lib.fem.location import interpolate, interpolation_matrix, locate
+from hybrid_lib.fem.location import inside, interpolate, interpolation_matrix, locate
 from hybrid_lib.fem.mesh import Mesh, from_simplices, interval, lshape, refine, unit_square
 from hybrid_lib.fem.norms import flux_error, flux_norm, h1_error, h1_seminorm, l2_error, l2_norm
 from hybrid_lib.fem.quadrature import composite_rule, evaluate, quadrature_points, rule
@@ -54,6 +54,7 @@ __all__ = [
     "h1_error",
     "h1_seminorm",
     "half_solve",
+    "inside",
     "interpolate",
     "interpolation_matrix",
     "interval",

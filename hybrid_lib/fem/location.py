@@ -49,7 +49,32 @@ def locate(mesh: Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ([1], [[0.8, 0.2]])
     """
     x = _points_like(mesh, x)
-    tolerance = _location_tolerance(mesh)
+    cell, barycentric, within = _nearest(mesh, x)
+    outside = np.flatnonzero(~within)
+    if outside.size:
+        k = int(outside[0])
+        raise InputError(
+            f"point {k}", "a point in the mesh", f"{x[k].tolist()} outside it",
+            f"leave out or move the {outside.size} point(s) that lie outside",
+        )  # fmt: skip
+    barycentric = np.clip(barycentric, 0.0, 1.0)
+    return cell, barycentric / barycentric.sum(axis=1, keepdims=True)
+
+
+def inside(mesh: Mesh, x: np.ndarray) -> np.ndarray:
+    """Which of the points x (k, d) lie in the mesh, (k,) bool; those that :func:`locate` finds.
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem.mesh import lshape
+    >>> inside(lshape(2), [[0.5, -0.5], [0.5, 0.5]]).tolist()
+    [False, True]
+    """
+    return _nearest(mesh, _points_like(mesh, x))[2]
+
+
+def _nearest(mesh: Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The best cell of each point, its barycentric coordinates there, and whether it is inside."""
     buckets = mesh.buckets
     index = np.floor((x - buckets.origin) / buckets.spacing)
     index = np.clip(index, 0, buckets.shape - 1).astype(np.int64)  # (k, d)
@@ -60,15 +85,8 @@ def locate(mesh: Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for part in _parts_of_size(counts, 1 << 21):
         found, coordinates = _best_cell(mesh, buckets, x[part], bucket[part], counts[part])
         cell[part], barycentric[part] = found, coordinates
-    outside = np.flatnonzero((cell < 0) | (barycentric.min(axis=1, initial=np.inf) < -tolerance))
-    if outside.size:
-        k = int(outside[0])
-        raise InputError(
-            f"point {k}", "a point in the mesh", f"{x[k].tolist()} outside it",
-            f"leave out or move the {outside.size} point(s) that lie outside",
-        )  # fmt: skip
-    barycentric = np.clip(barycentric, 0.0, 1.0)
-    return cell, barycentric / barycentric.sum(axis=1, keepdims=True)
+    within = (cell >= 0) & (barycentric.min(axis=1, initial=np.inf) >= -_location_tolerance(mesh))
+    return cell, barycentric, within
 
 
 def interpolation_matrix(mesh: Mesh, x: np.ndarray) -> csr_array:
