@@ -19,15 +19,20 @@ if TYPE_CHECKING:
         own_configuration,
         reference,
         run,
+        solve,
         train,
     )
     from hybrid_lib.pinn import domains
+    from hybrid_lib.sides import Dirichlet, Neumann, Robin
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Dirichlet": "sides",
     "InputError": "errors",
+    "Neumann": "sides",
     "Problem": "experiments",
+    "Robin": "sides",
     "certify": "experiments",
     "configuration": "experiments",
     "domains": "pinn",
@@ -37,11 +42,15 @@ _HOMES = {
     "own_configuration": "experiments",
     "reference": "experiments",
     "run": "experiments",
+    "solve": "experiments",
     "train": "experiments",
 }
 __all__ = [
+    "Dirichlet",
     "InputError",
+    "Neumann",
     "Problem",
+    "Robin",
     "__version__",
     "certify",
     "configuration",
@@ -53,6 +62,7 @@ __all__ = [
     "own_configuration",
     "reference",
     "run",
+    "solve",
     "train",
 ]
 

@@ -14,15 +14,19 @@ from jax import Array
 
 from hybrid_lib import fem, media
 from hybrid_lib.errors import InputError, real_array, require_picklable
+from hybrid_lib.fem.sides import facet_rule, side_data
 from hybrid_lib.media import Medium
 from hybrid_lib.media.medium import check_shape, shape_at_point
 from hybrid_lib.pinn import domains
 from hybrid_lib.pinn.domains import Domain
+from hybrid_lib.sides import Dirichlet, Neumann, Robin, settled
 
 
 @dataclass(frozen=True)
 class Problem:
-    """−∇·(K∇(u + e·x)) = q in Ω, u = 0 on ∂Ω; checked when it is made. Only the medium has to be given, by name.
+    """−∇·(K∇w) = q in Ω with conditions on the sides of Ω; checked when it is made. Only the medium has to be given, by name.
+
+    Without `boundary` it is the paper's problem: w = u + e·x with u = 0 on ∂Ω, and u is what networks are trained for.
 
     Attributes
     ----------
@@ -35,20 +39,25 @@ class Problem:
     source : callable (d,) -> (), or a number
         q, written with jax.numpy. It may jump: it only has to be square integrable.
     direction : tuple of d floats
-        e, the direction of the linear temperature drop; the first axis by default. Boundary values that are not linear have to
-        be lifted by hand: with w = u + g for a smooth g the source becomes q + ∇·(K∇g) − ∇·(Ke).
+        e, the direction of the linear temperature drop; the first axis by default, zero beside `boundary`.
+    boundary : condition, or dict of side name to condition
+        What holds on each side instead of w = e·x: :class:`.Dirichlet`, :class:`.Neumann` or :class:`.Robin`.
 
     Raises
     ------
     InputError
-        For a medium of another dimension than the domain, a source that is no scalar function of one point, or a direction of
-        another length.
+        For a medium of another dimension than the domain, a source that is no scalar function of one point, a direction of
+        another length or beside `boundary`, a side without a condition or of an unknown name, an exchange with a negative
+        coefficient, or fluxes all around that do not balance the source.
 
     Examples
     --------
     >>> problem = Problem(medium=media.paper_2d(0.2), source=1.0)
     >>> problem.domain.name, problem.direction
     ('unit_square', (1.0, 0.0))
+    >>> sides = {"left": Dirichlet(1.0), "right": Robin(2.0, 20.0)}
+    >>> Problem(medium=media.constant(3.0, 1), boundary=sides).boundary["right"]
+    Robin(coefficient=2.0, ambient=20.0)
     """
 
     name: str = "own"
@@ -56,6 +65,7 @@ class Problem:
     medium: Medium | None = None
     source: Callable[[Array], Array] | float = 0.0
     direction: tuple[float, ...] | None = None
+    boundary: Any = None
 
     def __post_init__(self) -> None:
         medium = self.medium
@@ -74,14 +84,49 @@ class Problem:
             raise InputError("medium", f"dimension {other}, as the domain", received, "take another domain or medium")
         check_shape("medium", medium.conductivity, d, [(d, d) if medium.is_tensor else ()])
         object.__setattr__(self, "source", _source(self.source, d))
+        if self.boundary is not None:
+            self._settle_boundary()
         e = real_array("direction", np.eye(d)[0] if self.direction is None else self.direction)
         if e.shape != (d,) or not np.all(np.isfinite(e)):
             raise InputError("direction", f"{d} finite numbers", self.direction, "one number an axis")
         object.__setattr__(self, "direction", tuple(e.tolist()))
 
+    def _settle_boundary(self) -> None:
+        """Check the conditions of the sides, and that fluxes all around balance the source."""
+        if self.direction is not None and np.any(self.direction):
+            remedy = "write the drop as a condition, Dirichlet(lambda x: x[0])"
+            raise InputError("direction", "none beside boundary=", self.direction, remedy)
+        d = self.domain.dimension
+        conditions = settled(self.boundary, self.domain.sides, d)
+        object.__setattr__(self, "boundary", conditions)
+        object.__setattr__(self, "direction", (0.0,) * d)
+        if any(isinstance(one, Dirichlet | Robin) and getattr(one, "coefficient", 1.0) != 0.0 for one in conditions.values()):
+            return
+        total, size = balance(self)
+        if abs(total) > BALANCED * size:
+            received = f"∫q + ∫flux = {total:.6g}, where their sizes add up to {size:.6g}"
+            remedy = "correct one of them, or fix the temperature on a side"
+            raise InputError("boundary", "fluxes that balance the source where no side has a temperature", received, remedy)
+
+    def conditions(self) -> dict[str, tuple]:
+        """(kind, value[, coefficient]) of each side, as :func:`hybrid_lib.fem.sides.side_data` takes them; w = e·x without any.
+
+        Examples
+        --------
+        >>> Problem(medium=media.constant(1.0, 1), boundary=Dirichlet(2.0)).conditions()
+        {'left': ('value', 2.0), 'right': ('value', 2.0)}
+        """
+        if self.boundary is None:
+            return dict.fromkeys(self.domain.sides, ("value", functools.partial(_drop, self.direction)))
+        kinds = {Dirichlet: "value", Neumann: "flux", Robin: "exchange"}
+        values = {name: tuple(vars(one).values())[::-1] for name, one in self.boundary.items()}
+        return {name: (kinds[type(one)], *values[name]) for name, one in self.boundary.items()}
+
     def __reduce__(self) -> tuple[Any, ...]:
         require_picklable("source", self.source)
-        return Problem, (self.name, self.domain, self.medium, self.source, self.direction)
+        require_picklable("boundary", self.boundary)
+        direction = self.direction if self.boundary is None else None
+        return Problem, (self.name, self.domain, self.medium, self.source, direction, self.boundary)
 
     def __deepcopy__(self, _: Any) -> Problem:
         return self
@@ -129,6 +174,26 @@ def units(problem: Problem) -> Units:
     return Units(medium.alpha, max(math.hypot(*problem.direction), driven) or 1.0)
 
 
+def require_drop(problem: Problem, what: str) -> None:
+    """Refuse a problem that only :func:`hybrid_lib.solve` knows: conditions on sides, or a domain that is not made of unit boxes.
+
+    Raises
+    ------
+    InputError
+        Named `what`.
+
+    Examples
+    --------
+    >>> require_drop(heat1d_problem(0.1), "train")
+    """
+    plain = problem.domain.name in ("interval", "unit_square", "lshape")
+    if problem.boundary is None and plain:
+        return
+    received = "conditions on sides" if plain else f"the domain {problem.domain.name}"
+    expected = "w = e·x on the boundary of (0, 1), the unit square or the L-shape"
+    raise InputError(what, expected, received, "solve it by elements, hybrid_lib.solve")
+
+
 def poincare_constant(domain: Domain) -> float:
     """C_P in ‖v‖ ≤ C_P‖∇v‖ for v = 0 on ∂Ω: π⁻¹(Σ_i L_i⁻²)^{−1/2} with the sides L of the smallest box around Ω.
 
@@ -144,6 +209,28 @@ def poincare_constant(domain: Domain) -> float:
     return 1 / (math.pi * math.sqrt(sum((b - a) ** -2 for a, b in zip(lower, upper, strict=True))))
 
 
+BALANCED = 1e-6
+"""What may be left of source and fluxes all around, over the sum of their sizes."""
+
+
+def balance(problem: Problem) -> tuple[float, float]:
+    """∫q + ∫flux over Ω and the sides with a flux, and the sum of what is added, taken positive.
+
+    Examples
+    --------
+    >>> balance(Problem(medium=media.constant(1.0, 1), source=-2.0, boundary=Neumann(1.0)))
+    (0.0, 4.0)
+    """
+    domain = problem.domain
+    mesh = domain.labelled(domain.mesh(256 if domain.dimension == 1 else 64))
+    points, weights = fem.quadrature_points(mesh, 5)
+    parts = [weights * fem.evaluate(problem.source, points)]
+    data = side_data(mesh, problem.conditions())
+    for one in data.fluxes:
+        parts.append(one.value * facet_rule(mesh.dimension)[1] * one.facets.measure[:, None])
+    return sum(float(part.sum()) for part in parts), sum(float(np.abs(part).sum()) for part in parts)
+
+
 def heat1d_problem(eps: float, name: str = "heat1d") -> Problem:
     """(4.29): K = 2 + sin(2πx/ε), q = −3(2x − 1) on (0, 1), drop x."""
     return Problem(name, domains.interval(), media.paper_1d(eps), _slope, (1.0,))
@@ -152,6 +239,10 @@ def heat1d_problem(eps: float, name: str = "heat1d") -> Problem:
 def heat2d_problem(eps: float, name: str = "heat2d") -> Problem:
     """(4.11): K = 3 + sin(2πx₁/ε) + sin(2πx₂/ε), q = 10 exp(−100|x − (½, ½)|²) on (0, 1)², drop x₁."""
     return Problem(name, domains.unit_square(), media.paper_2d(eps), _hill, (1.0, 0.0))
+
+
+def _drop(direction: tuple[float, ...], x: Array) -> Array:
+    return jnp.asarray(direction, x.dtype) @ x
 
 
 def _slope(x: Array) -> Array:

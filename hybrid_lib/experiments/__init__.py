@@ -32,6 +32,7 @@ from hybrid_lib.experiments.reopen import load
 from hybrid_lib.experiments.result import RunResult
 from hybrid_lib.experiments.runner import run, train
 from hybrid_lib.experiments.sizes import Forecast, forecast, seconds_of_a_step
+from hybrid_lib.experiments.solve import FieldSolution, solve
 from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem, own_problem, units
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Config",
     "Elements",
     "ErrorEstimate",
+    "FieldSolution",
     "FirstOrderAnsatz",
     "Forecast",
     "MeanFlux",
@@ -84,6 +86,7 @@ __all__ = [
     "run",
     "seconds_of_a_step",
     "smoothing_change",
+    "solve",
     "stability_range",
     "train",
     "units",

@@ -21,7 +21,7 @@ from hybrid_lib.methods.defect import coupling_weight  # noqa: F401, its former 
 from hybrid_lib.methods.trial import ansatz_of  # noqa: F401
 from hybrid_lib.multiscale.coarse import CoarseProblem
 from hybrid_lib.pinn.networks import Ansatz
-from hybrid_lib.problems import Problem
+from hybrid_lib.problems import Problem, require_drop
 
 Tree = Any
 CHUNK = 1 << 17
@@ -109,6 +109,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         where the strong form is trained, or a first-order system with a method or boundary conditions that it does not have.
     """
     validated(config)
+    require_drop(problem, "train")
     require_precision(config)
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")

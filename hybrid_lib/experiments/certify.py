@@ -25,7 +25,7 @@ from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
 from hybrid_lib.fem.quadrature import float64
 from hybrid_lib.fem.topology import outer_facets
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem, require_drop, units
 
 SHARP = 1.05
 """Quotient of the two sides at which meshes are fine enough."""
@@ -126,6 +126,7 @@ def certify(
     """
     if not isinstance(problem, Problem):
         raise InputError("problem", "a Problem", type(problem).__name__, "see experiments.own_problem; of a run setup.problem")
+    require_drop(problem, "certify")
     nodal = _nodal(field)
     if nodal is None:
         at = _batch(field, gradient, problem.domain.dimension)

@@ -31,7 +31,7 @@ from hybrid_lib.experiments.jumps import require_no_jumps
 from hybrid_lib.experiments.price import small_length
 from hybrid_lib.methods import method_of, recommended_method
 from hybrid_lib.methods.defect import ErrorEstimate
-from hybrid_lib.problems import Problem
+from hybrid_lib.problems import Problem, require_drop
 
 if TYPE_CHECKING:
     from hybrid_lib.experiments.result import RunResult
@@ -86,6 +86,7 @@ def own_configuration(
     >>> config.coarse.cells, config.coarse.pieces, config.training.steps
     (41, 13, 300)
     """
+    require_drop(problem, "own_configuration")
     method = recommended_method(formulation)
     if not method.admits_jumps:
         require_no_jumps(problem)
@@ -153,6 +154,7 @@ def field_energy(
     >>> round(field_energy(own_problem(media.constant(3.0, 1)), zero, 4), 12)
     1.5
     """
+    require_drop(problem, "field_energy")
     points, weights = fem.quadrature_points(problem.domain.mesh(cells), order)
     x, w = points.reshape(-1, points.shape[-1]), weights.reshape(-1)
     value, gradient = (real_array("field", a) for a in field(x))

@@ -12,7 +12,7 @@ import numpy as np
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.references import fine_solution
-from hybrid_lib.problems import Problem, is_number
+from hybrid_lib.problems import Problem, is_number, require_drop
 
 ORDER = {1: 9, 2: 4}
 """Order of the rule for the energy of linear elements, by dimension."""
@@ -182,6 +182,7 @@ def pixel(problem: Problem) -> float | None:
 
 def small_length(problem: Problem, length: float | None) -> float:
     """The length that a mesh has to resolve: as given, the period, or the side of a pixel."""
+    require_drop(problem, "domain")
     if problem.domain.name not in ("interval", "unit_square"):
         raise InputError(
             "domain", "the interval or the unit square", problem.domain.name, "solve with hybrid_lib.fem"

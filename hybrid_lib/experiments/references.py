@@ -25,7 +25,7 @@ import numpy as np
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.interpolants import Pieces, Surface, gauss, spline_through
-from hybrid_lib.problems import Problem
+from hybrid_lib.problems import Problem, require_drop
 from hybrid_lib.training import UNREADABLE, write_atomically
 
 CACHE_VERSION = 3
@@ -124,6 +124,7 @@ def reference(
     The errors are estimates, none of them a bound: what no point of a mesh has seen, a source between them all, cannot be told.
     ``experiments.certify(problem, reference)`` is a bound, of the error in energy; it needs as long again.
     """
+    require_drop(problem, "reference")
     known, period = problem.medium.period, problem.medium.period or 1.0
     _in_time(until, 0.0)
     grid = problem.medium.pixels
@@ -234,6 +235,7 @@ def fine_solution(problem: Problem, cells: int, order: int = 4) -> np.ndarray:
 
     `order` is that of the rule by which the conductivity is averaged over a cell.
     """
+    require_drop(problem, "fine_solution")
     if problem.domain.name not in ("interval", "unit_square"):
         raise InputError("fine_solution", "the interval or the unit square", problem.domain.name, "solve with fem on its mesh")
     mesh = fem.unit_square(cells) if problem.domain.dimension == 2 else fem.interval(cells)

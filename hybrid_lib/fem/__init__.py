@@ -25,7 +25,7 @@ from hybrid_lib.fem.dense import (
     thin_svd,
 )
 from hybrid_lib.fem.location import inside, interpolate, interpolation_matrix, locate
-from hybrid_lib.fem.mesh import Mesh, from_simplices, interval, lshape, refine, unit_square
+from hybrid_lib.fem.mesh import Mesh, box, from_simplices, interval, lshape, refine, unit_square
 from hybrid_lib.fem.norms import flux_error, flux_norm, h1_error, h1_seminorm, l2_error, l2_norm
 from hybrid_lib.fem.quadrature import composite_rule, evaluate, quadrature_points, rule
 from hybrid_lib.fem.reuse import shared
@@ -38,6 +38,7 @@ __all__ = [
     "Pattern",
     "SymmetricFactor",
     "assemble",
+    "box",
     "cell_coefficient",
     "cell_gradients",
     "certified_solve",

@@ -7,7 +7,7 @@ discrete state and adjoint (3.17), (3.18), (3.23) of the paper.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,10 @@ class Mesh:
         Node numbers of each cell, positively oriented.
     boundary_nodes : (b,) int32
         Sorted numbers of the nodes on the boundary.
+    sides : dict of name to (k, d) int
+        Nodes of the facets of each side that has a name; :func:`refine` keeps them.
+    materials : dict of name to (c,) int
+        Numbers of the cells of each material that has a name; kept likewise.
 
     Notes
     -----
@@ -62,6 +66,8 @@ class Mesh:
     points: np.ndarray
     cells: np.ndarray
     boundary_nodes: np.ndarray
+    sides: dict[str, np.ndarray] = field(default_factory=dict)
+    materials: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         sizes = f"nodes={len(self.points)}, cells={len(self.cells)}, h={self.h:.3g}"
@@ -183,6 +189,33 @@ def unit_square(n: int) -> Mesh:
     return _grid(coordinate, coordinate, np.ones((n, n), dtype=bool))
 
 
+def box(lower: Any, upper: Any, counts: Any) -> Mesh:
+    """Mesh the box between two corners with counts[i] equal pieces along axis i, in the plane each cut in two triangles.
+
+    Parameters
+    ----------
+    lower, upper : d floats
+        Corners, lower < upper; d = 1 or 2.
+    counts : d ints
+        Pieces along each axis, at least 1.
+
+    Raises
+    ------
+    InputError
+        As :func:`interval`, along each axis.
+
+    Examples
+    --------
+    >>> mesh = box((0.0, -1.0), (3.0, 0.0), (3, 2))
+    >>> len(mesh.cells), mesh.volumes.sum().item()
+    (12, 3.0)
+    """
+    axes = [interval(n, a, b).points[:, 0] for n, a, b in zip(counts, lower, upper, strict=True)]
+    if len(axes) == 1:
+        return interval(counts[0], lower[0], upper[0])
+    return _grid(*axes, np.ones((len(axes[1]) - 1, len(axes[0]) - 1), dtype=bool))
+
+
 def lshape(n: int) -> Mesh:
     """Mesh the L-shaped domain (-1, 1)^2 without [0, 1) x (-1, 0], n pieces a unit side; h = sqrt(2)/n.
 
@@ -283,7 +316,25 @@ def refine(mesh: Mesh) -> Mesh:
     midpoints = 0.5 * (mesh.points[lower] + mesh.points[upper])
     local = np.concatenate([mesh.cells, n + number], axis=1)  # (m, d+1+edges)
     children = local[:, CHILDREN[d]].reshape(-1, d + 1)  # (2^d m, d+1)
-    return _mesh(np.concatenate([mesh.points, midpoints]), children)
+    fine = _mesh(np.concatenate([mesh.points, midpoints]), children)
+    if not (mesh.sides or mesh.materials):
+        return fine
+    middle = np.full(len(lower), n) + np.arange(len(lower))
+    sides = {name: halved_facets(nodes, lower, upper, middle, n) for name, nodes in mesh.sides.items()}
+    materials = {name: (2**d * cells[:, None] + np.arange(2**d)).ravel() for name, cells in mesh.materials.items()}
+    return replace(fine, sides=sides, materials=materials)
+
+
+def halved_facets(nodes: np.ndarray, lower: np.ndarray, upper: np.ndarray, middle: np.ndarray, n: int) -> np.ndarray:
+    """Facets (k, d) after the edges lower–upper got the nodes `middle`, −1 for none; in one dimension they stay."""
+    if nodes.shape[1] == 1:
+        return nodes
+    keys = lower.astype(np.int64) * n + upper  # sorted, as the edges are
+    ends = np.sort(nodes, axis=1).astype(np.int64)
+    between = middle[np.searchsorted(keys, ends[:, 0] * n + ends[:, 1])]
+    cut = between >= 0
+    halves = [np.stack([nodes[cut, i], between[cut]], axis=1) for i in (0, 1)]
+    return np.concatenate([nodes[~cut], *halves])
 
 
 def _mesh(points: np.ndarray, cells: np.ndarray, entries: np.ndarray | None = None) -> Mesh:

@@ -1,24 +1,26 @@
 """Domains: where collocation points lie, how far the boundary is, and what vanishes on it.
 
-A `Domain` is a union of unit cubes with an axis-parallel boundary: the interval (0, 1) and the unit square of
-the paper's section 4.4, and an L-shape whose corner points inwards. Its functions take one point, or one
-boundary parameter, follow its dtype, and go through `jax.jit`, `jax.vmap` and derivatives. Lengths are
-dimensionless.
+A `Domain` is a union of equal boxes with an axis-parallel boundary: the interval (0, 1) and the unit square of
+the paper's section 4.4, boxes of any size, and an L-shape whose corner points inwards; :mod:`.polygons` adds polygons with
+holes and meshes from outside. Its functions take one point, or one boundary parameter, follow its dtype, and go
+through `jax.jit`, `jax.vmap` and derivatives. Lengths are dimensionless.
 
 Paper: Ω and ∂Ω in (2.8), dist(x, ∂Ω) in (2.9), the factor l(x) of hard boundary conditions in section 4.4.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 
 Point = tuple[float, ...]
 Face = tuple[Point, Point, float]
@@ -26,25 +28,31 @@ Face = tuple[Point, Point, float]
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain Ω ⊂ R^d made of unit cubes; made by `interval`, `unit_square` or `lshape`.
+    """A domain Ω ⊂ R^d made of equal boxes; made by `interval`, `unit_square`, `box` or `lshape`.
 
     Attributes
     ----------
     name : str
         The name of the factory, of the domain and of its mesh in `hybrid_lib.fem` alike.
     corners : tuple of points
-        Lower corners of the unit cubes whose union is Ω.
+        Lower corners of the boxes whose union is Ω.
     faces : tuple of (start, direction, measure)
         The boundary: segments start + [0, measure]·direction, in the order of a walk around Ω; in 1-D two
         points, with direction 0 and measure 1 each (counting measure).
     factor : callable
         x (d,) -> (), the factor l behind `vanishing`.
+    names : tuple of str
+        The name of the side that each face belongs to.
+    extent : tuple of d floats or None
+        Lengths of the boxes; None for 1 along each axis.
     """
 
     name: str
     corners: tuple[Point, ...]
     faces: tuple[Face, ...]
     factor: Callable[[jax.Array], jax.Array]
+    names: tuple[str, ...] = ()
+    extent: Point | None = None
 
     @property
     def dimension(self) -> int:
@@ -52,9 +60,25 @@ class Domain:
         return len(self.corners[0])
 
     @property
+    def sides(self) -> tuple[str, ...]:
+        """Names of the sides, each once.
+
+        Examples
+        --------
+        >>> box((0, 0), (2, 1)).sides
+        ('bottom', 'right', 'top', 'left')
+        """
+        return tuple(dict.fromkeys(self.names))
+
+    @property
+    def unit(self) -> float:
+        """The length that counts as one for the number of cells and for small periods: the shortest side of a box, else 1."""
+        return 1.0 if self.extent is None else min(self.extent)
+
+    @property
     def measure(self) -> float:
         """`|Ω|`, the length in 1-D, area in 2-D."""
-        return float(len(self.corners))
+        return len(self.corners) * math.prod(self.extent or (1.0,))
 
     @property
     def boundary_measure(self) -> float:
@@ -65,7 +89,8 @@ class Domain:
     def box(self) -> tuple[Point, Point]:
         """Lower and upper corner of the smallest box that holds Ω."""
         lower = np.array(self.corners)
-        return tuple(lower.min(axis=0).tolist()), tuple((lower.max(axis=0) + 1.0).tolist())
+        upper = lower.max(axis=0) + np.array(self.extent or 1.0)
+        return tuple(lower.min(axis=0).tolist()), tuple(upper.tolist())
 
     def distance(self, x: jax.Array) -> jax.Array:
         """Euclidean distance of one point to ∂Ω, ≥ 0 inside and outside alike; cost O(number of faces).
@@ -162,6 +187,9 @@ class Domain:
         x, rate = self._point(x), 2 * math.pi / period
         if len(self.corners) > 1:
             return -jnp.expm1(-rate * self.factor(x))
+        if self.extent is not None:
+            lower, upper = (jnp.asarray(corner, x.dtype) for corner in self.box)
+            return jnp.prod(jnp.expm1(-rate * (x - lower)) * jnp.expm1(-rate * (upper - x)))
         return jnp.prod(jnp.expm1(-rate * x) * jnp.expm1(-rate * (1.0 - x)))
 
     def contains(self, x: jax.Array) -> jax.Array:
@@ -174,7 +202,8 @@ class Domain:
         """
         x = self._point(x)
         corners = jnp.asarray(np.array(self.corners), x.dtype)  # (k, d)
-        inside = jnp.all((x[None, :] >= corners) & (x[None, :] <= corners + 1.0), axis=1)
+        upper = corners + jnp.asarray(self.extent or 1.0, x.dtype)
+        inside = jnp.all((x[None, :] >= corners) & (x[None, :] <= upper), axis=1)
         return jnp.any(inside) & (self.distance(x) > 0.0)
 
     def boundary_point(self, s: jax.Array) -> jax.Array:
@@ -212,7 +241,7 @@ class Domain:
         return jnp.asarray(starts, s.dtype)[k] + along * jnp.asarray(directions, s.dtype)[k]
 
     def mesh(self, n: int):
-        """Triangulation with n cells along a unit length, a `hybrid_lib.fem.Mesh`.
+        """Triangulation with n cells along a unit length (`unit`), a `hybrid_lib.fem.Mesh`.
 
         Raises
         ------
@@ -221,8 +250,25 @@ class Domain:
         """
         from hybrid_lib import fem
 
+        if self.extent is not None:
+            lower, upper = self.box
+            fem.interval(n)  # checks the number
+            return fem.box(lower, upper, [math.ceil(n * side / self.unit - 1e-9) for side in self.extent])
         makers = {"interval": fem.interval, "unit_square": fem.unit_square, "lshape": fem.lshape}
         return makers[self.name](n)
+
+    def labelled(self, mesh):
+        """The mesh, which covers Ω, with the names of the sides on it: `mesh.sides`, unless it has some.
+
+        Examples
+        --------
+        >>> square = unit_square()
+        >>> square.labelled(square.mesh(2)).sides["left"].tolist()
+        [[0, 3], [3, 6]]
+        """
+        from hybrid_lib.fem.sides import labelled
+
+        return mesh if mesh.sides else labelled(mesh, self.faces, self.names)
 
     def _point(self, x):
         x = jnp.asarray(x)
@@ -236,15 +282,22 @@ class Domain:
         return x
 
 
-def interval() -> Domain:
-    """The interval Ω = (0, 1): `|Ω| = 1`, `|∂Ω| = 2` points, l(x) = 4x(1 − x) as in section 4.4.
+def interval(a: float = 0.0, b: float = 1.0) -> Domain:
+    """The interval Ω = (a, b) with the sides left and right; for (0, 1) l(x) = 4x(1 − x) as in section 4.4.
+
+    Raises
+    ------
+    InputError
+        As :func:`box`.
 
     Examples
     --------
     >>> interval().measure, interval().boundary_measure
     (1.0, 2.0)
+    >>> interval(-1.0, 2.0).sides
+    ('left', 'right')
     """
-    return Domain("interval", ((0.0,),), (((0.0,), (0.0,), 1.0), ((1.0,), (0.0,), 1.0)), _polynomial)
+    return box((a,), (b,))
 
 
 def unit_square() -> Domain:
@@ -255,12 +308,51 @@ def unit_square() -> Domain:
     >>> unit_square().measure, unit_square().boundary_measure
     (1.0, 4.0)
     """
-    vertices = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
-    return Domain("unit_square", ((0.0, 0.0),), _edges(vertices), _polynomial)
+    return box((0.0, 0.0), (1.0, 1.0))
+
+
+def box(lower: Any, upper: Any) -> Domain:
+    """The interval or rectangle between two corners; sides left and right, in the plane also bottom and top.
+
+    Parameters
+    ----------
+    lower, upper : d floats
+        Corners, lower < upper; d = 1 or 2.
+
+    Raises
+    ------
+    InputError
+        For corners that are no finite numbers, of different length, or in the wrong order.
+
+    Examples
+    --------
+    >>> box((0.0, 0.0), (0.5, 0.25)).boundary_measure
+    1.5
+    >>> box((0.0, 0.0), (1.0, 1.0)).name
+    'unit_square'
+    """
+    lower, upper = (np.atleast_1d(real_array(what, given)) for what, given in (("lower", lower), ("upper", upper)))
+    d, far = lower.size, np.abs([*lower.ravel(), *upper.ravel()]).max()
+    fits = lower.shape == upper.shape and lower.ndim == 1 and d in (1, 2) and np.isfinite(far)
+    if not fits or not np.all(upper - lower > 1e-9 * far):
+        received = f"{lower.tolist()} and {upper.tolist()}"
+        remedy = "pass one number an axis, the lower corner first"
+        raise InputError("box", "two corners of one or two finite numbers, lower < upper", received, remedy)
+    low, high = tuple(lower.tolist()), tuple(upper.tolist())
+    plain = not lower.any() and np.all(upper == 1.0)
+    extent = None if plain else tuple((upper - lower).tolist())
+    factor = _polynomial if plain else functools.partial(_box_polynomial, low, high)
+    if d == 1:
+        faces = ((low, (0.0,), 1.0), (high, (0.0,), 1.0))
+        return Domain("interval" if plain else "box", (low,), faces, factor, ("left", "right"), extent)
+    faces = _edges((low, (high[0], low[1]), high, (low[0], high[1])))
+    return Domain("unit_square" if plain else "box", (low,), faces, factor, ("bottom", "right", "top", "left"), extent)
 
 
 def lshape() -> Domain:
     """The L-shape Ω = (−1, 1)² without [0, 1) × (−1, 0]: `|Ω| = 3`, `|∂Ω| = 8`, an inward corner at the origin.
+
+    Its sides are left, right, bottom, top, and notch, the two edges of the inward corner.
 
     Examples
     --------
@@ -268,16 +360,22 @@ def lshape() -> Domain:
     (3.0, 8.0)
     """
     vertices = ((-1.0, -1.0), (0.0, -1.0), (0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (-1.0, 1.0))
-    return Domain("lshape", ((-1.0, -1.0), (-1.0, 0.0), (0.0, 0.0)), _edges(vertices), _lshape_factor)
+    names = ("bottom", "notch", "notch", "right", "top", "left")
+    return Domain("lshape", ((-1.0, -1.0), (-1.0, 0.0), (0.0, 0.0)), _edges(vertices), _lshape_factor, names)
 
 
 def _edges(vertices) -> tuple[Face, ...]:
-    """Faces of the closed polygon through the vertices; all edges are parallel to an axis."""
+    """Faces of the closed polygon through the vertices."""
     faces = []
     for start, end in zip(vertices, vertices[1:] + vertices[:1], strict=True):
         length = math.dist(start, end)
         faces.append((start, tuple((b - a) / length for a, b in zip(start, end, strict=True)), length))
     return tuple(faces)
+
+
+def _box_polynomial(lower: Point, upper: Point, x):
+    low, high = jnp.asarray(lower, x.dtype), jnp.asarray(upper, x.dtype)
+    return jnp.prod(4.0 * (x - low) * (high - x) / (high - low) ** 2)
 
 
 def _polynomial(x):

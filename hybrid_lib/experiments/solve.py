@@ -1,0 +1,264 @@
+r"""Linear elements for a problem with any conditions on its sides, refined until a guaranteed bound is met.
+
+What comes back is w itself. The heat through a side is that of the weak form,
+
+.. math:: \int_\Gamma n\cdot K\nabla w
+          = \sum_{i\in\Gamma} \Big(\int_\Omega K\nabla w_h\cdot\nabla\varphi_i - \int_\Omega q\varphi_i - \dots\Big),
+
+whose error is of the order of the squared error of energy, and with which all sides and the source balance to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hybrid_lib import fem
+from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.fem import sides
+from hybrid_lib.fem.fluxes import times
+from hybrid_lib.fem.location import locate
+from hybrid_lib.problems import Problem, is_number
+
+TOLERANCE = 0.01
+"""Relative error of energy that is asked for where neither `tolerance` nor `n` is given."""
+UNKNOWNS = 200_000
+"""No finer mesh has more unknowns."""
+CELLS = {1: (64, 4096), 2: (16, 128)}
+"""Cells a unit length of the first mesh, at least and at most, by dimension."""
+CELLS_A_PERIOD = 4
+"""Of the first mesh, where the medium has a period."""
+
+
+@dataclass(frozen=True, eq=False)
+class FieldSolution:
+    """The temperature w of a problem, in linear elements; from :func:`solve`.
+
+    Attributes
+    ----------
+    problem : Problem
+    mesh : fem.Mesh
+        With the problem's sides.
+    w : (n,) float64
+        Temperature at the nodes.
+    data : fem.sides.SideData
+        The conditions on this mesh.
+    proof : fem.EnergyBound or None
+        Of the energy error; None where there is none.
+    reason : str
+        Why there is no proof, or why the tolerance was not met; empty otherwise.
+    """
+
+    problem: Problem
+    mesh: fem.Mesh
+    w: np.ndarray
+    data: sides.SideData
+    proof: fem.EnergyBound | None
+    reason: str
+
+    def __repr__(self) -> str:
+        bound = f"bound={self.bound:.2g}" if self.bound is not None else f"no bound: {self.reason}"
+        return f"FieldSolution({self.problem.name}, {self.mesh!r}, {bound})"
+
+    @property
+    def bound(self) -> float | None:
+        """Guaranteed bound of the energy error over ‖K^{1/2}∇w_h‖; None without a proof, and `reason` then says why.
+
+        With an exchange on sides the error is that of ‖K^{1/2}∇·‖² + ∫c(·)², so that the bound holds for its first part too.
+        """
+        return None if self.proof is None else self.proof.relative
+
+    def __call__(self, points: Any) -> np.ndarray:
+        """w at points (k, d), (k,).
+
+        Raises
+        ------
+        InputError
+            For a point outside.
+        """
+        return fem.interpolate(self.mesh, self.w, points)
+
+    def gradient(self, points: Any) -> np.ndarray:
+        """∇w at points (k, d), (k, d): constant on each cell."""
+        return fem.cell_gradients(self.mesh, self.w)[locate(self.mesh, points)[0]]
+
+    def flux(self, points: Any) -> np.ndarray:
+        """K∇w at points (k, d), (k, d); heat flows against it, and its part along an outward normal comes in."""
+        K = fem.evaluate(self.problem.medium.conductivity, real_array("points", points))
+        return times(K[None], self.gradient(points)[None])[0]
+
+    def heat_through(self, side: str) -> float:
+        """∫ n·K∇w along a side: the heat that comes in there, negative where it leaves.
+
+        All sides and ∫q add up to zero: to rounding, or with fluxes alone to the quadrature of q.
+
+        Raises
+        ------
+        InputError
+            For an unknown side.
+        """
+        self._require_side(side)
+        kind, value, *coefficient = self.problem.conditions()[side]
+        here = sides.facets(self.mesh, self.mesh.sides[side])
+        if kind == "value":
+            return self._heat_at_values[side]
+        given = sides.values_at(value, here.points)
+        if kind == "exchange":
+            given = sides.values_at(coefficient[0], here.points) * (given - self._along(here))
+        return sides.side_integral(self.mesh, here, given)
+
+    def mean(self, part: str | Callable | None = None) -> float:
+        """Mean of w over the domain, a side, a material, or the cells at whose centre a function of x is true.
+
+        Raises
+        ------
+        InputError
+            For a name of neither a side nor a material, and a function that is true nowhere.
+        """
+        cells = slice(None)
+        if isinstance(part, str) and part not in self.mesh.materials:
+            self._require_side(part)
+            here = sides.facets(self.mesh, self.mesh.sides[part])
+            return sides.side_integral(self.mesh, here, self._along(here)) / float(here.measure.sum())
+        if isinstance(part, str):
+            cells = self.mesh.materials[part]
+        elif part is not None:
+            cells = fem.evaluate(part, self.mesh.points[self.mesh.cells].mean(axis=1)) != 0
+            if not np.any(cells):
+                expected = "a function that is true somewhere"
+                raise InputError("part", expected, "false at all centres of cells", "correct it, or refine")
+        volumes = self.mesh.volumes[cells]
+        return float(volumes @ self.w[self.mesh.cells[cells]].mean(axis=1) / volumes.sum())
+
+    def _require_side(self, name: str) -> None:
+        if name not in self.mesh.sides:
+            known = ", ".join([*self.mesh.sides, *self.mesh.materials])
+            raise InputError("side", f"one of {known}", repr(name), "correct the name")
+
+    def _along(self, here: sides.Facets) -> np.ndarray:
+        """w at the points of facets, (k, q)."""
+        barycentric = sides.facet_rule(self.mesh.dimension)[0]
+        return self.w[here.nodes] @ barycentric.T
+
+    @cached_property
+    def _heat_at_values(self) -> dict[str, float]:
+        """Heat through each side with given values; at a node of two of them it is split as the fluxes of the cells are."""
+        mesh, n = self.mesh, len(self.mesh.points)
+        matrix, right = _system(self.problem, mesh, self.data)
+        residual = matrix @ self.w - right
+        K = fem.cell_coefficient(mesh, self.problem.medium.conductivity)
+        slopes = fem.cell_gradients(mesh, self.w)
+        names = [name for name, one in self.problem.conditions().items() if one[0] == "value"]
+        own, length = np.zeros((len(names), n)), np.zeros((len(names), n))
+        for row, name in enumerate(names):
+            here = sides.facets(mesh, mesh.sides[name])
+            normal = -mesh.basis_gradients[here.cell, here.local]
+            normal = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+            through = np.einsum("kd,kde,ke->k", normal, K[here.cell], slopes[here.cell])
+            own[row] = sides.side_load(mesh, here, through[:, None] * np.ones(here.points.shape[:2]))
+            length[row] = sides.side_load(mesh, here, np.ones(here.points.shape[:2]))
+        total = length.sum(axis=0)
+        share = length / np.where(total > 0, total, 1.0)
+        heat = own.sum(axis=1) + share @ (residual - own.sum(axis=0))
+        return dict(zip(names, heat.tolist(), strict=True))
+
+
+def solve(problem: Problem, tolerance: float | None = None, n: int | None = None) -> FieldSolution:
+    """Solve −∇·(K∇w) = q with the conditions of the problem by linear elements.
+
+    Parameters
+    ----------
+    problem : Problem
+        On any domain.
+    tolerance : float, optional
+        Bound of the relative error of energy; 0.01 by default. Meshes are refined where the bound says so until it is met, or the
+        next mesh would have more than 200,000 unknowns: then `reason` says so.
+    n : int, optional
+        Cells along a unit length of the domain (``problem.domain.unit``); of one mesh, or with a tolerance of the first.
+
+    Returns
+    -------
+    FieldSolution
+
+    Raises
+    ------
+    InputError
+        For a problem, tolerance or number that cannot be used.
+
+    Examples
+    --------
+    >>> from hybrid_lib import media
+    >>> from hybrid_lib.sides import Dirichlet, Neumann
+    >>> sides = {"left": Dirichlet(1.0), "right": Neumann(2.0)}
+    >>> found = solve(Problem(medium=media.constant(4.0, 1), boundary=sides))
+    >>> found([[0.5], [1.0]]).round(9).tolist(), round(found.heat_through("left"), 9)
+    ([1.25, 1.5], -2.0)
+    """
+    if not isinstance(problem, Problem):
+        raise InputError("problem", "a Problem", type(problem).__name__, "make one with hybrid_lib.Problem")
+    if tolerance is not None and not (is_number(tolerance) and tolerance > 0):
+        raise InputError("tolerance", "a number > 0", repr(tolerance), "0.01 is one per cent of the energy norm")
+    target = TOLERANCE if tolerance is None and n is None else tolerance
+    domain = problem.domain
+    mesh = domain.labelled(domain.mesh(first_cells(problem) if n is None else n))
+    while True:
+        found = solve_on(problem, mesh)
+        if found.proof is None or target is None or found.proof.relative <= target:
+            return found
+        finer = fem.refine(mesh)
+        if len(finer.points) > UNKNOWNS:
+            received = f"{found.proof.relative:.2g} with {len(mesh.points)} unknowns; a finer mesh would have over {UNKNOWNS}"
+            return FieldSolution(problem, mesh, found.w, found.data, found.proof, f"the bound is {received}")
+        mesh = finer
+
+
+def first_cells(problem: Problem) -> int:
+    """Cells a unit length of the domain that the first mesh has: four a period, within limits.
+
+    Examples
+    --------
+    >>> from hybrid_lib import media
+    >>> first_cells(Problem(medium=media.paper_2d(0.1)))
+    40
+    """
+    least, most = CELLS[problem.domain.dimension]
+    period = problem.medium.period
+    pixels = problem.medium.pixels
+    cells = least if period is None else math.ceil(CELLS_A_PERIOD * problem.domain.unit / period - 1e-9)
+    cells = max(least, min(cells, most))
+    return cells if pixels is None else pixels.cells(cells)
+
+
+def solve_on(problem: Problem, mesh: fem.Mesh) -> FieldSolution:
+    """The linear elements of one mesh that has the problem's sides."""
+    data = sides.side_data(mesh, problem.conditions())
+    matrix, right = _system(problem, mesh, data)
+    if data.held.size or data.exchanges:
+        w = fem.solve_dirichlet(matrix, right, data.held, data.values)
+    else:  # fluxes all around: any constant may be added, and what the quadrature leaves of their balance is spread
+        weight = fem.load(mesh, 1.0)
+        w = fem.solve_dirichlet(matrix, right - weight * (right.sum() / weight.sum()), np.array([0]))
+        w -= weight @ w / weight.sum()
+    return FieldSolution(problem, mesh, w, data, *_proof(problem, mesh, w, data))
+
+
+def _system(problem: Problem, mesh: fem.Mesh, data: sides.SideData) -> tuple[Any, np.ndarray]:
+    """Matrix and right side of all nodes."""
+    added, exchange = sides.system(mesh, data)
+    matrix = fem.stiffness(mesh, problem.medium.conductivity)
+    return matrix if exchange is None else matrix + exchange, fem.load(mesh, problem.source, order=4) + added
+
+
+def _proof(problem: Problem, mesh: fem.Mesh, w: np.ndarray, data: sides.SideData) -> tuple[fem.EnergyBound | None, str]:
+    """The bound of the energy error, or why there is none."""
+    if data.clash is not None:
+        return None, f"the temperatures of {data.clash[0]} and {data.clash[1]} differ where they meet: the energy is infinite"
+    if data.exchanges or data.fluxes:
+        return None, "fluxes and exchange on sides have no bound yet"
+    K, f = problem.medium.conductivity, problem.source
+    return fem.energy_bound(mesh, K, f, w), ""

@@ -1,0 +1,252 @@
+r"""Sides of a mesh: where they are, integrals along them, and what their conditions add to a linear system.
+
+With w = g on Γ_D, n·K∇w = p on Γ_N and n·K∇w = c(a − w) on Γ_R the weak form is
+
+.. math:: \int_\Omega K\nabla w\cdot\nabla v + \int_{\Gamma_R} c\,w v
+          = \int_\Omega f v + \int_{\Gamma_N} p\,v + \int_{\Gamma_R} c\,a\,v
+          \quad\text{for all } v = 0 \text{ on } \Gamma_D.
+
+A facet is a node in one dimension, where an integral along it is the value there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.fem.mesh import Mesh
+from hybrid_lib.fem.quadrature import evaluate, rule
+from hybrid_lib.fem.topology import outer_facets
+
+ORDER = 5
+"""Order of the rule along facets for functions."""
+
+
+class Facets(NamedTuple):
+    """Facets of the boundary with the points of a rule on them.
+
+    Attributes
+    ----------
+    cell, local : (k,) int
+        The cell of each, and the vertex of it that is opposite.
+    nodes : (k, d) int
+    measure : (k,) float64
+        Lengths; 1 in one dimension.
+    points : (k, q, d) float64
+    """
+
+    cell: np.ndarray
+    local: np.ndarray
+    nodes: np.ndarray
+    measure: np.ndarray
+    points: np.ndarray
+
+
+class Exchange(NamedTuple):
+    """Facets with a flux p, `coefficient` None, or with c and a: values (k, q) at their points."""
+
+    facets: Facets
+    value: np.ndarray
+    coefficient: np.ndarray | None = None
+
+
+class SideData(NamedTuple):
+    """What is known on the sides of one mesh; from :func:`side_data`.
+
+    Attributes
+    ----------
+    held : (b,) int
+        Nodes with given values, sorted.
+    values : (b,) float64
+    fixed : tuple of (Facets, (k, q) float64)
+        Facets on Γ_D, and g at their points.
+    fluxes, exchanges : tuple of Exchange
+        On Γ_N and Γ_R.
+    clash : tuple of names or None
+        Two sides with values that differ at a node that they share: no field of finite energy has both.
+    """
+
+    held: np.ndarray
+    values: np.ndarray
+    fixed: tuple[tuple[Facets, np.ndarray], ...]
+    fluxes: tuple[Exchange, ...]
+    exchanges: tuple[Exchange, ...]
+    clash: tuple[str, str] | None = None
+
+
+@lru_cache
+def facet_rule(d: int, order: int = ORDER) -> tuple[np.ndarray, np.ndarray]:
+    """Barycentric points (q, d) and weights (q,) on a facet.
+
+    >>> facet_rule(1)[0].tolist()
+    [[1.0]]
+    """
+    return rule(1, order) if d == 2 else (np.ones((1, 1)), np.ones(1))
+
+
+def facets(mesh: Mesh, nodes: np.ndarray, order: int = ORDER) -> Facets:
+    """Facets of the boundary by their nodes.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    nodes : (k, d) int array
+    order : int
+        Of the rule on them.
+
+    Raises
+    ------
+    InputError
+        If one is no facet of the boundary.
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> facets(unit_square(1), np.array([[1, 0]])).measure.tolist()
+    [1.0]
+    """
+    d, n = mesh.dimension, len(mesh.points)
+    nodes = np.asarray(nodes)
+    if nodes.ndim != 2 or nodes.shape[1] != d or not np.issubdtype(nodes.dtype, np.integer):
+        received = f"{nodes.dtype} of shape {nodes.shape}"
+        raise InputError("facets", f"node numbers of shape (k, {d})", received, "one row a facet of the boundary")
+    outer, lower, upper = outer_facets(mesh.cells, n)
+    key = lower.astype(np.int64) * n + upper
+    order_ = np.argsort(key)
+    wanted = nodes.min(axis=1).astype(np.int64) * n + nodes.max(axis=1)
+    place = np.minimum(np.searchsorted(key[order_], wanted), len(key) - 1)
+    bad = np.flatnonzero(key[order_][place] != wanted)
+    if bad.size:
+        raise InputError("facets", "facets of the boundary", f"nodes {nodes[bad[0]].tolist()}", "leave inner facets out")
+    cell, local = np.divmod(outer[order_[place]], d + 1)
+    ends = mesh.points[nodes]  # (k, d, d)
+    measure = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) if d == 2 else np.ones(len(nodes))
+    return Facets(cell, local, nodes, measure, np.einsum("qa,kad->kqd", facet_rule(d, order)[0], ends))
+
+
+def labelled(mesh: Mesh, faces: Sequence, names: Sequence[str]) -> Mesh:
+    """The mesh with named sides: each facet of the boundary belongs to the nearest of straight faces (start, direction, measure).
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem.mesh import interval
+    >>> labelled(interval(4), [((0.0,), (0.0,), 1.0), ((1.0,), (0.0,), 1.0)], ["left", "right"]).sides["right"].tolist()
+    [[4]]
+    """
+    _, lower, upper = outer_facets(mesh.cells, len(mesh.points))
+    nodes = np.stack([lower, upper], axis=1)[:, : mesh.dimension]
+    middle = mesh.points[nodes].mean(axis=1)
+    nearest, owner = np.full(len(nodes), np.inf), np.zeros(len(nodes), int)
+    for number, (start, direction, measure) in enumerate(faces):
+        away, e = middle - np.array(start), np.array(direction)
+        length = measure if e.any() else 0.0
+        gap = np.linalg.norm(away - np.clip(away @ e, 0.0, length)[:, None] * e, axis=1)
+        closer = gap < nearest
+        nearest[closer], owner[closer] = gap[closer], number
+    sides = {name: nodes[np.isin(owner, [k for k, other in enumerate(names) if other == name])] for name in dict.fromkeys(names)}
+    return replace(mesh, sides=sides)
+
+
+def values_at(value: float | Callable, points: np.ndarray) -> np.ndarray:
+    """A number or function of one point at points (..., d)."""
+    return evaluate(value, points) if callable(value) else np.full(points.shape[:-1], float(value))
+
+
+def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER) -> SideData:
+    """What is known on the named sides of a mesh.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        With sides.
+    conditions : dict of side name to (kind, value[, coefficient])
+        Kind "value" for w = value, "flux" for n·K∇w = value, "exchange" for n·K∇w = coefficient·(value − w); numbers or
+        functions of one point.
+    order : int
+        Of the rule on facets.
+
+    Notes
+    -----
+    A node between two sides with given values gets their mean; one between such a side and another has the given value.
+    """
+    held: dict[int, tuple[float, str]] = {}
+    fixed, fluxes, exchanges, clash = [], [], [], None
+    for name, (kind, value, *rest) in conditions.items():
+        side = facets(mesh, mesh.sides[name], order)
+        if not len(side.nodes):
+            continue
+        if kind == "value":
+            nodes = np.unique(side.nodes)
+            found = values_at(value, mesh.points[nodes])
+            fixed.append((side, values_at(value, side.points)))
+            for node, number in zip(nodes.tolist(), found.tolist(), strict=True):
+                other = held.get(node)
+                if other is not None and abs(other[0] - number) > 1e-9 * max(1e-300, np.abs(found).max(), abs(other[0])):
+                    clash = clash or (other[1], name)
+                held[node] = (number if other is None else (number + other[0]) / 2, name)
+        elif kind == "flux":
+            fluxes.append(Exchange(side, values_at(value, side.points)))
+        else:
+            c = values_at(rest[0], side.points)
+            if c.min() < 0:
+                received = f"{c.min():g} at {side.points.reshape(-1, mesh.dimension)[c.argmin()].round(6).tolist()}"
+                raise InputError(f"boundary {name!r}, coefficient", "values >= 0", received, "n·K∇w = coefficient·(ambient − w)")
+            zero = c.max() == 0  # nothing is exchanged
+            (fluxes if zero else exchanges).append(Exchange(side, *(c, None) if zero else (values_at(value, side.points), c)))
+    nodes = np.array(sorted(held), dtype=np.int64)
+    values = np.array([held[node][0] for node in nodes.tolist()])
+    return SideData(nodes, values, tuple(fixed), tuple(fluxes), tuple(exchanges), clash)
+
+
+def side_load(mesh: Mesh, side: Facets, values: np.ndarray) -> np.ndarray:
+    """Vector ∫ p φ_i along facets, from values (k, q) at their points, (n,).
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> mesh = unit_square(1)
+    >>> side_load(mesh, facets(mesh, np.array([[0, 1]])), np.full((1, 3), 2.0)).round(12).tolist()
+    [1.0, 1.0, 0.0, 0.0]
+    """
+    barycentric, weights = _rule_of(mesh, side)
+    entries = (values * weights) @ barycentric * side.measure[:, None]  # (k, d)
+    return np.bincount(side.nodes.ravel(), entries.ravel(), len(mesh.points))
+
+
+def side_mass(mesh: Mesh, side: Facets, values: np.ndarray) -> csr_array:
+    """Matrix ∫ c φ_i φ_j along facets, (n, n)."""
+    barycentric, weights = _rule_of(mesh, side)
+    d, n = mesh.dimension, len(mesh.points)
+    entries = np.einsum("kq,q,qa,qb,k->kab", values, weights, barycentric, barycentric, side.measure, optimize=True)
+    rows, columns = np.repeat(side.nodes, d, axis=1), np.tile(side.nodes, (1, d))
+    return csr_array(coo_array((entries.ravel(), (rows.ravel(), columns.ravel())), shape=(n, n)))
+
+
+def side_integral(mesh: Mesh, side: Facets, values: np.ndarray) -> float:
+    """∫ along facets of values (k, q) at their points."""
+    return float(side.measure @ (values @ _rule_of(mesh, side)[1]))
+
+
+def system(mesh: Mesh, data: SideData) -> tuple[np.ndarray, csr_array | None]:
+    """What fluxes and exchange add to the load, (n,), and to the matrix."""
+    right, matrix = np.zeros(len(mesh.points)), None
+    for one in (*data.fluxes, *data.exchanges):
+        given = one.value if one.coefficient is None else one.coefficient * one.value
+        right += side_load(mesh, one.facets, given)
+        if one.coefficient is not None:
+            added = side_mass(mesh, one.facets, one.coefficient)
+            matrix = added if matrix is None else matrix + added
+    return right, matrix
+
+
+def _rule_of(mesh: Mesh, side: Facets) -> tuple[Any, Any]:
+    """The rule on a facet that has as many points."""
+    if mesh.dimension == 1:
+        return facet_rule(1)
+    return facet_rule(2, 2 * side.points.shape[1] - 1)

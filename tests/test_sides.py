@@ -1,0 +1,256 @@
+"""Conditions on the sides of a domain: what is accepted, and linear elements for them."""
+
+import pickle
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hybrid_lib as hl
+from hybrid_lib import fem
+from hybrid_lib.experiments import solve
+from hybrid_lib.experiments.solve import solve_on
+from hybrid_lib.pinn import domains
+
+ONE, TWO = hl.media.constant(1.0, 1), hl.media.constant(1.0, 2)
+SQUARE = ("left", "right", "bottom", "top")
+
+
+def all_around(**given):
+    return dict.fromkeys(SQUARE, hl.Neumann()) | given
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"boundary": {"left": hl.Dirichlet(1.0)}}, "a condition for each side: left, right; received none for right"),
+        ({"boundary": {"left": hl.Dirichlet(1.0), "rihgt": hl.Neumann()}}, "names of sides: left, right; received 'rihgt'"),
+        ({"boundary": {"left": 1.0, "right": hl.Neumann()}}, "Dirichlet, Neumann or Robin; received 1.0"),
+        ({"boundary": 1.0}, "a condition, or a dict of side names"),
+        ({"boundary": hl.Dirichlet(0.0), "direction": (1.0,)}, "direction: expected none beside boundary="),
+        ({"boundary": hl.Dirichlet(lambda x: x)}, "boundary 'left', value: expected a number at one point x; received shape"),
+        ({"boundary": hl.Dirichlet(lambda x: x[1])}, "expected coordinates of a point with 1: x[0]"),
+        ({"boundary": hl.Neumann(1.0)}, "fluxes that balance the source where no side has a temperature"),
+        ({"boundary": hl.Neumann(), "source": 1.0}, "∫q + ∫flux = 1"),
+        ({"boundary": hl.Robin(0.0, 3.0), "source": 1.0}, "fluxes that balance"),
+    ],
+)
+def test_a_bad_condition_is_refused_in_a_line(given, said):
+    with pytest.raises(hl.InputError) as caught:
+        hl.Problem(medium=ONE, **given)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: hl.Robin(-1.0, 0.0), lambda: hl.Dirichlet("1"), lambda: hl.Neumann(np.nan), lambda: hl.Robin([1.0], 0.0)]
+)
+def test_a_bad_value_is_refused_where_it_is_written(make):
+    with pytest.raises(hl.InputError):
+        make()
+
+
+def test_an_exchange_that_turns_negative_is_refused():
+    problem = hl.Problem(medium=TWO, boundary=all_around(top=hl.Robin(lambda x: x[0] - 0.5, 1.0)))
+    with pytest.raises(hl.InputError, match="boundary 'top', coefficient: expected values >= 0"):
+        solve(problem, n=4)
+
+
+@pytest.mark.parametrize("door", ["train", "own_configuration", "reference", "certify"])
+@pytest.mark.parametrize("own", [{"boundary": hl.Dirichlet(0.0)}, {"domain": domains.box((0.0, 0.0), (2.0, 1.0))}])
+def test_other_doors_say_which_one_solves_it(door, own):
+    problem = hl.Problem(medium=hl.media.paper_2d(0.5), **own)
+    arguments = {"train": (hl.configuration("heat2d"),), "certify": (lambda x: 0.0 * x[0],)}
+    with pytest.raises(hl.InputError, match="solve it by elements"):
+        getattr(hl, door)(problem, *arguments.get(door, ()))
+
+
+def test_a_problem_with_conditions_is_a_value():
+    problem = hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(np.float32(2.0))))
+    again = pickle.loads(pickle.dumps(problem))
+    assert again.boundary == problem.boundary and again.boundary["left"].value == 2.0
+    assert problem.direction == (0.0, 0.0) and [*problem.boundary] == [*problem.domain.sides]
+    with pytest.raises(hl.InputError, match="boundary: "):
+        pickle.dumps(hl.Problem(medium=TWO, boundary=hl.Dirichlet(lambda x: x[0])))
+
+
+def test_the_drop_of_the_paper_is_solved_as_it_was():
+    problem = hl.Problem(medium=hl.media.paper_2d(0.5), source=1.0, direction=(1.0, -2.0))
+    found = solve(problem, n=12)
+    u = fem.solve_diffusion(found.mesh, problem.medium.conductivity, 1.0, lambda x: x[0] - 2 * x[1])
+    assert np.abs(found.w - u).max() < 1e-12
+
+
+CASES = {
+    "temperature": {name: "value" for name in SQUARE},
+    "insulated and temperature": {"left": "value", "right": "value", "bottom": "flux", "top": "flux"},
+    "flux and temperature": {"left": "flux", "right": "value", "bottom": "value", "top": "flux"},
+    "exchange": {name: "exchange" for name in SQUARE},
+    "all three": {"left": "value", "right": "exchange", "bottom": "flux", "top": "exchange"},
+    "fluxes alone": {name: "flux" for name in SQUARE},
+}
+BOXES = {"square": domains.unit_square(), "box": domains.box((-1.0, 0.5), (0.5, 1.1))}
+
+
+def exact(x):
+    return jnp.sin(1.3 * x[0] + 0.2) * jnp.exp(0.7 * x[1]) + x[0]
+
+
+def slope(x):
+    s, c, e = jnp.sin(1.3 * x[0] + 0.2), jnp.cos(1.3 * x[0] + 0.2), jnp.exp(0.7 * x[1])
+    return 1.3 * c * e + 1.0, 0.7 * s * e
+
+
+def conductivity(x):
+    return 2.0 + jnp.cos(x[0]) * x[1]
+
+
+def manufactured(kinds, domain):
+    """The problem whose solution is `exact`, with K = 2 + cos(x) y."""
+    normal = {"left": (-1, 0), "right": (1, 0), "bottom": (0, -1), "top": (0, 1)}
+
+    def source(x):
+        s, e = jnp.sin(1.3 * x[0] + 0.2), jnp.exp(0.7 * x[1])
+        gx, gy = slope(x)
+        laplacian = (-1.69 + 0.49) * s * e
+        return -(conductivity(x) * laplacian - jnp.sin(x[0]) * x[1] * gx + jnp.cos(x[0]) * gy)
+
+    def through(name):
+        n = normal[name]
+        return lambda x: conductivity(x) * (n[0] * slope(x)[0] + n[1] * slope(x)[1])
+
+    def condition(name, kind):
+        if kind == "value":
+            return hl.Dirichlet(exact)
+        if kind == "flux":
+            return hl.Neumann(through(name))
+        coefficient = lambda x: 1.0 + x[0] ** 2  # noqa: E731
+        return hl.Robin(coefficient, lambda x: exact(x) + through(name)(x) / coefficient(x))
+
+    medium = hl.media.from_function(conductivity, 2, alpha=0.5, beta=4.0)
+    boundary = {name: condition(name, kind) for name, kind in kinds.items()}
+    return hl.Problem(medium=medium, domain=domain, source=source, boundary=boundary)
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("case", CASES)
+def test_errors_fall_as_they_should(case, box):
+    problem = manufactured(CASES[case], BOXES[box])
+    errors = []
+    for n in (4, 8, 16):
+        found = solve(problem, n=n)
+        w = found.w
+        if case == "fluxes alone":  # up to a constant
+            w = w + fem.evaluate(exact, found.mesh.points[:1])[0] - w[0]
+            points, weights = fem.quadrature_points(found.mesh, 6)
+            w = w - float((weights * (fem.interpolate(found.mesh, w, points.reshape(-1, 2)).reshape(weights.shape)
+                                      - fem.evaluate(exact, points))).sum() / weights.sum())  # fmt: skip
+        gradient = lambda x: jnp.stack(slope(x))  # noqa: E731
+        errors.append([fem.l2_error(found.mesh, w, exact), fem.h1_error(found.mesh, w, gradient)])
+        heat = [found.heat_through(name) for name in SQUARE]
+        right = fem.load(found.mesh, problem.source, order=4).sum()
+        assert abs(sum(heat) + right) < (1e-6 if case == "fluxes alone" else 1e-10)
+    orders = np.log2(np.array(errors[1]) / np.array(errors[2]))
+    assert orders[0] > 1.9 and orders[1] > 0.95, orders
+
+
+def test_the_heat_through_a_side_converges_twice_as_fast():
+    problem = manufactured(CASES["all three"] | {"top": "value"}, BOXES["box"])
+    y = np.polynomial.legendre.leggauss(20)
+    (x0, y0), (_, y1) = BOXES["box"].box
+    along = y0 + (y1 - y0) * (y[0] + 1) / 2
+    points = np.stack([np.full(20, x0), along], axis=1)
+    exact_heat = -float((fem.evaluate(lambda x: conductivity(x) * slope(x)[0], points) * y[1]).sum() * (y1 - y0) / 2)
+    errors = [abs(solve(problem, n=n).heat_through("left") - exact_heat) for n in (4, 8, 16)]
+    assert np.log2(errors[0] / errors[2]) / 2 > 1.6, errors
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name != "fluxes alone"])
+def test_the_same_as_scikit_fem(case):
+    skfem = pytest.importorskip("skfem")
+    from skfem.helpers import dot, grad
+
+    problem = manufactured(CASES[case], BOXES["box"])
+    found = solve(problem, n=5)
+    mesh = found.mesh
+    other = skfem.MeshTri(mesh.points.T.copy(), mesh.cells.T.astype(np.int64))
+    element = skfem.ElementTriP1()
+    basis, fine = (skfem.Basis(other, element, intorder=k) for k in (2, 4))
+    values = lambda f, x: fem.evaluate(f, np.moveaxis(x, 0, -1))  # noqa: E731
+    matrix = skfem.BilinearForm(lambda u, v, w: values(conductivity, w.x) * dot(grad(u), grad(v))).assemble(basis)
+    right = skfem.LinearForm(lambda v, w: values(problem.source, w.x) * v).assemble(fine)
+    held = {}
+    for name, (kind, value, *rest) in problem.conditions().items():
+        (x0, y0), (x1, y1) = problem.domain.box
+        axis, at = {"left": (0, x0), "right": (0, x1), "bottom": (1, y0), "top": (1, y1)}[name]
+        ends = other.facets_satisfying(lambda x, axis=axis, at=at: np.abs(x[axis] - at) < 1e-12)
+        edge = skfem.FacetBasis(other, element, facets=ends, intorder=5)
+        if kind == "value":
+            held |= {int(i): True for i in np.unique(other.facets[:, ends])}
+            continue
+        c = (lambda x, rest=rest: values(rest[0], x)) if rest else (lambda x: 1.0)
+        right += skfem.LinearForm(lambda v, w, c=c, value=value: c(w.x) * values(value, w.x) * v).assemble(edge)
+        if rest:
+            matrix += skfem.BilinearForm(lambda u, v, w, c=c: c(w.x) * u * v).assemble(edge)
+    nodes = np.array(sorted(held), dtype=int)
+    if nodes.size:
+        start = np.zeros(len(mesh.points))
+        start[nodes] = fem.evaluate(exact, mesh.points[nodes])
+        w = skfem.solve(*skfem.condense(matrix, right, x=start, D=nodes))
+    else:
+        w = skfem.solve(matrix, right)
+    assert np.abs(found.w - w).max() < 1e-10
+
+
+def test_intervals_of_any_size_are_exact_at_the_nodes():
+    domain = domains.interval(-2.0, 3.0)  # K = 2, q = 1: w = a + b x − x²/4
+    w = lambda x: 1.0 + 0.5 * x - x**2 / 4  # noqa: E731
+    through = 2 * (0.5 - 1.5)
+    sides = {"left": hl.Dirichlet(w(-2.0)), "right": hl.Robin(3.0, w(3.0) + through / 3)}
+    found = solve(hl.Problem(medium=hl.media.constant(2.0, 1), domain=domain, source=1.0, boundary=sides), n=3)
+    x = found.mesh.points[:, 0]
+    assert np.abs(found.w - w(x)).max() < 1e-12
+    assert abs(found.heat_through("right") - through) < 1e-12 and abs(found.heat_through("left") + 2 * 1.5) < 1e-12
+    assert abs(found.mean("right") - w(3.0)) < 1e-12
+    assert abs(found.mean(lambda x: x[0] < 0.5) - found([[0.0]])[0]) < 1.0
+
+
+def test_fluxes_alone_have_mean_zero():
+    sides = {"left": hl.Neumann(-3.0), "right": hl.Neumann(2.0)}
+    found = solve(hl.Problem(medium=ONE, source=1.0, boundary=sides), n=8)
+    assert abs(found.mean()) < 1e-14
+    assert [found.heat_through(name) for name in ("left", "right")] == [-3.0, 2.0]
+
+
+def test_two_temperatures_at_a_corner_have_no_energy():
+    found = solve(hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), top=hl.Dirichlet(1.0))), n=4)
+    assert found.bound is None and "left" in found.reason and "top" in found.reason
+    assert found([[0.0, 1.0]])[0] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda s: s.heat_through("middle"), "side: expected one of left, right; received 'middle'"),
+        (lambda s: s.mean("middle"), "received 'middle'"),
+        (lambda s: s.mean(lambda x: x[0] > 2), "false at all centres"),
+        (lambda s: s([[2.0]]), "a point in the mesh"),
+    ],
+)
+def test_a_bad_question_is_refused_in_a_line(call, said):
+    found = solve(hl.Problem(medium=ONE, boundary=hl.Dirichlet(0.0)), n=4)
+    with pytest.raises(hl.InputError) as caught:
+        call(found)
+    assert said in str(caught.value)
+
+
+def test_names_stay_when_a_mesh_is_refined():
+    domain = domains.lshape()
+    mesh = domain.labelled(domain.mesh(2))
+    fine = fem.refine(mesh)
+    length = {name: fem.sides.facets(fine, nodes).measure.sum() for name, nodes in fine.sides.items()}
+    assert {name: round(float(value), 12) for name, value in length.items()} == {
+        "bottom": 1.0, "notch": 2.0, "right": 1.0, "top": 2.0, "left": 2.0
+    }  # fmt: skip
+    boundary = dict.fromkeys(domain.sides, hl.Neumann()) | {"top": hl.Dirichlet(1.0)}
+    problem = hl.Problem(medium=TWO, domain=domain, boundary=boundary)
+    assert np.abs(solve_on(problem, fine).w - 1).max() < 1e-12
