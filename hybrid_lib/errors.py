@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import re
 from collections.abc import Callable
@@ -64,6 +65,28 @@ def real_array(what: str, value: Any) -> np.ndarray:
         raise InputError(what, "real numbers", repr(value)[:80], remedy) from None
     remedy = "solve for real and imaginary part" if array.dtype.kind == "c" else remedy
     raise InputError(what, "real numbers", f"values of type {array.dtype}", remedy)
+
+
+def require_package(module: str, purpose: str, install: str) -> Any:
+    """An optional package, or one line that says how to get it.
+
+    Raises
+    ------
+    InputError
+        Named `purpose`, if it is not installed.
+
+    Examples
+    --------
+    >>> require_package("antigravity_2", "flying", "hybrid-lib[files]")
+    Traceback (most recent call last):
+    ...
+    hybrid_lib.errors.InputError: flying: expected the package antigravity_2; received none; pip install "hybrid-lib[files]"
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.partition(".")[0]
+        raise InputError(purpose, f"the package {package}", "none", f'pip install "{install}"') from None
 
 
 def require_coordinates(what: str, function: Callable, dimension: int) -> None:

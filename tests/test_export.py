@@ -98,7 +98,7 @@ def test_a_run_is_exported_with_what_it_solves(run, suffix, tmp_path):
         np.testing.assert_allclose(found["node:gradient"], slope + 3, atol=1e-12)
         middle = (found["points"][1:] + found["points"][:-1]) / 2
         flux = -found["cell:K"] * (run.solution(middle)[1][:, 0] + 3)
-        np.testing.assert_allclose(found["cell:flux"][:, 0], flux, rtol=1e-9)
+        np.testing.assert_allclose(found["cell:heat_flux"][:, 0], flux, rtol=1e-9)
         K = fem.cell_coefficient(fem.interval(50), run.setup.problem.medium.conductivity)
         np.testing.assert_array_equal(found["cell:K"], K[:, 0, 0])
 

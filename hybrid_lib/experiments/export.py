@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import importlib
 import io
 import tempfile
 import xml.etree.ElementTree as ET
@@ -29,12 +28,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem, training
-from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.errors import InputError, real_array, require_package
 
 SUFFIXES = (".vtu", ".vtk", ".xdmf", ".npz", ".csv", ".nc")
 """Of files that hold fields."""
 GRID = 200
 """Intervals along the longer side of the grid of a NetCDF file."""
+EXTRA = "hybrid-lib[files]"
+"""What brings the optional packages."""
 _VTK = {"float64": "Float64", "int32": "Int32", "int64": "Int64", "uint8": "UInt8"}
 _KIND = {1: ("line", 3), 2: ("triangle", 5)}
 """Name and VTK's number of a cell, by dimension."""
@@ -58,27 +59,6 @@ class Fields(NamedTuple):
     nodal: Mapping[str, np.ndarray]
     cellwise: Mapping[str, np.ndarray]
     about: Mapping[str, str | float]
-
-
-def require(package: str, extra: str, purpose: str) -> Any:
-    """An optional package, or one line that names it.
-
-    Raises
-    ------
-    InputError
-        If it is not installed.
-
-    Examples
-    --------
-    >>> require("antigravity_2", "files", "flying")
-    Traceback (most recent call last):
-    ...
-    hybrid_lib.errors.InputError: flying: expected the package antigravity_2; received none; pip install "hybrid-lib[files]"
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise InputError(purpose, f"the package {package}", "none", f'pip install "hybrid-lib[{extra}]"') from None
 
 
 def write_fields(path: Path | str, fields: Fields, n: int = GRID) -> Path:
@@ -184,7 +164,7 @@ def _vtu(fields: Fields) -> bytes:
 
 
 def _by_meshio(fields: Fields, suffix: str) -> bytes:
-    meshio = require("meshio", "files", f"writing {suffix}")
+    meshio = require_package("meshio", f"writing {suffix}", EXTRA)
     mesh = fields.mesh
     made = meshio.Mesh(
         _in_space(mesh.points),
@@ -277,21 +257,21 @@ def of_run(result: Any, seed_index: int, which: str | None, n: int | None) -> Fi
     return Fields(mesh, nodal, *cells_of(K, inner + e), about | ABOUT)
 
 
-ABOUT = {"K": "conductivity, means over cells", "flux": "-K grad w, the way that heat goes"}
+ABOUT = {"K": "conductivity, means over cells", "heat_flux": "-K grad w, the way that heat goes"}
 """What the fields of cells mean."""
 
 
 def cells_of(K: np.ndarray, slope: np.ndarray) -> tuple[dict[str, np.ndarray]]:
     """K (m, d, d), as numbers where it is a multiple of the identity, and −K∇w of ∇w (m, d)."""
     scalar = np.array_equal(K, K[:, :1, :1] * np.eye(K.shape[-1]))
-    return ({"K": K[:, 0, 0] if scalar else K, "flux": -np.einsum("mij,mj->mi", K, slope)},)
+    return ({"K": K[:, 0, 0] if scalar else K, "heat_flux": -np.einsum("mij,mj->mi", K, slope)},)
 
 
 def write_function(path: Path, result: Any, seed_index: int, which: str | None) -> None:
     """u and ∇u of a run at points (k, d) as a serialised program of `jax.export`: any k, on CPU, CUDA and TPU."""
     from jax import export
 
-    require("flatbuffers", "files", "writing .jax")
+    require_package("flatbuffers", "writing .jax", EXTRA)
     theta, ansatz = result.parameters(seed_index, which), result.setup.ansatz
     fixed = training.member(result.setup.fixed, seed_index)
 

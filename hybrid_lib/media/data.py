@@ -6,6 +6,7 @@ Paper: (4.1), (4.2); media beyond the paper's, for its assumptions on K^ε.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -132,15 +133,15 @@ def raster(
     alpha: float | None = None,
     beta: float | None = None,
     period: float | None = None,
-    lower: float = 0.0,
-    upper: float = 1.0,
+    lower: float | Sequence[float] = 0.0,
+    upper: float | Sequence[float] = 1.0,
     smoothing: str | float | None = None,
 ) -> Medium:
     """A medium from an array of pixels: K(x) = image[p] in pixel p, with jumps at the edges of the pixels.
 
     ``image[i, j]`` fills the box from (lower + i h₁, lower + j h₂) to (lower + (i + 1)h₁, lower + (j + 1)h₂): the first index
-    runs along x₁, the second upwards along x₂. A picture file has its rows from top to bottom: pass
-    ``np.flipud(picture).T``.
+    runs along x₁, the second upwards along x₂. A picture file has its rows from top to bottom:
+    :func:`hybrid_lib.media.from_image` reads it.
 
     Finite elements are exact about the pixels on every mesh, in the sense that they take the exact mean of K over each cell;
     on a mesh whose lines hold the edges of the pixels (`Pixels.cells`) K is constant on the cells, and rules for energies and
@@ -155,8 +156,8 @@ def raster(
     period : float, optional
         Side of the tile (0, period)^d, repeated in each direction. None: the image covers (lower, upper)^d,
         is continued by its edge pixels and ``lower``, ``upper`` apply.
-    lower, upper : float
-        Extent of an image without period.
+    lower, upper : float or d floats
+        Extent of an image without period, along all axes or each.
     smoothing : "linear", "cubic" or a number, optional
         Another field, without jumps: (bi)linear through the centres of the pixels; cubic B-splines, C², which round off
         features of about a pixel; or each edge a quintic step of this width, at most the shorter side of a pixel, C². All keep
@@ -195,11 +196,11 @@ def raster(
         )
     if period is not None:
         lower, upper = 0.0, positive("period", period, "pass None for an image without period")
-    ends = numbers("extent", [lower, upper])
-    if ends.shape != (2,) or not ends[0] < ends[1]:
-        raise InputError("extent", "lower < upper", f"lower = {lower}, upper = {upper}", "swap them")
-    lower, upper = ends.tolist()
-    grid = Pixels(pixels, lower, (upper - lower) / np.array(pixels.shape), period is not None)
+    first, last = numbers("extent", lower), numbers("extent", upper)
+    if not (first.shape in ((), (pixels.ndim,)) and last.shape in ((), (pixels.ndim,)) and np.all(first < last)):
+        raise InputError("extent", "lower < upper", f"lower = {lower}, upper = {upper}", "swap them, or pass one number an axis")
+    first = first if first.ndim else float(first)
+    grid = Pixels(pixels, first, (last - first) / np.array(pixels.shape), period is not None)
     low, high, flat = float(pixels.min()), float(pixels.max()), bool(np.all(pixels == pixels.flat[0]))
     sharp = make_medium(
         grid,
@@ -234,7 +235,7 @@ def _smooth(grid: Pixels, smoothing):
     offsets = np.arange(2) if degree == 1 else np.arange(-1, 3)
 
     def conductivity(x):
-        s = (x - grid.lower) / jnp.asarray(grid.sizes, x.dtype) - 0.5  # (d,) in pixels, 0 at the first centre
+        s = (x - jnp.asarray(grid.lower, x.dtype)) / jnp.asarray(grid.sizes, x.dtype) - 0.5  # (d,) in pixels, 0 at the first centre
         cell = jnp.floor(s)
         indices = []
         for axis, n in enumerate(grid.values.shape):

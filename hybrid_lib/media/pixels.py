@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -24,7 +25,7 @@ class Pixels:
     Attributes
     ----------
     values : (n,) or (n₁, n₂) float64 array
-    lower : float
+    lower : float or (d,) array
         Lower end of the grid along each axis.
     sizes : (d,) array
         h, the sides of a box.
@@ -39,13 +40,13 @@ class Pixels:
     """
 
     values: np.ndarray
-    lower: float
+    lower: float | np.ndarray
     sizes: np.ndarray
     periodic: bool
 
     def __call__(self, x):
         """The value at one point x (d,), a JAX function; on a line of the grid that of the box above it."""
-        cell = jnp.floor((x - self.lower) / jnp.asarray(self.sizes, x.dtype))
+        cell = jnp.floor((x - jnp.asarray(self.lower, x.dtype)) / jnp.asarray(self.sizes, x.dtype))
         n = jnp.asarray(self.values.shape, x.dtype)
         cell = jnp.mod(cell, n) if self.periodic else jnp.clip(cell, 0, n - 1)
         return jnp.asarray(self.values, x.dtype)[tuple(cell.astype(jnp.int32))]
@@ -54,28 +55,42 @@ class Pixels:
         """The same boxes with 1/values."""
         return Pixels(1.0 / self.values, self.lower, self.sizes, self.periodic)
 
-    def jumps(self, lower: float, upper: float) -> tuple[np.ndarray, ...]:
-        """For each axis the x_i in (lower, upper) at which two boxes of different values meet, ascending."""
-        found = []
-        for axis, (n, h) in enumerate(zip(self.values.shape, self.sizes, strict=True)):
+    @property
+    def box(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Lower and upper corner of the grid, of one tile where it is repeated."""
+        lower = np.broadcast_to(self.lower, self.sizes.shape)
+        return tuple(lower.tolist()), tuple((lower + self.sizes * self.values.shape).tolist())
+
+    def jumps(self, lower: float | Sequence[float], upper: float | Sequence[float]) -> tuple[np.ndarray, ...]:
+        """For each axis the x_i in (lower_i, upper_i) at which two boxes of different values meet, ascending."""
+        found, d = [], self.values.ndim
+        starts, ends, firsts = (np.broadcast_to(one, d).tolist() for one in (lower, upper, self.lower))
+        for axis, (n, h, lower, upper, first) in enumerate(
+            zip(self.values.shape, self.sizes, starts, ends, firsts, strict=True)
+        ):
             rest = tuple(k for k in range(self.values.ndim) if k != axis)
             differs = np.any(self.values != np.roll(self.values, 1, axis), axis=rest)  # (n,), at the lower line of box k
-            low, high = math.ceil((lower - self.lower) / h), math.floor((upper - self.lower) / h)
+            low, high = math.ceil((lower - first) / h), math.floor((upper - first) / h)
             k = np.arange(low, high + 1) if self.periodic else np.arange(max(low, 1), min(high, n - 1) + 1)
-            x = self.lower + h * k[differs[k % n]]
+            x = first + h * k[differs[k % n]]
             found.append(x[(x > lower + SNAP * h) & (x < upper - SNAP * h)])
         return tuple(found)
 
-    def cells(self, least: int) -> int:
-        """The smallest number ≥ `least` of cells a side of a uniform mesh of (0, 1)^d whose lines hold all jumps.
+    def cells(self, least: int, box: tuple[Sequence[float], Sequence[float]] | None = None) -> int:
+        """The smallest number ≥ `least` of cells along the shortest side of a uniform mesh whose lines hold all jumps.
 
-        `least` itself where there is no such mesh, or none below `MOST_CELLS`; means over its cells are exact all the same.
+        The mesh is that of a box, (lower, upper), with cells of one width along all axes; of (0, 1)^d by default. `least` itself
+        where there is no such mesh, or none below `MOST_CELLS`; means over its cells are exact all the same.
         """
-        multiple = 1
-        for x in {round(float(x), 12) for line in self.jumps(0.0, 1.0) for x in line}:
+        multiple, (lower, upper) = 1, box or ((0.0,) * self.values.ndim, (1.0,) * self.values.ndim)
+        unit = min(b - a for a, b in zip(lower, upper, strict=True))
+        lines = self.jumps(lower, upper)
+        parts = {round((float(x) - a) / unit, 12) for a, line in zip(lower, lines, strict=True) for x in line}
+        parts |= {round((b - a) / unit, 12) for a, b in zip(lower, upper, strict=True)}
+        for x in parts:
             part = Fraction(x).limit_denominator(MOST_CELLS)
             multiple = math.lcm(multiple, part.denominator)
-            if abs(float(part) - x) > 1e-9 * self.sizes.min() or multiple > MOST_CELLS:
+            if abs(float(part) - x) > 1e-9 * self.sizes.min() / unit or multiple > MOST_CELLS:
                 return least
         return multiple * math.ceil(least / multiple)
 

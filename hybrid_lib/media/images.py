@@ -1,0 +1,129 @@
+"""Media from pictures: PNG, TIFF and other image files, and NumPy files, with the first row at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybrid_lib.errors import InputError, require_package
+from hybrid_lib.media.data import raster
+from hybrid_lib.media.medium import Medium, numbers, recorded
+
+
+@recorded
+def from_image(
+    image: Path | str | np.ndarray,
+    spacing: float | tuple[float, float] | None = None,
+    *,
+    values: Mapping[int, float] | None = None,
+    alpha: float | None = None,
+    beta: float | None = None,
+    origin: tuple[float, float] = (0.0, 0.0),
+    smoothing: str | float | None = None,
+) -> Medium:
+    """A medium from a picture as imaging people have them: rows from top to bottom, ``image[row, column]``, and a size of a pixel.
+
+    ``medium.pixels.box`` is the rectangle it covers: ``domains.box(*medium.pixels.box)``. Beyond it the edge pixels go on.
+
+    Parameters
+    ----------
+    image : path or (rows, columns) array
+        A grey image: PNG, TIFF, JPEG and what else pillow reads, 8 or 16 bits, whole or floating numbers; `.npy`; or an array.
+        Colours are taken where all three are equal.
+    spacing : float or (along x, along y)
+        Lengths of the sides of a pixel, in the unit of the coordinates.
+    values : mapping of grey level to conductivity, optional
+        For segmented images: every level that occurs needs one.
+    alpha, beta : float, optional
+        Instead: map the darkest and the brightest grey level that occur to these, linearly. With neither the numbers of
+        the image are conductivities.
+    origin : (x, y)
+        The lower left corner of the image, of its pixels and not of their centres.
+    smoothing
+        As in :func:`hybrid_lib.media.raster`.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing or no image, colours, a missing spacing, a level without a value, and as
+        :func:`hybrid_lib.media.raster`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> picture = np.array([[0, 0, 255], [255, 255, 255]])  # two dark pixels at the top left
+    >>> medium = from_image(picture, 0.5, values={0: 1.0, 255: 50.0})
+    >>> medium.pixels.box, float(medium.conductivity(jnp.array([0.6, 0.9])))
+    (((0.0, 0.0), (1.5, 1.0)), 1.0)
+    """
+    levels = _grey(image)
+    what = f"image {str(image)!r}" if isinstance(image, (str, Path)) else "image"
+    if spacing is None:
+        raise InputError(f"spacing of the {what}", "the length of a pixel", "none", "pass spacing=, one number or (along x, along y)")
+    h = numbers("spacing", spacing)
+    if h.shape not in ((), (2,)) or not np.all(h > 0):
+        raise InputError("spacing", "one number > 0, or two", spacing, "pass the sides of a pixel, (along x, along y)")
+    lower = numbers("origin", origin)
+    if lower.shape != (2,):
+        raise InputError("origin", "two numbers", origin, "pass the lower left corner (x, y)")
+    if values is not None:
+        if alpha is not None or beta is not None:
+            raise InputError("values", "values, or alpha and beta", "both", "leave one out")
+        levels = _mapped(levels, values)
+    upright = np.flipud(levels).T  # first index along x, second upwards
+    upper = lower + np.broadcast_to(h, 2) * upright.shape
+    return raster(upright, alpha=alpha, beta=beta, lower=lower, upper=upper, smoothing=smoothing)
+
+
+def _grey(image: Any) -> np.ndarray:
+    """The levels (rows, columns) of a file or an array."""
+    what = "image"
+    if isinstance(image, (str, Path)):
+        what, image = f"image {str(image)!r}", _read(Path(image))
+    levels = np.asarray(image)
+    if levels.ndim == 3 and levels.shape[2] in (1, 3, 4):
+        colours = levels[..., : 3 if levels.shape[2] > 1 else 1]
+        if np.any(colours != colours[..., :1]):
+            raise InputError(what, "one grey level a pixel", "colours", "save it in grey, or pass one channel: array[..., 0]")
+        levels = colours[..., 0]
+    if levels.ndim != 2 or 0 in levels.shape:
+        raise InputError(what, "a picture (rows, columns)", f"shape {levels.shape}", "pass one grey picture")
+    return levels
+
+
+def _read(path: Path) -> np.ndarray:
+    """The array in a file."""
+    what = f"image {str(path)!r}"
+    if not path.is_file():
+        raise InputError(what, "a file", "none" if not path.exists() else "a folder", "correct the path")
+    if path.suffix == ".npy":
+        try:
+            return np.load(path, allow_pickle=False)
+        except ValueError as error:
+            raise InputError(what, "an array of numbers", str(error).partition(".")[0], "save it with numpy.save") from None
+    pillow = require_package("PIL.Image", f"reading {path.name}", "pillow")
+    try:
+        with pillow.open(path) as picture:
+            if picture.mode in ("P", "PA"):
+                picture = picture.convert("RGB")
+            elif picture.mode == "LA":
+                picture = picture.convert("L")
+            levels = np.asarray(picture)
+            return levels.astype(np.uint8) if levels.dtype == bool else levels
+    except (OSError, ValueError, SyntaxError) as error:
+        remedy = "save it as PNG, TIFF or .npy"
+        raise InputError(what, "a picture", str(error).partition("\n")[0][:80] or "none", remedy) from None
+
+
+def _mapped(levels: np.ndarray, values: Mapping[int, float]) -> np.ndarray:
+    """Conductivities of the levels of a segmented image."""
+    found, place = np.unique(levels, return_inverse=True)
+    known = {float(level): value for level, value in values.items()}
+    for level in found:
+        if float(level) not in known:
+            shown = ", ".join(f"{one:g}" for one in found[:8]) + (f" … {len(found)} in all" if len(found) > 8 else "")
+            raise InputError("values", f"one for each level of the image: {shown}", f"none for {level:g}", "add it, or pass alpha and beta")
+    return numbers("values", [known[float(level)] for level in found])[place].reshape(levels.shape)

@@ -1,0 +1,225 @@
+"""Media of one's own data: formulas as text, pictures with a spacing, materials of a mesh, tables."""
+
+import dataclasses
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybrid_lib import fem, media
+from hybrid_lib.errors import InputError
+from hybrid_lib.media import Expression
+
+POINT = jnp.array([0.3, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3 + sin(2*pi*x/eps)*cos(y)", 3 + np.sin(6 * np.pi) * np.cos(0.7)),
+        ("1 + 49*(hypot(x - 0.5, y - 0.5) < 0.3)", 50.0),
+        ("2 if x < 0.5 else 7", 2.0),
+        ("0.2 < x <= 0.3 and not y < 0.5", 1.0),
+        ("x**2 + y**-1 - x//0.2 + y % 0.5", 0.09 + 1 / 0.7 - 1 + 0.2),
+        ("max(x, y, 0.1) - min(x, y)", 0.4),
+        ("where(x > y, 1, clip(5*x, 0, 1))", 1.0),
+        ("9**9**9**9", np.inf),
+    ],
+)
+def test_formula_has_the_value_that_it_reads_as(text, value):
+    found = Expression(text, 2, {"eps": 0.1})
+    np.testing.assert_allclose(found(POINT), value, rtol=1e-12, atol=1e-14)
+    assert pickle.loads(pickle.dumps(found)) == found and found(POINT.astype(jnp.float32)).dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("__import__('os').getcwd()", "numbers, names and calls of known functions"),
+        ("(lambda: x)()", "numbers, names and calls of known functions"),
+        ("x.real", "numbers, names and calls"),
+        ("[x for x in (1,)]", "numbers, names and calls"),
+        ("x[0]", "write x and y for the coordinates"),
+        ("x^2", "write ** for ^"),
+        ("sine(x)", "received 'sine'; did you mean sin?"),
+        ("sin(x, y)", "expected sin with 1 argument; received 2"),
+        ("sin", "expected sin(…)"),
+        ("x + epsilon", "received 'epsilon'; "),
+        ("1 +", "received '1 +', invalid syntax"),
+        ("exp(x", "'(' was never closed at character 4"),
+        ("(" * 5000 + ")" * 5000, "received"),
+        ("-" * 9000 + "x", "received"),
+        ("x" * 20000, "at most 10000 characters"),
+        ("'2'", "numbers, names and calls"),
+        ("\0", "null bytes"),
+        ("", 'for example "2 + sin(2*pi*x)"'),
+        (3.0, "received 3.0"),
+    ],
+)  # fmt: skip
+def test_what_is_no_formula_is_refused_in_one_line(text, words):
+    with pytest.raises(InputError) as caught:
+        Expression(text, 2)
+    assert words in str(caught.value) and len(str(caught.value)) < 400
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(alphabet="xy0123456789.+-*/()<>=%, sincoexpab_[]'\"lambdif:", max_size=30))
+def test_any_text_is_a_formula_or_one_line(text):
+    try:
+        assert Expression(text, 2)(POINT).shape == ()
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
+def test_formula_makes_a_medium_with_its_derivative():
+    medium = media.from_formula("2 + sin(2*pi*x/eps)*y", 2, {"eps": 0.5}, period=None)
+    exact = [4 * np.pi * np.cos(4 * np.pi * 0.3) * 0.7, np.sin(4 * np.pi * 0.3)]
+    np.testing.assert_allclose(medium.divergence(POINT), exact, rtol=1e-12)
+    with pytest.raises(InputError, match=r"conductivity at x = .* positive"):
+        media.from_formula("x - 0.5", 1)
+    with pytest.raises(InputError, match=r"medium.formula: .* no y in one dimension"):
+        media.from_formula("x + y", 1)
+    with pytest.raises(InputError, match=r"parameters: expected new names with numbers; received pi = 3"):
+        media.from_formula("pi*x", 1, {"pi": 3})
+
+
+PICTURE = np.array([[10, 10, 200], [0, 200, 200]], np.uint8)  # rows from top to bottom
+
+
+def written(path, array):
+    if path.suffix == ".npy":
+        np.save(path, array)
+    else:
+        pytest.importorskip("PIL.Image").fromarray(array).save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
+def test_picture_stands_upright_with_the_size_that_its_spacing_says(suffix, tmp_path):
+    medium = media.from_image(written(tmp_path / f"a{suffix}", PICTURE), (0.5, 0.25), values={0: 1.0, 10: 2.0, 200: 3.0}, origin=(1, 2))
+    assert medium.pixels.box == ((1.0, 2.0), (2.5, 2.5)) and (medium.alpha, medium.beta) == (1.0, 3.0)
+    at = jax.vmap(medium.conductivity)(jnp.array([[1.2, 2.1], [1.2, 2.4], [1.7, 2.1], [1.7, 2.4], [2.4, 2.4]]))
+    np.testing.assert_array_equal(at, [1.0, 2.0, 3.0, 2.0, 3.0])
+    mesh = fem.from_simplices([[1, 2], [2.5, 2], [2.5, 2.5], [1, 2.5]], [[0, 1, 2], [0, 2, 3]])
+    K = fem.cell_coefficient(mesh, medium.conductivity)[:, 0, 0]
+    assert mesh.volumes @ K / mesh.volumes.sum() == pytest.approx((1 + 2 + 2 + 3 * 3) / 6, rel=1e-13)
+
+
+def test_deep_and_floating_pictures_keep_their_levels(tmp_path):
+    for array in (np.array([[1, 60000]], np.uint16), np.array([[0.25, 3.5]], np.float32)):
+        medium = media.from_image(written(tmp_path / "a.tiff", array), 1.0)
+        assert (medium.alpha, medium.beta) == (array.min(), array.max())
+    grey = np.stack([PICTURE] * 3 + [np.full_like(PICTURE, 255)], axis=-1)
+    assert media.from_image(written(tmp_path / "b.png", grey), 1.0, alpha=1.0, beta=2.0).beta == 2.0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda f: media.from_image(PICTURE), "spacing of the image: expected the length of a pixel; received none"),
+        (lambda f: media.from_image(f / "no.png", 1), "expected a file; received none"),
+        (lambda f: media.from_image(f, 1), "received a folder"),
+        (lambda f: media.from_image(f / "text.png", 1), "expected a picture; received cannot identify"),
+        (lambda f: media.from_image(f / "text.npy", 1), "expected an array of numbers"),
+        (lambda f: media.from_image(np.random.default_rng(0).random((2, 2, 3)), 1), "expected one grey level a pixel; received colours"),
+        (lambda f: media.from_image(PICTURE, -1), "spacing: expected one number > 0"),
+        (lambda f: media.from_image(PICTURE, 1, values={0: 1, 10: 2}), "one for each level of the image: 0, 10, 200; received none for 200"),
+        (lambda f: media.from_image(PICTURE, 1, values={0: 1, 10: 2, 200: 0}), "expected a conductivity > 0"),
+        (lambda f: media.from_image(PICTURE, 1), "pass alpha and beta to map grey levels"),
+        (lambda f: media.from_image(PICTURE, 1, values={}, alpha=1.0), "leave one out"),
+        (lambda f: media.from_image(PICTURE[0], 1), "expected a picture (rows, columns); received shape (3,)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_is_said_in_one_line(make, words, tmp_path):
+    for name in ("text.png", "text.npy"):
+        (tmp_path / name).write_text("no picture")
+    with pytest.raises(InputError) as caught:
+        make(tmp_path)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def two_materials(n=4):
+    mesh = fem.unit_square(n)
+    right = mesh.points[mesh.cells].mean(axis=1)[:, 0] > 0.5
+    return dataclasses.replace(mesh, materials={"steel": np.flatnonzero(~right), "air": np.flatnonzero(right)})
+
+
+def test_materials_have_their_conductivity_everywhere_and_on_refined_meshes():
+    mesh = two_materials()
+    medium = media.by_tag(mesh, {"air": 0.5, "steel": 50})
+    x = np.random.default_rng(0).uniform(0, 1, (400, 2))
+    np.testing.assert_array_equal(fem.evaluate(medium.conductivity, x), np.where(x[:, 0] > 0.5, 0.5, 50.0))
+    fine = fem.refine(fem.refine(mesh))
+    right = fine.points[fine.cells].mean(axis=1)[:, 0] > 0.5
+    np.testing.assert_array_equal(fem.cell_coefficient(fine, medium.conductivity)[:, 0, 0], np.where(right, 0.5, 50.0))
+    assert (medium.alpha, medium.beta, medium.bounds_exact, medium.is_lipschitz) == (0.5, 50.0, True, False)
+
+
+def test_materials_may_be_tensors_and_media():
+    wood = media.tensor([1.0, 9.0], np.pi / 2)
+    medium = media.by_tag(two_materials(), {"steel": 50, "air": wood})
+    np.testing.assert_allclose(medium.conductivity(jnp.array([0.9, 0.1])), np.diag([9.0, 1.0]), atol=1e-14)
+    np.testing.assert_array_equal(medium.conductivity(jnp.array([0.1, 0.1])), 50 * np.eye(2))
+    medium = media.by_tag(two_materials(), {"steel": media.from_formula("1 + y", 2), "air": 3.0})
+    assert float(medium.conductivity(jnp.array([0.1, 0.6]))) == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda m: media.by_tag(m, {"steel": 1}), "expected a conductivity for each of steel, air; received none for air"),
+        (lambda m: media.by_tag(m, {"steel": 1, "iar": 1}), "material: expected one of steel, air; received 'iar'; did you mean air?"),
+        (lambda m: media.by_tag(m, {"steel": -1, "air": 1}), "conductivity of steel: expected a number > 0; received -1"),
+        (lambda m: media.by_tag(m, {"steel": "hot", "air": 1}), "conductivity of steel: expected real numbers"),
+        (lambda m: media.by_tag(fem.unit_square(2), {}), "mesh: expected a mesh with materials"),
+        (
+            lambda m: media.by_tag(dataclasses.replace(m, materials={"a": np.arange(31)}), {"a": 1}),
+            "mesh cell 31: expected one material; received none",
+        ),
+        (
+            lambda m: media.by_tag(dataclasses.replace(m, materials={"a": np.arange(32), "b": [3]}), {"a": 1}),
+            "mesh cell 3: expected one material; received two materials",
+        ),
+    ],
+)
+def test_what_is_wrong_with_materials_is_said_in_one_line(make, words):
+    with pytest.raises(InputError) as caught:
+        make(two_materials())
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_table_interpolates_a_bilinear_function_and_keeps_its_range(seed):
+    rng = np.random.default_rng(seed)
+    axes = [np.cumsum(rng.uniform(0.1, 1, n)) for n in (3, 4)]
+    medium = media.table(axes, 1 + axes[0][:, None] * axes[1])
+    x = rng.uniform(0, 4, (30, 2))
+    inside = np.clip(x, [a[0] for a in axes], [a[-1] for a in axes])
+    np.testing.assert_allclose(jax.vmap(medium.conductivity)(jnp.array(x)), 1 + inside[:, 0] * inside[:, 1], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("axes", "values", "words"),
+    [
+        ([[0, 0, 1]], [1, 1, 1], "axes[0]: expected two coordinates or more, ascending"),
+        ([[0, 1]], [1, 1, 1], "values: expected shape (2,)"),
+        ([[0, 1]], [1, 0], "values[1]: expected a conductivity > 0"),
+        ([[0, 1]] * 3, np.ones((2, 2, 2)), "values: expected shape (2, 2, 2)"),
+    ],
+)
+def test_what_is_no_table_is_said_in_one_line(axes, values, words):
+    with pytest.raises(InputError) as caught:
+        media.table(axes, values)
+    assert words in str(caught.value)
+
+
+def test_uniform_meshes_of_a_box_have_their_lines_on_the_pixels():
+    image = np.arange(1.0, 16.0).reshape(3, 5)
+    pixels = media.from_image(image, 0.2, origin=(-1.0, 3.0)).pixels
+    assert pixels.box == ((-1.0, 3.0), (0.0, 3.6)) and pixels.cells(4, pixels.box) == 6
+    assert pixels.cells(4, ((-1.0, 3.0), (0.0, 4.0))) == 5
