@@ -231,7 +231,7 @@ def first_cells(problem: Problem) -> int:
     pixels = problem.medium.pixels
     cells = least if period is None else math.ceil(CELLS_A_PERIOD * problem.domain.unit / period - 1e-9)
     cells = max(least, min(cells, most))
-    return cells if pixels is None else pixels.cells(cells)
+    return cells if pixels is None else pixels.cells(cells, problem.domain.box, problem.domain.unit)
 
 
 def solve_on(problem: Problem, mesh: fem.Mesh) -> FieldSolution:

@@ -198,7 +198,7 @@ def raster(
         lower, upper = 0.0, positive("period", period, "pass None for an image without period")
     first, last = numbers("extent", lower), numbers("extent", upper)
     if not (first.shape in ((), (pixels.ndim,)) and last.shape in ((), (pixels.ndim,)) and np.all(first < last)):
-        raise InputError("extent", "lower < upper", f"lower = {lower}, upper = {upper}", "swap them, or pass one number an axis")
+        raise InputError("extent", "lower < upper", f"lower = {lower}, upper = {upper}", "swap them, or one an axis")
     first = first if first.ndim else float(first)
     grid = Pixels(pixels, first, (last - first) / np.array(pixels.shape), period is not None)
     low, high, flat = float(pixels.min()), float(pixels.max()), bool(np.all(pixels == pixels.flat[0]))
@@ -235,7 +235,7 @@ def _smooth(grid: Pixels, smoothing):
     offsets = np.arange(2) if degree == 1 else np.arange(-1, 3)
 
     def conductivity(x):
-        s = (x - jnp.asarray(grid.lower, x.dtype)) / jnp.asarray(grid.sizes, x.dtype) - 0.5  # (d,) in pixels, 0 at the first centre
+        s = (x - jnp.asarray(grid.lower, x.dtype)) / jnp.asarray(grid.sizes, x.dtype) - 0.5  # 0 at the first centre
         cell = jnp.floor(s)
         indices = []
         for axis, n in enumerate(grid.values.shape):

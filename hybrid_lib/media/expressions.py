@@ -153,7 +153,8 @@ class Expression:
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self._called(name, args, x)
         received = ast.unparse(node)[:60]
-        remedy = "write x and y for the coordinates" if isinstance(node, ast.Subscript) else "write it in Python, with media.from_function"
+        remedy = "write it in Python, with media.from_function"
+        remedy = "write x and y for the coordinates" if isinstance(node, ast.Subscript) else remedy
         raise InputError(self.what, "numbers, names and calls of known functions", repr(received), remedy)
 
     def _named(self, name: str, x: Any) -> Any:

@@ -24,7 +24,7 @@ def from_image(
     origin: tuple[float, float] = (0.0, 0.0),
     smoothing: str | float | None = None,
 ) -> Medium:
-    """A medium from a picture as imaging people have them: rows from top to bottom, ``image[row, column]``, and a size of a pixel.
+    """A medium from a picture: rows from top to bottom, ``image[row, column]``, and the size of a pixel.
 
     ``medium.pixels.box`` is the rectangle it covers: ``domains.box(*medium.pixels.box)``. Beyond it the edge pixels go on.
 
@@ -62,10 +62,17 @@ def from_image(
     levels = _grey(image)
     what = f"image {str(image)!r}" if isinstance(image, (str, Path)) else "image"
     if spacing is None:
-        raise InputError(f"spacing of the {what}", "the length of a pixel", "none", "pass spacing=, one number or (along x, along y)")
+        raise InputError(
+            f"spacing of the {what}",
+            "the length of a pixel",
+            "none",
+            "pass spacing=, one number or (along x, along y)",
+        )
     h = numbers("spacing", spacing)
     if h.shape not in ((), (2,)) or not np.all(h > 0):
-        raise InputError("spacing", "one number > 0, or two", spacing, "pass the sides of a pixel, (along x, along y)")
+        raise InputError(
+            "spacing", "one number > 0, or two", spacing, "pass the sides of a pixel, (along x, along y)"
+        )
     lower = numbers("origin", origin)
     if lower.shape != (2,):
         raise InputError("origin", "two numbers", origin, "pass the lower left corner (x, y)")
@@ -87,7 +94,12 @@ def _grey(image: Any) -> np.ndarray:
     if levels.ndim == 3 and levels.shape[2] in (1, 3, 4):
         colours = levels[..., : 3 if levels.shape[2] > 1 else 1]
         if np.any(colours != colours[..., :1]):
-            raise InputError(what, "one grey level a pixel", "colours", "save it in grey, or pass one channel: array[..., 0]")
+            raise InputError(
+                what,
+                "one grey level a pixel",
+                "colours",
+                "save it in grey, or pass one channel: array[..., 0]",
+            )
         levels = colours[..., 0]
     if levels.ndim != 2 or 0 in levels.shape:
         raise InputError(what, "a picture (rows, columns)", f"shape {levels.shape}", "pass one grey picture")
@@ -103,7 +115,9 @@ def _read(path: Path) -> np.ndarray:
         try:
             return np.load(path, allow_pickle=False)
         except ValueError as error:
-            raise InputError(what, "an array of numbers", str(error).partition(".")[0], "save it with numpy.save") from None
+            raise InputError(
+                what, "an array of numbers", str(error).partition(".")[0], "save it with numpy.save"
+            ) from None
     pillow = require_package("PIL.Image", f"reading {path.name}", "pillow")
     try:
         with pillow.open(path) as picture:
@@ -124,6 +138,13 @@ def _mapped(levels: np.ndarray, values: Mapping[int, float]) -> np.ndarray:
     known = {float(level): value for level, value in values.items()}
     for level in found:
         if float(level) not in known:
-            shown = ", ".join(f"{one:g}" for one in found[:8]) + (f" … {len(found)} in all" if len(found) > 8 else "")
-            raise InputError("values", f"one for each level of the image: {shown}", f"none for {level:g}", "add it, or pass alpha and beta")
+            shown = ", ".join(f"{one:g}" for one in found[:8]) + (
+                f" … {len(found)} in all" if len(found) > 8 else ""
+            )
+            raise InputError(
+                "values",
+                f"one for each level of the image: {shown}",
+                f"none for {level:g}",
+                "add it, or pass alpha and beta",
+            )
     return numbers("values", [known[float(level)] for level in found])[place].reshape(levels.shape)

@@ -76,14 +76,14 @@ class Pixels:
             found.append(x[(x > lower + SNAP * h) & (x < upper - SNAP * h)])
         return tuple(found)
 
-    def cells(self, least: int, box: tuple[Sequence[float], Sequence[float]] | None = None) -> int:
-        """The smallest number ≥ `least` of cells along the shortest side of a uniform mesh whose lines hold all jumps.
+    def cells(self, least: int, box: tuple[Sequence[float], Sequence[float]] | None = None, unit: float | None = None) -> int:
+        """The smallest number ≥ `least` of cells a `unit` of a uniform mesh whose lines hold all jumps.
 
-        The mesh is that of a box, (lower, upper), with cells of one width along all axes; of (0, 1)^d by default. `least` itself
+        The mesh is that of a box, (lower, upper), by default (0, 1)^d; the unit is its shortest side by default. `least` itself
         where there is no such mesh, or none below `MOST_CELLS`; means over its cells are exact all the same.
         """
         multiple, (lower, upper) = 1, box or ((0.0,) * self.values.ndim, (1.0,) * self.values.ndim)
-        unit = min(b - a for a, b in zip(lower, upper, strict=True))
+        unit = unit or min(b - a for a, b in zip(lower, upper, strict=True))
         lines = self.jumps(lower, upper)
         parts = {round((float(x) - a) / unit, 12) for a, line in zip(lower, lines, strict=True) for x in line}
         parts |= {round((b - a) / unit, 12) for a, b in zip(lower, upper, strict=True)}

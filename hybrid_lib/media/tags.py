@@ -26,7 +26,7 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
     mesh : fem.Mesh
         With `materials`: each cell in exactly one; :func:`hybrid_lib.fem.read_mesh` makes one from a file.
     conductivities : mapping of str to number, (d, d) matrix or Medium
-        K of each material, all in one unit, for instance W/(m K) with lengths in metres. A tensor by its principal values and
+        K of each material, all in one unit, for instance W/(m K) with lengths in m. A tensor by its principal values and
         angle is ``media.tensor([k1, k2], angle)``.
 
     Raises
@@ -52,15 +52,24 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
             remedy = f"did you mean {near[0]}?" if near else "correct the name"
             raise InputError("material", f"one of {', '.join(names)}", repr(name), remedy)
     if missing := [name for name in names if name not in given]:
-        raise InputError("materials", f"a conductivity for each of {', '.join(names)}", f"none for {missing[0]}", "add it")
+        raise InputError(
+            "materials", f"a conductivity for each of {', '.join(names)}", f"none for {missing[0]}", "add it"
+        )
     parts = []
     for name in names:
         try:
             part = given[name] if isinstance(given[name], Medium) else constant(given[name], d)
         except InputError as error:
-            raise InputError(f"conductivity of {name}", error.expected, error.received, error.remedy) from None
+            raise InputError(
+                f"conductivity of {name}", error.expected, error.received, error.remedy
+            ) from None
         if part.dimension != d:
-            raise InputError(f"conductivity of {name}", f"dimension {d}", f"a medium of dimension {part.dimension}", "match the mesh")
+            raise InputError(
+                f"conductivity of {name}",
+                f"dimension {d}",
+                f"a medium of dimension {part.dimension}",
+                "match the mesh",
+            )
         parts.append(part)
     tensor = any(part.is_tensor for part in parts)
     locate = _locator(mesh)
@@ -92,7 +101,12 @@ def _tags(mesh: Any) -> tuple[list[str], np.ndarray]:
     materials = getattr(mesh, "materials", None)
     if not materials:
         received = "none" if materials is not None else type(mesh).__name__
-        raise InputError("mesh", "a mesh with materials", received, "name the physical groups of the cells, see fem.read_mesh")
+        raise InputError(
+            "mesh",
+            "a mesh with materials",
+            received,
+            "name the physical groups of the cells, see fem.read_mesh",
+        )
     tag, count = np.full(len(mesh.cells), -1, np.int32), np.zeros(len(mesh.cells), int)
     for number, cells in enumerate(materials.values()):
         tag[cells] = number
