@@ -10,6 +10,7 @@ import hybrid_lib as hl
 from hybrid_lib import fem
 from hybrid_lib.experiments import solve
 from hybrid_lib.experiments.solve import solve_on
+from hybrid_lib.fem import sided, sides
 from hybrid_lib.pinn import domains
 
 ONE, TWO = hl.media.constant(1.0, 1), hl.media.constant(1.0, 2)
@@ -153,6 +154,46 @@ def test_errors_fall_as_they_should(case, box):
     assert orders[0] > 1.9 and orders[1] > 0.95, orders
 
 
+def energy_error(found, w):
+    """‖K^{1/2}∇(w_h − w)‖² + ∫c(w_h − w)², its root."""
+    points, weights = fem.quadrature_points(found.mesh, 6)
+    gradient = fem.evaluate(lambda x: jnp.stack(slope(x)), points)
+    off = fem.cell_gradients(found.mesh, w)[:, None] - gradient
+    square = float((weights * fem.evaluate(conductivity, points) * (off**2).sum(axis=-1)).sum())
+    for one in found.data.exchanges:
+        along = w[one.facets.nodes] @ sides.facet_rule(2)[0].T
+        gap = one.coefficient * (along - fem.evaluate(exact, one.facets.points)) ** 2
+        square += sides.side_integral(found.mesh, one.facets, gap)
+    return np.sqrt(square)
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("case", CASES)
+def test_the_bound_is_one_and_near_the_error(case, box):
+    problem = manufactured(CASES[case], BOXES[box])
+    for n in (3, 12):
+        found = solve(problem, n=n)
+        assert 1 <= found.proof.bound / energy_error(found, found.w) < 3
+    # and of values that are no solution, with the same ones on the boundary
+    w = found.w + 0.03 * np.random.default_rng(0).normal(size=len(found.w))
+    w[found.data.held] = found.data.values
+    bound = sided.sided_bound(found.mesh, conductivity, problem.source, w, found.data).bound
+    assert 1 <= bound / energy_error(found, w) < 2
+
+
+def test_without_conditions_the_bound_is_the_one_that_was():
+    problem = hl.Problem(medium=hl.media.paper_2d(0.5), source=1.0)
+    found = solve(problem, n=8)
+    old = fem.energy_bound(found.mesh, problem.medium.conductivity, problem.source, found.w)
+    assert abs(found.proof.bound - old.bound) < 1e-12 * old.bound
+
+
+def test_an_exchange_that_is_zero_in_places_has_no_bound():
+    problem = hl.Problem(medium=TWO, boundary=all_around(top=hl.Robin(lambda x: jnp.maximum(x[0] - 0.5, 0.0), 1.0)))
+    found = solve(problem, n=4)
+    assert found.bound is None and "zero in places" in found.reason and np.abs(found.w - 1).max() < 1e-12
+
+
 def test_the_heat_through_a_side_converges_twice_as_fast():
     problem = manufactured(CASES["all three"] | {"top": "value"}, BOXES["box"])
     y = np.polynomial.legendre.leggauss(20)
@@ -205,8 +246,8 @@ def test_intervals_of_any_size_are_exact_at_the_nodes():
     domain = domains.interval(-2.0, 3.0)  # K = 2, q = 1: w = a + b x − x²/4
     w = lambda x: 1.0 + 0.5 * x - x**2 / 4  # noqa: E731
     through = 2 * (0.5 - 1.5)
-    sides = {"left": hl.Dirichlet(w(-2.0)), "right": hl.Robin(3.0, w(3.0) + through / 3)}
-    found = solve(hl.Problem(medium=hl.media.constant(2.0, 1), domain=domain, source=1.0, boundary=sides), n=3)
+    around = {"left": hl.Dirichlet(w(-2.0)), "right": hl.Robin(3.0, w(3.0) + through / 3)}
+    found = solve(hl.Problem(medium=hl.media.constant(2.0, 1), domain=domain, source=1.0, boundary=around), n=3)
     x = found.mesh.points[:, 0]
     assert np.abs(found.w - w(x)).max() < 1e-12
     assert abs(found.heat_through("right") - through) < 1e-12 and abs(found.heat_through("left") + 2 * 1.5) < 1e-12
@@ -215,8 +256,8 @@ def test_intervals_of_any_size_are_exact_at_the_nodes():
 
 
 def test_fluxes_alone_have_mean_zero():
-    sides = {"left": hl.Neumann(-3.0), "right": hl.Neumann(2.0)}
-    found = solve(hl.Problem(medium=ONE, source=1.0, boundary=sides), n=8)
+    around = {"left": hl.Neumann(-3.0), "right": hl.Neumann(2.0)}
+    found = solve(hl.Problem(medium=ONE, source=1.0, boundary=around), n=8)
     assert abs(found.mean()) < 1e-14
     assert [found.heat_through(name) for name in ("left", "right")] == [-3.0, 2.0]
 
@@ -247,7 +288,7 @@ def test_names_stay_when_a_mesh_is_refined():
     domain = domains.lshape()
     mesh = domain.labelled(domain.mesh(2))
     fine = fem.refine(mesh)
-    length = {name: fem.sides.facets(fine, nodes).measure.sum() for name, nodes in fine.sides.items()}
+    length = {name: sides.facets(fine, nodes).measure.sum() for name, nodes in fine.sides.items()}
     assert {name: round(float(value), 12) for name, value in length.items()} == {
         "bottom": 1.0, "notch": 2.0, "right": 1.0, "top": 2.0, "left": 2.0
     }  # fmt: skip

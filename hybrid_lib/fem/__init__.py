@@ -1,5 +1,6 @@
 """P1 finite elements on simplicial meshes in one and two dimensions."""
 
+from hybrid_lib.fem.adaptive import bisect
 from hybrid_lib.fem.assembly import (
     Pattern,
     assemble,
@@ -38,6 +39,7 @@ __all__ = [
     "Pattern",
     "SymmetricFactor",
     "assemble",
+    "bisect",
     "box",
     "cell_coefficient",
     "cell_gradients",

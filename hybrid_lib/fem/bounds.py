@@ -12,6 +12,7 @@ but ellipticity: jumps, contrast and periods are all the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -46,6 +47,8 @@ class EnergyBound(NamedTuple):
         The flux that proves it.
     gap : float
         √J. Without oscillation it is `bound`, and twice the error of the mean flux.
+    cells : (m,) float64
+        The parts of the cells, of the sum of squares.
     """
 
     bound: float
@@ -53,6 +56,15 @@ class EnergyBound(NamedTuple):
     oscillation: float
     flux: Flux
     gap: float
+    cells: np.ndarray | None = None
+
+
+class Rest(NamedTuple):
+    """What conditions on sides add to a bound: on cells (m,), of an exchange, and of given values between nodes."""
+
+    cells: np.ndarray
+    exchange: float = 0.0
+    values: float = 0.0
 
 
 class Certified(NamedTuple):
@@ -191,7 +203,14 @@ def flux_for(mesh: Mesh, data: Sampled, slope: np.ndarray, insulated: Any = None
     return balanced_flux(mesh, rule, source, slope, insulated_facets(mesh, insulated), degree)
 
 
-def bound_by(mesh: Mesh, data: Sampled, flux: Flux, gradient: np.ndarray, direction: np.ndarray | None = None) -> EnergyBound:
+def bound_by(
+    mesh: Mesh,
+    data: Sampled,
+    flux: Flux,
+    gradient: np.ndarray,
+    direction: np.ndarray | None = None,
+    more: Rest | None = None,
+) -> EnergyBound:
     """The bound that a flux gives for a field with ∇v = gradient, (m, Q or 1, d) at the points of `data`."""
     weights, volumes = data.weights, mesh.volumes
     slope = np.broadcast_to(gradient + direction_of(mesh, direction), data.points.shape)
@@ -200,11 +219,14 @@ def bound_by(mesh: Mesh, data: Sampled, flux: Flux, gradient: np.ndarray, direct
     rest = means((data.f - flux.source[:, None]) ** 2, weights, len(mesh.cells)) * volumes  # ‖f − Π₀f‖² on T
     alpha = (data.K if data.K.ndim == 2 else np.linalg.eigvalsh(data.K)[..., 0]).min(axis=1)  # (m or 1,)
     oscillation = mesh.diameters / np.pi * np.sqrt(rest / alpha)
-    bound = float(np.linalg.norm(np.sqrt(squares) + oscillation))
+    parts = np.sqrt(squares) + oscillation if more is None else np.sqrt(squares) + oscillation + more.cells
+    bound = float(np.linalg.norm(parts))
+    if more is not None:
+        bound, oscillation = math.hypot(bound, more.exchange) + more.values, oscillation + more.cells
     gradient = np.broadcast_to(gradient, data.points.shape)
     size = float(np.sqrt(volumes @ (np.einsum("mqi,mqi->mq", gradient, times(data.K, gradient)) @ weights)))
     relative = bound / size if size > 0 else 0.0 if bound == 0 else np.inf
-    return EnergyBound(bound, relative, float(np.linalg.norm(oscillation)), flux, float(np.sqrt(squares.sum())))
+    return EnergyBound(bound, relative, float(np.linalg.norm(oscillation)), flux, float(np.sqrt(squares.sum())), parts)
 
 
 def sampled(mesh: Mesh, K: Any, f: Any, least: int | None = None, order: int = ORDER) -> Sampled:

@@ -69,6 +69,15 @@ class Rule(NamedTuple):
     weights: np.ndarray
 
 
+class Contact(NamedTuple):
+    """Facets where n·τ = c(a − w) need not hold exactly: cells and local numbers (k,), ∫1/c and ∫(a − v) along each (k,)."""
+
+    cell: np.ndarray
+    local: np.ndarray
+    resistance: np.ndarray
+    gap: np.ndarray
+
+
 def means(values: np.ndarray, weights: np.ndarray, m: int) -> np.ndarray:
     """Means over m cells of values (m or 1, q or 1, ...) at the points of a rule, (m, ...).
 
@@ -85,7 +94,14 @@ def times(K: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def balanced_flux(
-    mesh: Mesh, rule: Rule, source: np.ndarray, slope: np.ndarray, insulated: np.ndarray, degree: int = 1
+    mesh: Mesh,
+    rule: Rule,
+    source: np.ndarray,
+    slope: np.ndarray,
+    insulated: np.ndarray,
+    degree: int = 1,
+    inflow: np.ndarray | None = None,
+    contact: Contact | None = None,
 ) -> Flux:
     """The flux that balances `source` and is closest, in the norm of K⁻¹, to that of the solution with given boundary values.
 
@@ -98,9 +114,13 @@ def balanced_flux(
     slope : (m, d) array
         ∇v + e of any piecewise linear v with the boundary values; others give the same flux.
     insulated : (m, d+1) bool array
-        From :func:`insulated_facets`.
+        From :func:`insulated_facets`: facets with a given ∫n·τ.
     degree : 1 or 2
-        Of the elements for ψ.
+        Of the elements for ψ; 1 with a contact.
+    inflow : (m, d+1) array, optional
+        ∫n·τ along those facets; zero by default. If all of the boundary has one, they balance the source.
+    contact : Contact, optional
+        Facets with an exchange: ∫(n·τ − c(a − v))²/c along them is added to what is made small.
 
     Raises
     ------
@@ -110,21 +130,46 @@ def balanced_flux(
     d, m = mesh.dimension, len(mesh.cells)
     facet = unique_pairs(*facets_of(mesh.cells), len(mesh.points))[2].reshape(m, d + 1)
     if d == 1:  # constants, one for each connected part that has no insulated end
-        mean, inverse = _particular(mesh, facet, source, insulated), _inverse_means(mesh, rule)
+        mean, inverse = _particular(mesh, facet, source, insulated, inflow), _inverse_means(mesh, rule)
         part = connected_components(stiffness(mesh, 1.0), directed=False)[1][mesh.cells[:, 0]]
         miss = slope - np.einsum("mij,mj->mi", inverse, mean)
         top, bottom, held = (np.bincount(part, mesh.volumes * v) for v in (miss[:, 0], inverse[:, 0, 0], insulated.any(axis=1)))
+        if contact is not None:
+            through, outward = normal_part(mesh, Flux(mean, source), contact.cell, contact.local), _outward(mesh, contact)
+            np.add.at(top, part[contact.cell], outward * (contact.gap - through * contact.resistance))
+            np.add.at(bottom, part[contact.cell], contact.resistance)
         return Flux(mean + (np.where(held > 0, 0.0, top) / bottom)[part][:, None], source)
     shut, entries = _entries(mesh, insulated)
-    flux = _closest(mesh, rule, _particular(mesh, facet, source, shut), source, slope, insulated, degree)
+    flux = _closest(mesh, rule, _particular(mesh, facet, source, shut, inflow), source, slope, insulated, degree, contact)
     around, zero = [], np.zeros(m)
+    touch = None if contact is None else contact._replace(gap=np.zeros(len(contact.cell)))
     for cell, local in entries:  # in through one facet of the hole, and out along the tree
         one = zero.copy()
         one[cell] = 1 / mesh.volumes[cell]
         mean, corners = _particular(mesh, facet, one, shut), mesh.points[mesh.cells[cell]]
         mean[cell] += (corners.mean(axis=0) - corners[local]) / (d * mesh.volumes[cell])
-        around.append(_closest(mesh, rule, mean, zero, np.zeros((m, d)), insulated, degree))
-    return _combined(mesh, rule, flux, around, slope) if around else flux
+        around.append(_closest(mesh, rule, mean, zero, np.zeros((m, d)), insulated, degree, touch))
+    return _combined(mesh, rule, flux, around, slope, contact) if around else flux
+
+
+def normal_part(mesh: Mesh, flux: Flux, cell: np.ndarray, local: np.ndarray) -> np.ndarray:
+    """n·τ of a flux without bend, constant on each facet, (k,)."""
+    corners = mesh.points[mesh.cells[cell]]
+    kept = np.arange(corners.shape[1]) != local[:, None]
+    middle = corners[kept].reshape(len(cell), -1, mesh.dimension).mean(axis=1)
+    value = flux.mean[cell] - flux.source[cell, None] / mesh.dimension * (middle - corners.mean(axis=1))
+    return np.einsum("kd,kd->k", value, outward_normals(mesh, cell, local))
+
+
+def outward_normals(mesh: Mesh, cell: np.ndarray, local: np.ndarray) -> np.ndarray:
+    """Unit normals of facets that point out of their cells, (k, d)."""
+    inward = mesh.basis_gradients[cell, local]
+    return -inward / np.linalg.norm(inward, axis=1, keepdims=True)
+
+
+def _outward(mesh: Mesh, contact: Contact) -> np.ndarray:
+    """+1 or −1: the normal at ends of an interval."""
+    return outward_normals(mesh, contact.cell, contact.local)[:, 0]
 
 
 def _inverse_means(mesh: Mesh, rule: Rule) -> np.ndarray:
@@ -134,7 +179,14 @@ def _inverse_means(mesh: Mesh, rule: Rule) -> np.ndarray:
 
 
 def _closest(
-    mesh: Mesh, rule: Rule, mean: np.ndarray, source: np.ndarray, slope: np.ndarray, insulated: np.ndarray, degree: int
+    mesh: Mesh,
+    rule: Rule,
+    mean: np.ndarray,
+    source: np.ndarray,
+    slope: np.ndarray,
+    insulated: np.ndarray,
+    degree: int,
+    contact: Contact | None = None,
 ) -> Flux:
     """Of a particular flux and turned gradients the sum that is closest to K `slope`, in the plane."""
     if degree == 1:
@@ -142,7 +194,11 @@ def _closest(
         miss = slope - np.einsum("mij,mj->mi", inverse, mean)  # ∫ miss·η = ∫ K^{-1} η̂·η for all η without divergence
         hats = np.einsum("mai,m,mi->ma", mesh.basis_gradients, mesh.volumes, miss @ TURN)  # ∫ miss·turn∇φ
         turned = TURN.T @ inverse @ TURN
-        psi = _stream(mesh.points, stiffness(mesh, (turned + turned.mT) / 2), hats, mesh.cells, insulated)
+        matrix = stiffness(mesh, (turned + turned.mT) / 2)
+        if contact is not None:
+            more, right = _exchanged(mesh, Flux(mean, source), contact)
+            matrix, hats = csr_array(matrix + more), hats + right
+        psi = _stream(mesh.points, matrix, hats, mesh.cells, insulated)
         return Flux(mean + cell_gradients(mesh, psi) @ TURN.T, source)
     V = quadratic.space(mesh)
     values = rule.inverse if rule.inverse.ndim == 2 else TURN.T @ rule.inverse @ TURN
@@ -154,6 +210,22 @@ def _closest(
     psi = _stream(V.points, matrix, hats, V.unknowns, insulated)
     gradient, bend = quadratic.gradients(V, psi)
     return Flux(mean + gradient @ TURN.T, source, TURN @ bend)
+
+
+def _exchanged(mesh: Mesh, flux: Flux, contact: Contact) -> tuple[csr_array, np.ndarray]:
+    """What ∫(n·(σ_p + η) − c(a − v))²/c with n·η = ∂ψ/∂t adds to the matrix of ψ, and to its right side (m, 3)."""
+    cell, local = contact.cell, contact.local
+    first, last = (local + 1) % 3, (local + 2) % 3
+    a, b = mesh.cells[cell, first], mesh.cells[cell, last]
+    length, n = np.linalg.norm(mesh.points[b] - mesh.points[a], axis=1), len(mesh.points)
+    stiff = contact.resistance / length**2
+    rows, columns = np.concatenate([a, b, a, b]), np.concatenate([a, b, b, a])
+    matrix = csr_array(coo_array((np.concatenate([stiff, stiff, -stiff, -stiff]), (rows, columns)), shape=(n, n)))
+    pull = (contact.gap - normal_part(mesh, flux, cell, local) * contact.resistance) / length
+    right = np.zeros(mesh.cells.shape)
+    np.add.at(right, (cell, last), pull)
+    np.add.at(right, (cell, first), -pull)
+    return matrix, right
 
 
 def _entries(mesh: Mesh, insulated: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
@@ -176,14 +248,21 @@ def _entries(mesh: Mesh, insulated: np.ndarray) -> tuple[np.ndarray, list[tuple[
     return shut.reshape(insulated.shape), [divmod(int(outer[place]), insulated.shape[1]) for place in holes]
 
 
-def _combined(mesh: Mesh, rule: Rule, flux: Flux, around: list[Flux], slope: np.ndarray) -> Flux:
+def _combined(
+    mesh: Mesh, rule: Rule, flux: Flux, around: list[Flux], slope: np.ndarray, contact: Contact | None = None
+) -> Flux:
     """`flux` and the multiples of fluxes around holes that are closest to K `slope`."""
     points = rule.barycentric @ mesh.points[mesh.cells]
     values = np.stack([one.at(mesh, points) for one in around])  # (holes, m, q, d)
     weight = mesh.volumes[:, None] * rule.weights
     gram = np.einsum("mq,hmqi,kmqi->hk", weight, values, np.stack([times(rule.inverse, v) for v in values]))
     miss = slope[:, None] - times(rule.inverse, flux.at(mesh, points))
-    factors = np.linalg.solve(gram, np.einsum("mq,hmqi,mqi->h", weight, values, miss))
+    right = np.einsum("mq,hmqi,mqi->h", weight, values, miss)
+    if contact is not None:
+        through = np.stack([normal_part(mesh, one, contact.cell, contact.local) for one in (*around, flux)])
+        gram += through[:-1] * contact.resistance @ through[:-1].T
+        right += through[:-1] @ (contact.gap - through[-1] * contact.resistance)
+    factors = np.linalg.solve(gram, right)
     for factor, one in zip(factors, around, strict=True):
         bend = flux.bend if one.bend is None else flux.bend + factor * one.bend
         flux = Flux(flux.mean + factor * one.mean, flux.source, bend)
@@ -268,7 +347,9 @@ def _stream(
     return solve_dirichlet(matrix, rhs, fixed)[label]
 
 
-def _particular(mesh: Mesh, facet: np.ndarray, source: np.ndarray, insulated: np.ndarray) -> np.ndarray:
+def _particular(
+    mesh: Mesh, facet: np.ndarray, source: np.ndarray, insulated: np.ndarray, inflow: np.ndarray | None = None
+) -> np.ndarray:
     """Means over cells of one flux that balances `source`: the sources flow out along a tree from cell to cell."""
     m, d = len(mesh.cells), mesh.dimension
     owner = np.repeat(np.arange(m), d + 1)
@@ -278,20 +359,22 @@ def _particular(mesh: Mesh, facet: np.ndarray, source: np.ndarray, insulated: np
     neighbour[insulated] = -1
     open_ = neighbour.ravel() >= 0
     graph = csr_array((np.ones(open_.sum()), (owner[open_], neighbour.ravel()[open_])), shape=(m + 1, m + 1))
-    order, parent = breadth_first_order(graph, m, directed=False)
-    if len(order) <= m:
+    floating = inflow is not None and not np.any(neighbour == m)  # balanced: what reaches the first cell is rounding
+    order, parent = breadth_first_order(graph, 0 if floating else m, directed=False)
+    if len(order) <= m - floating:
         raise _shut(int(np.setdiff1d(np.arange(m), order)[0]))
-    total = [*(mesh.volumes * source).tolist(), 0.0]
+    total = [*(mesh.volumes * source + (0.0 if inflow is None else inflow.sum(axis=1))).tolist(), 0.0]
     up = parent.tolist()
     for cell in order[:0:-1].tolist():  # from the leaves to the outside
         total[up[cell]] += total[cell]
     way = np.argmax(neighbour == parent[:m, None], axis=1)  # local number of the facet to the parent
-    outward = np.zeros((m, d + 1))
+    outward = np.zeros((m, d + 1)) if inflow is None else inflow.copy()
     outflow = -np.asarray(total[:m])  # ∫ τ·n over the facets of what drains through it
-    outward[np.arange(m), way] = outflow
     above = parent[:m]
+    child = np.flatnonzero(above >= 0)
+    outward[child, way[child]] = outflow[child]
     entry = facet[np.arange(m), way]
-    inner = np.flatnonzero(above < m)
+    inner = np.flatnonzero((above >= 0) & (above < m))
     local = np.argmax(facet[above[inner]] == entry[inner, None], axis=1)
     np.add.at(outward, (above[inner], local), -outflow[inner])
     corners = mesh.points[mesh.cells]  # (m, d+1, d)

@@ -27,6 +27,9 @@ from hybrid_lib.fem.topology import outer_facets
 ORDER = 5
 """Order of the rule along facets for functions."""
 
+PIECES = 16
+"""Equal parts of a facet between which a given temperature counts as linear."""
+
 
 class Facets(NamedTuple):
     """Facets of the boundary with the points of a rule on them.
@@ -64,8 +67,8 @@ class SideData(NamedTuple):
     held : (b,) int
         Nodes with given values, sorted.
     values : (b,) float64
-    fixed : tuple of (Facets, (k, q) float64)
-        Facets on Γ_D, and g at their points.
+    fixed : tuple of (Facets, (k, PIECES + 1) float64)
+        Facets on Γ_D where g is a function, and its values at equal distances from their first node to the second.
     fluxes, exchanges : tuple of Exchange
         On Γ_N and Γ_R.
     clash : tuple of names or None
@@ -184,7 +187,9 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER) -> S
         if kind == "value":
             nodes = np.unique(side.nodes)
             found = values_at(value, mesh.points[nodes])
-            fixed.append((side, values_at(value, side.points)))
+            if callable(value) and mesh.dimension == 2:
+                ends, t = mesh.points[side.nodes], np.linspace(0, 1, PIECES + 1)[:, None]
+                fixed.append((side, values_at(value, (1 - t) * ends[:, :1] + t * ends[:, 1:])))
             for node, number in zip(nodes.tolist(), found.tolist(), strict=True):
                 other = held.get(node)
                 if other is not None and abs(other[0] - number) > 1e-9 * max(1e-300, np.abs(found).max(), abs(other[0])):

@@ -1,0 +1,156 @@
+r"""A guaranteed bound of the energy error with conditions on sides: the hypercircle with fluxes and exchange.
+
+For w of :mod:`hybrid_lib.fem.sides`, every v with v = g on Γ_D and every τ with ∇·τ = −f and n·τ = p on Γ_N,
+
+.. math:: \|K^{1/2}\nabla(v - w)\|^2 + \int_{\Gamma_R} c\,(v - w)^2
+          \le \|K^{-1/2}(\tau - K\nabla v)\|^2 + \int_{\Gamma_R} \frac{(n\cdot\tau - c(a - v))^2}{c},
+
+and the difference of the two sides is the same of τ − K∇w. Three parts are added for data that elements do not have: the source
+within cells (:mod:`hybrid_lib.fem.bounds`), a flux within facets, by the inequality of the trace
+
+.. math:: \|v - \bar v\|_F^2 \le \frac{|F|\,h_T^2}{|T|}\Big(\frac1{\pi^2} + \frac1\pi\Big)\|\nabla v\|_T^2,
+
+and a temperature g that is not linear between nodes, by the energy of one extension of the difference: on the cells at Γ_D it is
+linear along each line to the opposite vertex.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hybrid_lib.errors import InputError
+from hybrid_lib.fem.assembly import cell_gradients
+from hybrid_lib.fem.bounds import EnergyBound, Rest, Sampled, bound_by, sampled
+from hybrid_lib.fem.fluxes import Contact, Flux, Rule, balanced_flux, means, normal_part
+from hybrid_lib.fem.mesh import Mesh
+from hybrid_lib.fem.sides import PIECES, Exchange, SideData, facet_rule
+
+NOTHING = 1e-13
+"""Of the energy of the largest value over a cell: below it a bound is rounding, and counts as zero relative to the field."""
+
+
+def sided_bound(mesh: Mesh, K: Any, f: Any, nodal: np.ndarray, data: SideData) -> EnergyBound:
+    """Bound the energy error of linear elements with conditions on sides.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    K : see :func:`hybrid_lib.fem.coefficients.cell_coefficient`
+    f : see :func:`hybrid_lib.fem.assembly.load`
+    nodal : (n,) array
+        Any values with those of `data` at its nodes.
+    data : SideData
+        Without a clash, and with coefficients above zero.
+
+    Returns
+    -------
+    EnergyBound
+        `relative` is over ‖K^{1/2}∇v‖, without the exchange.
+
+    Raises
+    ------
+    InputError
+        If a coefficient is zero in places, or two temperatures meet.
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.sides import side_data
+    >>> from dataclasses import replace
+    >>> mesh = replace(interval(4), sides={"left": np.array([[0]]), "right": np.array([[4]])})
+    >>> data = side_data(mesh, {"left": ("value", 0.0), "right": ("exchange", 0.0, 2.0)})
+    >>> round(sided_bound(mesh, 1.0, 0.0, np.linspace(0, 1, 5), data).bound ** 2, 9)  # w = 0: ∫ v'² + 2 v(1)²
+    3.0
+    """
+    if (reason := no_bound(data)) is not None:
+        raise InputError("sides", "conditions that have a bound", reason, "change the conditions")
+    sample = sampled(mesh, K, f)
+    m, d = len(mesh.cells), mesh.dimension
+    alpha = np.broadcast_to(_eigenvalues(sample.K)[..., 0].min(axis=1), m)
+    shut, inflow, within = np.zeros((m, d + 1), bool), np.zeros((m, d + 1)), np.zeros(m)
+    for one in data.fluxes:
+        facets, weights = one.facets, facet_rule(d)[1]
+        mean = one.value @ weights
+        shut[facets.cell, facets.local] = True
+        inflow[facets.cell, facets.local] = mean * facets.measure
+        rest = facets.measure * ((one.value - mean[:, None]) ** 2 @ weights)
+        trace = facets.measure * mesh.diameters[facets.cell] ** 2 / mesh.volumes[facets.cell] * (np.pi**-2 + 1 / np.pi)
+        np.add.at(within, facets.cell, np.sqrt(trace * rest / alpha[facets.cell]))
+    slope, source = cell_gradients(mesh, nodal), means(sample.f, sample.weights, m)
+    if not (data.held.size or data.exchanges):  # fluxes all around: what the quadrature leaves of their balance
+        source = source - (mesh.volumes @ source + inflow.sum()) / mesh.volumes.sum()
+    rule, contact = Rule(sample.inverse, sample.barycentric, sample.weights), _contact(mesh, nodal, data.exchanges)
+    flux = balanced_flux(mesh, rule, source, slope, shut, 1, inflow if data.fluxes else None, contact)
+    parts = Rest(within, _exchange_gap(mesh, nodal, flux, data.exchanges), _between_nodes(mesh, nodal, sample, data))
+    found = bound_by(mesh, sample, flux, slope[:, None], more=parts)
+    rounding = NOTHING * np.abs(nodal).max() * np.sqrt(sample.K.max() * mesh.volumes.sum()) / mesh.diameters.min()
+    return found._replace(relative=0.0) if found.bound <= rounding else found
+
+
+def no_bound(data: SideData) -> str | None:
+    """Why conditions have no bound; None if they have one.
+
+    Examples
+    --------
+    >>> no_bound(SideData(np.array([0]), np.zeros(1), (), (), (), ("left", "top")))
+    'the temperatures of left and top differ where they meet: the energy is infinite'
+    """
+    if data.clash is not None:
+        return f"the temperatures of {data.clash[0]} and {data.clash[1]} differ where they meet: the energy is infinite"
+    if any(one.coefficient.min() <= 1e-12 * one.coefficient.max() for one in data.exchanges):
+        return "the coefficient of an exchange is zero in places: make them a side of their own, insulated"
+    return None
+
+
+def _eigenvalues(K: np.ndarray) -> np.ndarray:
+    """Of K at points, ascending, on a last axis."""
+    return K[..., None] if K.ndim == 2 else np.linalg.eigvalsh(K)
+
+
+def _along(mesh: Mesh, nodal: np.ndarray, one: Exchange) -> np.ndarray:
+    """v at the points of facets, (k, q)."""
+    return nodal[one.facets.nodes] @ facet_rule(mesh.dimension)[0].T
+
+
+def _contact(mesh: Mesh, nodal: np.ndarray, exchanges: tuple[Exchange, ...]) -> Contact | None:
+    """The facets with an exchange, for the flux."""
+    if not exchanges:
+        return None
+    weights = facet_rule(mesh.dimension)[1]
+    rows = [
+        (e.facets.cell, e.facets.local, e.facets.measure * (1 / e.coefficient @ weights),
+         e.facets.measure * ((e.value - _along(mesh, nodal, e)) @ weights))
+        for e in exchanges
+    ]  # fmt: skip
+    return Contact(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+
+
+def _exchange_gap(mesh: Mesh, nodal: np.ndarray, flux: Flux, exchanges: tuple[Exchange, ...]) -> float:
+    """Root of ∫(n·τ − c(a − v))²/c along the sides with an exchange."""
+    total, weights = 0.0, facet_rule(mesh.dimension)[1]
+    for one in exchanges:
+        through = normal_part(mesh, flux, one.facets.cell, one.facets.local)[:, None]
+        off = through - one.coefficient * (one.value - _along(mesh, nodal, one))
+        total += float(one.facets.measure @ (off**2 / one.coefficient @ weights))
+    return float(np.sqrt(total))
+
+
+def _between_nodes(mesh: Mesh, nodal: np.ndarray, sample: Sampled, data: SideData) -> float:
+    """‖K^{1/2}∇E‖ of an extension E of g − v: on a cell ρδ(s) with the distance ρ from the opposite vertex, 1 at the side."""
+    largest = np.broadcast_to(_eigenvalues(sample.K)[..., -1].max(axis=1), len(mesh.cells))
+    norm, t = np.zeros(len(mesh.cells)), np.linspace(0, 1, PIECES + 1)
+    for facets, values in data.fixed:
+        a, b = (mesh.points[facets.nodes[:, i]] for i in (0, 1))
+        apex = mesh.points[mesh.cells[facets.cell, facets.local]]
+        off = values - (1 - t) * nodal[facets.nodes[:, :1]] - t * nodal[facets.nodes[:, 1:]]  # δ
+        step = facets.measure / PIECES
+        rate = np.diff(off, axis=1) / step[:, None]  # δ' along the facet
+        along = (b - a) / facets.measure[:, None]
+        height = 2 * mesh.volumes[facets.cell] / facets.measure
+        start = np.einsum("kd,kd->k", a - apex, along)[:, None] + step[:, None] * np.arange(PIECES)
+        across = (off[:, :-1] - start * rate) / height[:, None]  # ∂E/∂n, constant on each piece
+        square = height / 2 * step * np.sum(rate**2 + across**2, axis=1)
+        np.add.at(norm, facets.cell, np.sqrt(largest[facets.cell] * square))
+    return float(np.linalg.norm(norm))
