@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="one run or an ensemble of seeds")
     run.add_argument("experiment", metavar="EXPERIMENT", help="see `hybrid list`")
     run.add_argument("--method", default="hybrid", help="hybrid (default) or pinn")
-    run.add_argument("--network", help="ms (default with adam), mlp, or two-scale (default with gauss-newton)")
+    run.add_argument("--network", help="ms (default with adam), mlp, two-scale (default with gauss-newton) or windowed")
     run.add_argument("--coupling", help="averaged (2.10), the default, averaged-both (2.16), or defect")
     run.add_argument("--optimiser", default="adam", help="adam (default), or gauss-newton (float64, quick scale)")
     run.add_argument("--scale", default="quick", help="quick (default), laptop or paper")

@@ -19,10 +19,11 @@ class NetworkConfig(Section):
     """The network: its kind, its sizes, and what it is told of the problem."""
 
     kind: str = setting(
-        "ms", "Fourier features of each of the scales 1 and 1/ε, a plain network, or two networks that are told ε.",
-        choices=("ms", "mlp", "two-scale"),
+        "ms", "Fourier features of each of the scales 1 and 1/ε, a plain network, two networks that are told ε, "
+        "or a small network in each of many windows.",
+        choices=("ms", "mlp", "two-scale", "windowed"),
     )  # fmt: skip
-    widths: tuple[int, ...] = setting((128, 128), "Hidden layers, of each of the two networks where there are two.")
+    widths: tuple[int, ...] = setting((128, 128), "Hidden layers, of each network where there are several.")
     slow_widths: tuple[int, ...] | None = setting(
         None, "Hidden layers of the slow one of two networks; none: those of the other (two-scale only)."
     )
@@ -34,6 +35,9 @@ class NetworkConfig(Section):
     )
     corrector: bool = setting(
         False, "The network corrects the first-order expansion of homogenisation (hard boundary, periodic medium, unit cube)."
+    )
+    subdomains: int | None = setting(
+        None, "Windows an axis, less one; none: one a period, at least four (windowed only).", above=0
     )
     cycles: bool = setting(True, "Features cos 2πBx, as printed; false: cos Bx (ms only).")
     trainable_frequencies: bool = setting(False, "B is trained, too (ms only).")
@@ -190,6 +194,7 @@ ABSENT: dict[str, Any] = {
     "network.boundary_layers": False,
     "network.layer_factor": False,
     "network.corrector": False,
+    "network.subdomains": None,
     "network.cycles": True,
     "network.trainable_frequencies": False,
     "sampling.points": 2000,
@@ -317,6 +322,9 @@ def _consistent(config: Config) -> None:
     if config.network.slow_widths and config.network.kind != "two-scale":
         received = f"network.kind={config.network.kind}"
         raise InputError("network.slow_widths", "network.kind=two-scale", received, "set network.slow_widths=none")
+    if config.network.subdomains and config.network.kind != "windowed":
+        received = f"network.kind={config.network.kind}"
+        raise InputError("network.subdomains", "network.kind=windowed", received, "set network.subdomains=none")
     if config.network.corrector and config.boundary != "hard":
         raise InputError(
             "network.corrector", "boundary=hard", f"boundary={config.boundary}", "the expansion is zero there"

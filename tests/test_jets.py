@@ -7,7 +7,7 @@ import pytest
 from shaken import shaken
 
 from hybrid_lib.errors import InputError
-from hybrid_lib.pinn import jets, networks
+from hybrid_lib.pinn import jets, networks, windows
 from hybrid_lib.pinn.networks import Ansatz
 
 BOX = ((0.0, 0.0), (1.0, 1.0))
@@ -21,6 +21,8 @@ def network(kind, activation, dtype=jnp.float64):
         return networks.two_scale(0.2, (6, 5), activation=activation, dtype=dtype)
     if kind == "layers":
         return networks.two_scale(0.2, (6, 5), BOX, activation, dtype)
+    if kind == "windowed":
+        return windows.windowed(4, ((-0.2, 0.0), (1.0, 2.0)), (6, 5), activation, dtype)
     if kind == "trained":
         return networks.multiscale_fourier((1.0, 5.0), (8, 6), 5, activation, dtype, factor=1.0, trainable=True)
     return networks.multiscale_fourier((1.0, 5.0), (8, 6), 5, activation, dtype)
@@ -29,6 +31,7 @@ def network(kind, activation, dtype=jnp.float64):
 PLAIN = [("mlp", "tanh"), ("mlp", "swish"), ("ms", "tanh"), ("ms", "swish")]
 CASES = [(*case, d, tensor) for case in PLAIN for d in (1, 2) for tensor in (0, 1)]
 CASES += [("two-scale", "tanh", 1, 0), ("two-scale", "swish", 2, 1), ("layers", "tanh", 2, 0), ("layers", "tanh", 2, 1)]
+CASES += [("windowed", "tanh", 2, 0), ("windowed", "swish", 2, 1)]
 CASES += [("trained", "tanh", 1, 0), ("trained", "tanh", 2, 1)]
 
 

@@ -57,6 +57,8 @@ def newton(name: str, method: str, network: str) -> Config:
     net = NetworkConfig(network, (32,) * 3 if network == "mlp" else (20, 20), frequencies=8)
     if network == "two-scale":
         net = replace(net, boundary_layers=True, layer_factor=True)
+    elif network == "windowed":
+        net = replace(net, widths=(8,))
     return Config(
         experiment=name,
         eps=EPS[name],

@@ -33,7 +33,7 @@ def configuration(
     method : str
         hybrid, or pinn for the same network without the coarse constraint.
     network : str
-        ms (multiscale Fourier features), mlp or two-scale; None for ms with Adam and two-scale with Gauss-Newton.
+        ms (multiscale Fourier features), mlp, two-scale or windowed; None for ms with Adam and two-scale with Gauss-Newton.
     scale : str
         quick (under a minute on two CPU cores), laptop (minutes on one core) or paper (the printed sizes).
     optimiser : str

@@ -12,7 +12,7 @@ from jax import Array
 from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.multiscale.corrector import expansion
-from hybrid_lib.pinn import networks
+from hybrid_lib.pinn import networks, windows
 from hybrid_lib.pinn.networks import Ansatz
 from hybrid_lib.problems import Problem, units
 
@@ -28,6 +28,9 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
     elif net.kind == "two-scale":
         box = problem.domain.box if net.boundary_layers else None
         network = networks.two_scale(config.eps, net.widths, box, net.activation, dtype, net.layer_factor, net.slow_widths)
+    elif net.kind == "windowed":
+        subdomains = net.subdomains or max(4, round(1 / config.eps))
+        network = windows.windowed(subdomains, problem.domain.box, net.widths, net.activation, dtype)
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
     domain, eps = problem.domain, config.eps

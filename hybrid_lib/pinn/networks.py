@@ -353,7 +353,7 @@ class Ansatz:
 
 def mlp(widths: tuple[int, ...] = (64,) * 8, activation: str = "tanh", dtype=jnp.float32) -> MLP:
     """Validated :class:`MLP`; the defaults are the paper's (8 hidden layers of 64, tanh)."""
-    return MLP(_widths(widths), _activation(activation), dtype)
+    return MLP(checked_widths(widths), checked_activation(activation), dtype)
 
 
 def multiscale_fourier(
@@ -372,7 +372,7 @@ def multiscale_fourier(
     if frequencies < 1:
         raise InputError("frequencies", "an integer >= 1", frequencies, "64 makes 128 features a scale")
     return MultiscaleFourier(
-        _widths(widths), scales, int(frequencies), _activation(activation), dtype, float(factor), bool(trainable)
+        checked_widths(widths), scales, int(frequencies), checked_activation(activation), dtype, float(factor), bool(trainable)
     )
 
 
@@ -401,18 +401,20 @@ def two_scale(
     """
     if not (period > 0 and math.isfinite(period)):
         raise InputError("period", "a number > 0", period, "pass the period of the medium")
-    slow = None if slow_widths is None else _widths(slow_widths)
-    return TwoScale(_widths(widths), float(period), box, _activation(activation), dtype, split, slow)
+    slow = None if slow_widths is None else checked_widths(slow_widths)
+    return TwoScale(checked_widths(widths), float(period), box, checked_activation(activation), dtype, split, slow)
 
 
-def _widths(widths) -> tuple[int, ...]:
+def checked_widths(widths) -> tuple[int, ...]:
+    """`widths` as integers, refused unless there are some and all are positive."""
     widths = tuple(int(w) for w in widths)
     if not widths or min(widths) < 1:
         raise InputError("widths", "a non-empty tuple of positive integers", widths, "for example (128, 128)")
     return widths
 
 
-def _activation(name: str) -> str:
+def checked_activation(name: str) -> str:
+    """`name`, refused unless it is an activation."""
     if name not in ACTIVATIONS:
         raise InputError("activation", f"one of {sorted(ACTIVATIONS)}", repr(name), "choose one of these")
     return name
