@@ -10,7 +10,7 @@ import pytest
 
 import hybrid_lib as hl
 from hybrid_lib import cli, experiments, training
-from hybrid_lib.experiments import references
+from hybrid_lib.experiments import references, runner
 from hybrid_lib.experiments.references import OutOfTimeError, richardson
 
 SMALL = {"network.widths": "5", "sampling.points": "100", "coarse.cells": "5", "coarse.delta": "0.3", "training.steps": "40"}
@@ -98,3 +98,13 @@ def test_what_stands_still_before_the_first_step_is_ended_too(monkeypatch, what)
     monkeypatch.setattr(experiments.runner, name, slow)
     hl.run(config())
     assert seen[0] == (what, "without --out nothing was kept")
+
+
+def test_the_announcement_says_how_many_steps_the_time_limit_holds(monkeypatch):
+    monkeypatch.setattr(runner.time, "perf_counter", lambda: 100.0)
+    assert runner._outlook(200, 200, 3.0, None) == runner._outlook(200, 200, 3.0, 701.0) == "about 10 min for 200 steps"
+    said = runner._outlook(200, 200, 3.0, 400.0)
+    assert said == (
+        "about 10 min for 200 steps, past the time limit: about 100 of them fit; "
+        "set training.steps=100, or give it a folder and resume"
+    )

@@ -77,7 +77,7 @@ def test_bad_input_is_one_line(arguments, message):
 def test_subdomains_belong_to_windows():
     config = experiments.configuration("heat1d-eps15", optimiser="gauss-newton", network="windowed")
     assert config.network.kind == "windowed" and config.network.subdomains is None
-    with pytest.raises(InputError, match="network.subdomains: expected network.kind=windowed"):
+    with pytest.raises(InputError, match=r"network\.subdomains: expected network\.kind=windowed"):
         with_settings(config, {"network.kind": "mlp", "network.subdomains": 5})
 
 

@@ -5,6 +5,7 @@ What a run leaves on disk is described in :mod:`hybrid_lib.experiments.folder`; 
 
 from __future__ import annotations
 
+import math
 import operator
 import time
 from collections.abc import Callable
@@ -220,8 +221,7 @@ def _fit(
             training.save(folder.checkpoint, training.FitResult(state, {}, {}, 0.0, 0.0, False), folder.identity)
     after, done = config.sampling.grow_after, int(state.step)
     left = work(after, done, options.steps) / growth(after, done)  # in steps as long as the first one
-    words = f"{options.steps - done:,} steps"
-    say = told.announce and (lambda each: told.announce(f"about {duration(left * each)} for {words}"))
+    say = told.announce and (lambda each: told.announce(_outlook(options.steps - done, left, each, told.until)))
     evaluate = evaluator(setup.ansatz, exact)
     try:
         result = training.fit(
@@ -253,6 +253,16 @@ def _fit(
     if folder is not None:
         keep(folder, done)
     return done
+
+
+def _outlook(steps: int, left: float, each: float, until: float | None) -> str:
+    """The forecast in words: `left` steps of `each` seconds for `steps` steps, and how many of them end before `until`."""
+    said = f"about {duration(left * each)} for {steps:,} steps"
+    remaining = math.inf if until is None else until - time.perf_counter()
+    if left * each <= remaining:
+        return said
+    fit = max(1, int(steps * max(remaining, 0.0) / (left * each)))
+    return f"{said}, past the time limit: about {fit:,} of them fit; set training.steps={fit}, or give it a folder and resume"
 
 
 def _whole(seeds: Any) -> tuple[int, ...]:
