@@ -1,13 +1,13 @@
-r"""A network of windowed subdomains, each with a small network of its own (FBPINN).
+r"""Windows that cover the domain, each with a small network of its own (FBPINN).
 
 .. math:: N(x) = \sum_{j \in \{0, \dots, n\}^d} w_j(x)\, N_j\bigl((x - c_j)/h\bigr), \qquad
           w_j(x) = \prod_i S\bigl(1 - |x_i - c_{j,i}|/h_i\bigr), \quad S(t) = t^4(35 - 84t + 70t^2 - 20t^3),
 
 with nodes c_j of a grid of n cells of sides h over the box of Ω. S(t) + S(1 − t) = 1, so that the windows are a partition of
 unity, three times continuously differentiable; 2^d of them are not zero at a point, and only their networks are evaluated there.
-In its own coordinates each network sees a wave of the subdomain's size, whatever the period of the medium.
+In its own coordinates each network sees a wave of the window's size, whatever the period of the medium.
 
-Source: Moseley, Markham, Nissen-Meyer, Finite basis physics-informed neural networks, Adv. Comput. Math. 49 (2023).
+Source: Moseley, Markham and Nissen-Meyer, finite basis physics-informed neural networks (2023).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Windowed(nn.Module):
         ]
 
     def embed(self, x):
-        """Jets (or arrays) of the 2^d windows that reach the point, and of its place in each of their subdomains."""
+        """Jets (or arrays) of the 2^d windows that reach the point, and of its place in each of them."""
         _, cell, sides = self._cell(x)
         lower = jnp.asarray(self.box[0], self.dtype)
         inside = [self._place(x, i, lower[i] + cell[i] * sides[i], sides[i]) for i in range(len(sides))]  # t in [0, 1]
