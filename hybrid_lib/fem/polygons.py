@@ -127,12 +127,12 @@ def _require_simple(what: str, loop: np.ndarray) -> None:
         k = int(same[0])
         received = f"corner {k} at {loop[k].tolist()} twice"
         raise InputError(what, "corners that differ", received, "leave the second one out")
+    if np.linalg.svd(loop - loop.mean(axis=0), compute_uv=False)[1] <= 1e-12 * size:
+        raise InputError(what, "an outline around some area", "corners on one line", "correct the corners")
     crossed = _meeting(edges, edges)
     if crossed is not None:
         received = f"edges {crossed[0]} and {crossed[1]} that meet"
         raise InputError(what, "an outline that does not meet itself", received, "order the corners as a walk around")
-    if abs(area(loop)) <= 1e-12 * size**2:
-        raise InputError(what, "an outline around some area", "corners on one line", "correct the corners")
 
 
 def _meeting(one: np.ndarray, other: np.ndarray) -> tuple[int, int] | None:

@@ -170,7 +170,7 @@ def with_rest(mesh: Mesh) -> Mesh:
     --------
     >>> from hybrid_lib.fem.mesh import unit_square
     >>> with_rest(unit_square(1)).sides["boundary"].tolist()
-    [[0, 1], [1, 3], [2, 3], [0, 2]]
+    [[1, 3], [0, 1], [2, 3], [0, 2]]
     """
     outer, lower, upper = outer_facets(mesh.cells, len(mesh.points))
     number, owner = np.full(mesh.cells.shape, -1), {}
