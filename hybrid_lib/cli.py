@@ -1,4 +1,4 @@
-r"""Command line: ``hybrid list``, ``run``, ``show``, ``reproduce`` and ``ledger``; the same as ``python -m hybrid_lib``.
+r"""Command line: ``hybrid solve``, ``list``, ``run``, ``show``, ``reproduce``, ``ledger``; the same as ``python -m hybrid_lib``.
 
 Exit status 0: done; 1: a run diverged or was cut short (what was computed is kept), or the ledger does not hold; 2: the
 input, a file or a folder cannot be used, one line on standard error says why; 128 + n: ended by signal n.
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hybrid_lib import __version__, enable_float64, terminal
+from hybrid_lib.commands import solve
 from hybrid_lib.errors import InputError
 from hybrid_lib.terminal import complain, say
 
@@ -167,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", type=Path, metavar="DIR", help="what --out named")
     show.add_argument("--json", action="store_true", help="print one JSON object on standard output, as run --json does")
     show.set_defaults(action=_show)
+    solve.add_to(commands)
     _add_ledger(commands)
     return parser
 

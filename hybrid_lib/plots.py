@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -195,3 +196,123 @@ def fields(
         axis.grid(False)
         axis.set(title=title, xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         axis.figure.colorbar(image, ax=axis)
+
+
+ARROWS = 18
+"""Arrows along the longer side of a domain."""
+
+
+def on_mesh(axis: mpl.axes.Axes, mesh: Any, values: np.ndarray, title: str = "", log: bool = False) -> None:
+    """A field on a mesh, with its title and its colour bar; in one dimension a curve, or steps.
+
+    Parameters
+    ----------
+    axis : Axes
+    mesh : fem.Mesh
+    values : (n,) or (m,) array
+        At the nodes, or one a cell.
+    title : str
+    log : bool
+        A logarithmic scale, for positive values.
+
+    Raises
+    ------
+    InputError
+        If the values belong to neither the nodes nor the cells.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from hybrid_lib import fem
+    >>> figure, axis = plt.subplots()
+    >>> mesh = fem.lshape(4)
+    >>> on_mesh(axis, mesh, mesh.points[:, 0], "the first coordinate")
+    >>> plt.close(figure)
+    """
+    values = np.asarray(values)
+    if values.shape not in ((len(mesh.points),), (len(mesh.cells),)):
+        expected = f"shape ({len(mesh.points)},) or ({len(mesh.cells)},)"
+        raise InputError("values on a mesh", expected, f"shape {values.shape}", "pass one value a node, or one a cell")
+    nodal = len(values) == len(mesh.points)
+    axis.set_title(title)
+    if mesh.dimension == 1:
+        x = mesh.points[:, 0]
+        if nodal:
+            order = np.argsort(x)
+            axis.plot(x[order], values[order], **line("hybrid"))
+        else:
+            axis.stairs(values[np.argsort(x[mesh.cells].mean(axis=1))], np.sort(x), baseline=None, **line("medium"))
+        axis.set_xlabel("x")
+        axis.set_yscale("log" if log else "linear")
+        return
+    scale = mpl.colors.LogNorm() if log else None
+    shading = {"shading": "gouraud"} if nodal else {}
+    image = axis.tripcolor(*mesh.points.T, mesh.cells, values, cmap=SEQUENTIAL, norm=scale, rasterized=True, **shading)
+    axis.grid(False)
+    axis.set_aspect("equal")
+    axis.figure.colorbar(image, ax=axis)
+
+
+def arrows(axis: mpl.axes.Axes, mesh: Any, vectors: np.ndarray, colour: str = "white") -> None:
+    """Arrows of a field of vectors over a picture of the plane, on a grid that keeps to the domain.
+
+    Parameters
+    ----------
+    axis : Axes
+    mesh : fem.Mesh
+        In the plane.
+    vectors : (m, 2) array
+        One a cell. Arrows of the largest tenth fill their place; those below a thousandth of the largest are left out.
+    colour : str
+        With a dark rim, so that they show on light places too.
+
+    Raises
+    ------
+    InputError
+        If there is not one vector of the plane a cell.
+    """
+    from hybrid_lib import fem
+
+    vectors = np.asarray(vectors)
+    if vectors.shape != (len(mesh.cells), 2):
+        received = f"shape {vectors.shape}"
+        raise InputError("arrows", f"shape ({len(mesh.cells)}, 2)", received, "pass one vector of the plane a cell")
+    lower, upper = mesh.points.min(axis=0), mesh.points.max(axis=0)
+    step = (upper - lower).max() / ARROWS
+    counts = np.maximum(1, np.floor((upper - lower) / step).astype(int))
+    axes = [a + (b - a) * (np.arange(n) + 0.5) / n for a, b, n in zip(lower, upper, counts, strict=True)]
+    places = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    places = places[fem.inside(mesh, places)]
+    here = vectors[fem.locate(mesh, places)[0]]
+    size = np.linalg.norm(here, axis=1)
+    seen = size > 1e-3 * size.max(initial=0.0)
+    if not seen.any():
+        return
+    most = np.quantile(size[seen], 0.9)  # at a corner it may have no limit
+    here = here[seen] * np.minimum(1.0, most / size[seen])[:, None]
+    axis.quiver(
+        *places[seen].T, *here.T, angles="xy", scale_units="xy", scale=most / (0.95 * step), pivot="middle",
+        color=colour, edgecolor="0.15", linewidth=0.4, width=0.006,
+    )  # fmt: skip
+
+
+def convergence(axis: mpl.axes.Axes, unknowns: Sequence[float], bounds: Sequence[float], tolerance: float | None = None) -> None:
+    """Guaranteed bounds against unknowns, both logarithmic, with the tolerance as a grey line.
+
+    Parameters
+    ----------
+    axis : Axes
+    unknowns, bounds : sequences of float
+        One a mesh.
+    tolerance : float, optional
+    """
+    axis.loglog(unknowns, bounds, marker="o", ms=4, **line("hybrid"))
+    if tolerance is not None:
+        axis.axhline(tolerance, color="0.4", lw=1)
+        where = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        axis.annotate("tolerance", (0.99, tolerance), color="0.3", fontsize=9, **where)
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_minor_formatter(mpl.ticker.NullFormatter())
+        one.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 3.0)))
+        one.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.4g}"))
+    axis.set(xlabel="unknowns", ylabel="bound of the relative error")

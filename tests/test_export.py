@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+import zlib
 
 import numpy as np
 import pytest
@@ -35,9 +36,10 @@ def vtu(path):
     """Arrays of a file of VTK by name, read without the code that wrote it."""
     found = {}
     for item in ET.parse(path).iter("DataArray"):
-        raw = base64.b64decode(item.text)
-        array = np.frombuffer(raw[8:], DTYPES[item.get("type")])
-        assert int.from_bytes(raw[:8], "little") == array.nbytes
+        blocks, size, last, small = np.frombuffer(base64.b64decode(item.text[:44]), "<u8")
+        data = base64.b64decode(item.text[44:])
+        array = np.frombuffer(zlib.decompress(data), DTYPES[item.get("type")])
+        assert (blocks, size, last, small) == (1, array.nbytes, 0, len(data))
         found[item.get("Name")] = array.reshape(-1, int(item.get("NumberOfComponents", 1)))
     return found
 

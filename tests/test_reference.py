@@ -57,7 +57,7 @@ def test_settings_that_may_change_on_a_resume_are_named():
     assert list(LEFT_OUT) == re.findall(r"`([^`]+)`", sentence)
 
 
-@pytest.mark.parametrize("command", ["run", "show", "ledger", "reproduce"])
+@pytest.mark.parametrize("command", ["solve", "run", "show", "ledger", "reproduce"])
 def test_options_of_the_page_are_those_of_the_parser(command):
     page = (BOOK / "api" / "cli.md").read_text(encoding="utf-8")
     section = page.split(f"## hybrid {command}\n")[1].split("\n## ")[0]

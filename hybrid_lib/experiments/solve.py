@@ -10,21 +10,25 @@ whose error is of the order of the squared error of energy, and with which all s
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.experiments import export
 from hybrid_lib.fem import sides
 from hybrid_lib.fem.fluxes import times
 from hybrid_lib.fem.location import locate
 from hybrid_lib.fem.sided import no_bound, sided_bound
 from hybrid_lib.problems import Problem, is_number
+from hybrid_lib.sides import Condition, Dirichlet, Neumann, Robin
 
 TOLERANCE = 0.01
 """Relative error of energy that is asked for where neither `tolerance` nor `n` is given."""
@@ -115,6 +119,50 @@ class FieldSolution:
             given = sides.values_at(coefficient[0], here.points) * (given - self._along(here))
         return sides.side_integral(self.mesh, here, given)
 
+    def heat_bound(self, side: str) -> float | None:
+        r"""What :meth:`heat_through` may be off by at most, up to quadrature; None where there is no bound.
+
+        With z the temperature that is 1 on the side, or around it, and 0 on all others, without sources or fluxes,
+
+        .. math:: |Q - Q_h| = |B(w - w_h, z - z_h)| \le \|w - w_h\|_B\,\|z - z_h\|_B,
+
+        both of which :func:`solve_on` bounds on the mesh: one solve and one bound more. A given flux is exact. There is none
+        where a temperature is not linear between nodes, or where the side touches another one with a temperature.
+
+        Raises
+        ------
+        InputError
+            For an unknown side.
+        """
+        self._require_side(side)
+        if isinstance(condition := conditions_of(self.problem)[side], Neumann):
+            return 0.0
+        t = np.linspace(0, 1, sides.PIECES + 1)
+        for here, given in self.data.fixed:
+            linear = self.w[here.nodes] @ np.stack([1 - t, t])
+            if np.abs(linear - given).max() > 1e-9 * np.abs(given).max():
+                return None
+        dual = {name: _dual(one, one is condition) for name, one in conditions_of(self.problem).items()}
+        found = solve_on(dataclasses.replace(self.problem, source=0.0, direction=None, boundary=dual), self.mesh)
+        return None if self.proof is None or found.proof is None else self.proof.bound * found.proof.bound
+
+    def export(self, path: Path | str, n: int = export.GRID) -> Path:
+        """Write temperature, heat flux, error and materials for other programs: :mod:`hybrid_lib.experiments.export`.
+
+        Parameters
+        ----------
+        path : path
+            Its suffix says what: `.vtu`, `.vtk`, `.xdmf`, `.npz`, `.csv` or `.nc`.
+        n : int
+            Intervals along the longer side of the grid, for `.nc`.
+
+        Raises
+        ------
+        InputError
+            For an unknown suffix, a missing package, or a place that cannot be written.
+        """
+        return export.write_fields(path, export.of_elements(self), n)
+
     def mean(self, part: str | Callable | None = None) -> float:
         """Mean of w over the domain, a side, a material, or the cells at whose centre a function of x is true.
 
@@ -171,7 +219,12 @@ class FieldSolution:
         return dict(zip(names, heat.tolist(), strict=True))
 
 
-def solve(problem: Problem, tolerance: float | None = None, n: int | None = None) -> FieldSolution:
+def solve(
+    problem: Problem,
+    tolerance: float | None = None,
+    n: int | None = None,
+    announce: Callable[[FieldSolution], None] | None = None,
+) -> FieldSolution:
     """Solve −∇·(K∇w) = q with the conditions of the problem by linear elements.
 
     Parameters
@@ -183,6 +236,8 @@ def solve(problem: Problem, tolerance: float | None = None, n: int | None = None
         next mesh would have more than 200,000 unknowns: then `reason` says so.
     n : int, optional
         Cells along a unit length of the domain (``problem.domain.unit``); of one mesh, or with a tolerance of the first.
+    announce : callable, optional
+        Told the solution on each mesh, from the first one.
 
     Returns
     -------
@@ -211,6 +266,8 @@ def solve(problem: Problem, tolerance: float | None = None, n: int | None = None
     mesh = domain.labelled(domain.mesh(first_cells(problem) if n is None else n))
     while True:
         found = solve_on(problem, mesh)
+        if announce is not None:
+            announce(found)
         if found.proof is None or target is None or found.proof.relative <= target:
             return found
         finer = fem.bisect(mesh, _marked(found.proof.cells))
@@ -226,6 +283,20 @@ def _marked(parts: np.ndarray) -> np.ndarray:
     share = np.cumsum(parts[order] ** 2)
     count = int(np.searchsorted(share, BULK * share[-1])) + 1
     return order[:count] if count < len(parts) / 2 else np.arange(len(parts))
+
+
+def conditions_of(problem: Problem) -> dict[str, Condition]:
+    """The condition of each side, the paper's w = e·x among them."""
+    if problem.boundary is not None:
+        return problem.boundary
+    return {name: Dirichlet(value) for name, (_, value) in problem.conditions().items()}
+
+
+def _dual(condition: Condition, chosen: bool) -> Condition:
+    """The condition of z, for the side whose heat is asked for or another one."""
+    if isinstance(condition, Robin):
+        return Robin(condition.coefficient, float(chosen))
+    return Neumann() if isinstance(condition, Neumann) else Dirichlet(float(chosen))
 
 
 def first_cells(problem: Problem) -> int:

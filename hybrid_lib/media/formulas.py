@@ -301,12 +301,12 @@ def from_function(
     gradient: Callable | None = None,
     *,
     period: float | None = None,
-    box: tuple[float, float] = (0.0, 1.0),
+    box: tuple[float | Sequence[float], float | Sequence[float]] = (0.0, 1.0),
     is_lipschitz: bool | None = None,
 ) -> Medium:
     """A medium from a JAX function of one point, x (d,) -> () or (d, d).
 
-    The function is evaluated at `SAMPLES` points of (box[0], box[1])^d and on its boundary: it must be finite, symmetric and
+    The function is evaluated at `SAMPLES` points of a box and on its boundary: it must be finite, symmetric and
     positive there. Bounds that are not given are the extreme eigenvalues at these points, divided or
     multiplied by `SAFETY`; then ``bounds_exact`` is False. Given ones are taken as exact once the samples
     respect them.
@@ -324,8 +324,8 @@ def from_function(
         differentiation.
     period : float, optional
         Known period; checked at the sample points.
-    box : (float, float)
-        Where the samples lie; (−1, 1) for the L-shape.
+    box : (lower, upper)
+        Where the samples lie, by numbers for all axes or corners: (−1, 1) for the L-shape, ``domain.box`` for any.
     is_lipschitz : bool, optional
         False: K jumps and has no divergence. True: it does not, by the caller's word. None: whoever needs ∇·K looks for jumps
         that automatic differentiation does not see (`jnp.where`, `jnp.floor`, `jnp.round`, comparisons) and refuses them.

@@ -161,7 +161,9 @@ def pointwise(function, d) -> Field:
 
 def sample_points(d, lower, upper) -> np.ndarray:
     """(SAMPLES, d) points of an irrational rotation: even coverage, no resonance with a periodic medium."""
-    if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
+    lower, upper = np.asarray(lower, float), np.asarray(upper, float)
+    fits = lower.shape in ((), (d,)) and upper.shape in ((), (d,))
+    if not (fits and np.all(np.isfinite(lower)) and np.all(np.isfinite(upper)) and np.all(lower < upper)):
         raise InputError("box", "(lower, upper) with lower < upper", f"({lower}, {upper})", "swap them")
     ratio = (1.0 + math.sqrt(5.0)) / 2.0 if d == 1 else 1.3247179572447460  # root of r^(d+1) = r + 1
     steps = ratio ** -np.arange(1.0, d + 1.0)
@@ -170,11 +172,13 @@ def sample_points(d, lower, upper) -> np.ndarray:
 
 def edge_points(d, lower, upper) -> np.ndarray:
     """Points on the boundary of the box, corners among them: where a monotone function has its bounds."""
+    lower, upper = (np.broadcast_to(np.asarray(end, float), d) for end in (lower, upper))
     if d == 1:
-        return np.array([[lower], [upper]], float)
-    along = np.linspace(lower, upper, 65)
-    sides = [np.stack([along, np.full(65, end)], axis=1) for end in (lower, upper)]
-    return np.concatenate([*sides, *(side[1:-1, ::-1] for side in sides)])
+        return np.array([lower, upper])
+    along = np.linspace(lower, upper, 65)  # (65, 2)
+    sides = [np.stack([along[:, 0], np.full(65, end[1])], axis=1) for end in (lower, upper)]
+    walls = [np.stack([np.full(63, end[0]), along[1:-1, 1]], axis=1) for end in (lower, upper)]
+    return np.concatenate([*sides, *walls])
 
 
 def evaluate(function, points) -> np.ndarray:

@@ -1,0 +1,189 @@
+"""hybrid solve: what it writes is what was solved, and each bad input is one line."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hybrid_lib as hl
+from hybrid_lib import cli
+from hybrid_lib.commands import problem_file
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ROD = """
+title = "A rod"
+source = "2*a"
+[parameters]
+a = 1.5
+[domain]
+interval = [0.0, 2.0]
+[medium]
+formula = "1 + x"
+[sides]
+left = 1.0
+right = { flux = -0.5 }
+"""
+PLATE = """
+[medium]
+value = 2.0
+[sides]
+left = 0.0
+right = "y"
+others = "insulated"
+"""
+
+
+def file(tmp_path, text):
+    path = tmp_path / "problem.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_is_written_is_what_was_solved(tmp_path, capsys):
+    path = file(tmp_path, ROD)
+    assert cli.main(["solve", str(path), "--json", "--tolerance", "0.02", "--format", "npz", "csv"]) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert err == "" and told["title"] == "A rod" and told["bound"] <= told["tolerance"] == 0.02
+    x = np.linspace(0, 2, 41)  # (1 + x) w' = -3x + c with w(0) = 1 and 3 w'(2) = -0.5
+    exact = 1 - 3 * x + 8.5 * np.log1p(x)
+    fields = np.load(tmp_path / "problem-solved" / "fields.npz")
+    found = np.interp(x, *np.stack([fields["points"][:, 0], fields["node:w"]])[:, np.argsort(fields["points"][:, 0])])
+    assert np.max(np.abs(found - exact)) < 0.01
+    assert told["sides"]["right"] == {"heat": -0.5, "within": 0.0, "mean": pytest.approx(exact[-1], abs=1e-3)}
+    assert told["sides"]["left"]["heat"] == pytest.approx(-5.5, abs=told["sides"]["left"]["within"] + 1e-9)
+    assert told["source"] == pytest.approx(6.0) and told["meshes"][-1]["bound"] == told["bound"]
+    assert {Path(name).name for name in told["files"]} == {"fields.npz", "fields.csv", "report.html", "summary.json"}
+    assert all(Path(name).is_file() for name in told["files"])
+
+
+def test_page_needs_no_other_file_and_describes_its_pictures(tmp_path, capsys):
+    path = file(tmp_path, PLATE.replace('"y"', "1.0") + '\n# <script>alert("x")</script>')
+    assert cli.main(["solve", str(path), "--tolerance", "0.5", "--out", str(tmp_path / "out")]) == 0
+    assert "2,601" not in capsys.readouterr().out
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page and not re.search(r"""(?:src|href)=["'](?!data:)""", page)
+    alts = re.findall(r'<img [^>]*alt="([^"]+)"', page)
+    assert len(alts) == page.count("<img") >= 4 and all(len(alt) > 10 for alt in alts)
+    assert "prefers-color-scheme: dark" in page and len(page) < 2_000_000
+
+
+def test_a_folder_that_is_there_is_kept(tmp_path, capsys):
+    path = file(tmp_path, ROD)
+    (tmp_path / "problem-solved").mkdir()
+    (tmp_path / "problem-solved" / "mine").write_text("")
+    assert cli.main(["solve", str(path)]) == 2
+    assert "--out: expected a new or empty directory" in capsys.readouterr().err
+    assert cli.main(["solve", str(path), "--replace"]) == 0
+    assert (tmp_path / "problem-solved" / "mine").exists()
+
+
+def test_what_misses_its_tolerance_ends_with_one(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("hybrid_lib.experiments.solve"), "UNKNOWNS", 500)
+    path = file(tmp_path, PLATE)
+    assert cli.main(["solve", str(path), "--tolerance", "0.001", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert not told["reached"] and "a finer mesh" in told["reason"]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.toml")))
+def test_examples_are_solved_within_their_tolerance(name, tmp_path, capsys):
+    assert cli.main(["solve", str(EXAMPLES / name), "--out", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    heat = sum(row["heat"] for row in told["sides"].values()) + told["source"]
+    assert abs(heat) < 1e-6 * max(abs(row["heat"]) for row in told["sides"].values())
+
+
+def test_heat_is_within_its_bound():
+    sides = {"left": hl.Dirichlet(0.0), "right": hl.Robin(3.0, 2.0), "bottom": hl.Neumann(), "top": hl.Neumann(1.0)}
+    problem = hl.Problem(medium=hl.media.paper_2d(0.25), source=1.0, boundary=sides)
+    rough, fine = (hl.solve(problem, n=n) for n in (16, 96))
+    for side in sides:
+        off, most = abs(rough.heat_through(side) - fine.heat_through(side)), rough.heat_bound(side)
+        assert off <= most + 1e-12 and most < 0.2
+    assert 0 < fine.heat_bound("left") < rough.heat_bound("left") / 9
+    curved = hl.Problem(medium=hl.media.constant(1.0, 2), boundary=hl.Dirichlet(lambda x: x[0] ** 2))
+    assert hl.solve(curved, n=4).heat_bound("left") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[medium\nvalue = 1", "expected TOML; received Expected ']'"),
+        (PLATE + "[medum]\nvalue = 1", "received medum; did you mean medium?"),
+        (PLATE.replace("value", "vlaue"), "received vlaue; did you mean value?"),
+        (PLATE.replace('others = "insulated"', ""), "a condition for each side: bottom, right, top, left; received none"),
+        (PLATE.replace("right", "rihgt"), "received rihgt; did you mean right?"),
+        (PLATE.replace('"y"', '"z + 1"'), "sides.right: expected known names; received 'z'"),
+        (PLATE.replace('"y"', '"sine(y)"'), "received 'sine'; did you mean sin?"),
+        (PLATE.replace('"y"', "true"), "expected a number, or a formula in quotes; received True"),
+        (PLATE.replace('"y"', "{ ambient = 1 }"), "sides.right: expected exchange beside ambient; received none"),
+        (PLATE.replace('"y"', "{ flux = 1, exchange = 2 }"), "received flux and exchange; give exactly one"),
+        (PLATE.replace('"y"', "{ flow = 1 }"), "key 'flow' of [sides.right]"),
+        (PLATE.replace("value = 2.0", ""), "[medium]: expected one of value, formula, image, materials; received none"),
+        (PLATE.replace("value = 2.0", "value = 2.0\nformula = 'x'"), "received value and formula; give exactly one"),
+        (PLATE.replace("value = 2.0", "value = -2"), "value: expected a number > 0; received -2"),
+        (PLATE.replace("value = 2.0", 'formula = "x - 0.5"'), "expected a positive (definite) conductivity"),
+        (PLATE.replace("value = 2.0", 'image = "no.png"'), "medium.image: expected a file; received none at"),
+        (PLATE.replace("value = 2.0", 'image = "a.npy"'), "spacing of the image"),
+        (PLATE.replace("value = 2.0", 'image = "a.npy"\nspacing = 1\nperiod = 2'), "medium.period: expected spacing, origin"),
+        (PLATE.replace("value = 2.0", 'image = "a.npy"\nspacing = 1\nvalues = { 1 = 1 }'), "each level of the image: 1, 2"),
+        (PLATE.replace("value = 2.0", "materials = { steel = 1 }"), "medium.materials: expected a domain that is a mesh"),
+        (PLATE.replace("value = 2.0", "value = 2.0\nangle = 1"), "medium.angle: expected principal = [k1, k2] beside it"),
+        (PLATE + '[domain]\nmesh = "no.msh"', "domain.mesh: expected a file; received none at"),
+        (PLATE + "[domain]\nbox = [[0, 0], [1, 1]]\ninterval = [0, 1]", "received interval and box; give exactly one"),
+        (PLATE + "[domain]\nbox = [1, 2, 3]", "domain.box: expected two corners"),
+        (PLATE + "[domain]\nbox = [[0, 0], [0, 1]]", "box"),
+        (PLATE + "[domain]\nbox = [[0, 0], [1, 1]]\nholes = []", "domain.holes: expected a polygon beside it; received box"),
+        ("source = 1\n" + PLATE.replace("0.0", '"insulated"').replace('"y"', '"insulated"'), "fluxes that balance the source"),
+        ('source = "x +"\n' + PLATE, "source: expected a formula; received 'x +'"),
+        ("source = [1]\n" + PLATE, "source: expected a number, or a formula in quotes; received [1]"),
+        ("tolerance = 0\n" + PLATE, "tolerance: expected a number > 0; received 0"),
+        ("title = 3\n" + PLATE, "title: expected a text; received 3"),
+        ("medium = 3", "medium: expected a table [medium]; received 3"),
+        ("", "medium: expected a table [medium]; received none"),
+        ("[parameters]\npi = 3\n" + PLATE.replace('"y"', '"pi*y"'), "expected new names with numbers; received pi = 3"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_said_in_one_line(text, words, tmp_path, capsys):
+    np.save(tmp_path / "a.npy", [[1.0, 2.0]])
+    assert cli.main(["solve", str(file(tmp_path, text)), "--check"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and words in err and "Traceback" not in err, err
+
+
+def test_what_is_wrong_with_the_command_is_said_in_one_line(tmp_path, capsys):
+    path = str(file(tmp_path, PLATE))
+    for arguments, words in (
+        ([str(tmp_path / "no.toml")], "expected a file; received none; correct the path"),
+        ([str(tmp_path)], "expected a file; received a folder"),
+        ([path, "--format", "vtx"], "--format: expected some of vtu, vtk, xdmf, nc, npz, csv; received vtx"),
+        ([path, "--tolerance", "-1"], "--tolerance: expected a number > 0; received -1.0"),
+        ([path, "--replcae"], "received --replcae; did you mean --replace?"),
+    ):
+        assert cli.main(["solve", *arguments]) == 2
+        err = capsys.readouterr().err
+        assert words in err and err.count("\n") == 1
+
+
+def test_a_file_says_all_that_a_problem_can_have(tmp_path):
+    text = """
+    [domain]
+    box = [[0, 0], [2, 1]]
+    [medium]
+    formula = "1 + x*y"
+    principal = [1.0, 4.0]
+    angle = "pi*x"
+    [sides]
+    left = { temperature = "y" }
+    right = { exchange = 5.0, ambient = "20*y" }
+    others = { flux = 0.0 }
+    """
+    problem = problem_file.read(file(tmp_path, text)).problem
+    assert problem.domain.box == ((0.0, 0.0), (2.0, 1.0)) and problem.medium.is_tensor
+    assert isinstance(problem.boundary["left"], hl.Dirichlet) and isinstance(problem.boundary["right"], hl.Robin)
+    assert problem.boundary["top"] == hl.Neumann() and problem.name == "problem"
+    assert cli.main(["solve", str(tmp_path / "problem.toml"), "--check"]) == 0
