@@ -28,7 +28,9 @@ from hybrid_lib.fem.dense import (
 from hybrid_lib.fem.location import inside, interpolate, interpolation_matrix, locate
 from hybrid_lib.fem.mesh import Mesh, box, from_simplices, interval, lshape, refine, unit_square
 from hybrid_lib.fem.norms import flux_error, flux_norm, h1_error, h1_seminorm, l2_error, l2_norm
+from hybrid_lib.fem.polygons import polygon
 from hybrid_lib.fem.quadrature import composite_rule, evaluate, quadrature_points, rule
+from hybrid_lib.fem.reading import read_mesh
 from hybrid_lib.fem.reuse import shared
 from hybrid_lib.fem.solve import solve_diffusion, solve_dirichlet
 
@@ -69,7 +71,9 @@ __all__ = [
     "lshape",
     "mass",
     "pattern",
+    "polygon",
     "quadrature_points",
+    "read_mesh",
     "refine",
     "rule",
     "shared",

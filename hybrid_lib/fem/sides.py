@@ -156,6 +156,44 @@ def labelled(mesh: Mesh, faces: Sequence, names: Sequence[str]) -> Mesh:
     return replace(mesh, sides=sides)
 
 
+def with_rest(mesh: Mesh) -> Mesh:
+    """The mesh with all facets of the boundary in sides: those in none are ``rest``, or ``boundary`` where there are no others.
+
+    The two ends of one interval are ``left`` and ``right``.
+
+    Raises
+    ------
+    InputError
+        For a facet in two sides, or inside.
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> with_rest(unit_square(1)).sides["boundary"].tolist()
+    [[1, 3], [0, 1], [2, 3], [0, 2]]
+    """
+    outer, lower, upper = outer_facets(mesh.cells, len(mesh.points))
+    number, owner = np.full(mesh.cells.shape, -1), {}
+    number.ravel()[outer] = np.arange(len(outer))
+    taken = np.full(len(outer), -1)
+    for k, (name, nodes) in enumerate(mesh.sides.items()):
+        owner[k] = name
+        side = facets(mesh, nodes)
+        here = number[side.cell, side.local]
+        if np.any(taken[here] >= 0):
+            received = f"{owner[int(taken[here].max())]!r} and {name!r} share one"
+            raise InputError("sides", "each facet in one side", received, "leave it out of one of them")
+        taken[here] = k
+    free = taken < 0
+    if not free.any():
+        return mesh
+    nodes = np.stack([lower[free], upper[free]], axis=1)[:, : mesh.dimension]
+    if mesh.dimension == 1 and not mesh.sides and len(nodes) == 2:
+        nodes = nodes[np.argsort(mesh.points[nodes[:, 0], 0])]
+        return replace(mesh, sides={"left": nodes[:1], "right": nodes[1:]})
+    return replace(mesh, sides=mesh.sides | {"rest" if mesh.sides else "boundary": nodes})
+
+
 def values_at(value: float | Callable, points: np.ndarray) -> np.ndarray:
     """A number or function of one point at points (..., d)."""
     return evaluate(value, points) if callable(value) else np.full(points.shape[:-1], float(value))

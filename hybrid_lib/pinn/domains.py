@@ -364,6 +364,15 @@ def lshape() -> Domain:
     return Domain("lshape", ((-1.0, -1.0), (-1.0, 0.0), (0.0, 0.0)), _edges(vertices), _lshape_factor, names)
 
 
+def __getattr__(name: str) -> Any:
+    """`polygon` and `from_mesh` of :mod:`.polygons`, which needs this module."""
+    if name in ("Polygon", "from_mesh", "polygon"):
+        from hybrid_lib.pinn import polygons
+
+        return getattr(polygons, name)
+    raise AttributeError(f"module 'hybrid_lib.pinn.domains' has no attribute {name!r}")
+
+
 def _edges(vertices) -> tuple[Face, ...]:
     """Faces of the closed polygon through the vertices."""
     faces = []
