@@ -226,3 +226,39 @@ def test_norms_of_a_spectral_reference_do_not_depend_on_its_points(monkeypatch):
     first = spectral_reference(problem).norms()
     monkeypatch.setattr(sharp, "LEAST", 20)
     assert spectral_reference(problem).norms() == pytest.approx(first, rel=1e-3)  # with 5 points a period: 0.035
+
+
+@pytest.mark.parametrize("jump", [1.0, 10.0])
+def test_the_mean_flux_is_off_by_exactly_half_of_the_bound(jump):
+    """The other methods' fluxes beside it: K(v' + e) of a strong run where K is smooth, σ of a first-order one."""
+    problem = own_problem(media.layered([1.0, jump], 0, 0.5, 1), lambda x: jnp.sin(3 * x[0]))
+    config = experiments.own_configuration(problem, 0.5, formulation="hypercircle", steps=15)
+    result, exact = experiments.train(problem, config), experiments.reference(problem)
+    K = fem.evaluate(problem.medium.conductivity, exact.points)
+    flux = K * (exact.gradient[:, 0] + 1)
+    norm = lambda g: math.sqrt(exact.weights @ (g**2 / K))  # noqa: E731
+    mean = result.flux(exact.points)[:, 0]
+    of_field = K * (result.solution(exact.points)[1][:, 0] + 1)
+    half = norm((2 * mean - of_field) - of_field) / 2  # τ and K(v' + e) apart: √J
+    np.testing.assert_allclose(norm(mean - flux), half, rtol=1e-6)
+    if jump == 1.0:
+        assert norm(mean - flux) < 1e-5 * norm(flux)
+
+
+@pytest.mark.parametrize("formulation", ["strong", "first-order"])
+def test_every_run_has_a_flux(formulation):
+    config = experiments.configuration("heat1d-eps15", "pinn", optimiser="gauss-newton")
+    config = experiments.with_settings(
+        config,
+        {
+            "eps": 1 / 4, "formulation": formulation, "network.widths": "8,8", "sampling.sampler": "sobol",
+            "sampling.points": 256, "training.steps": 20,
+        },
+    )
+    result = experiments.run(config)
+    exact = result.reference
+    flux = fem.evaluate(result.setup.problem.medium.conductivity, exact.points)[:, None] * (exact.gradient + 1)
+    ours = result.flux(exact.points)
+    assert ours.shape == flux.shape and np.abs(ours - flux).max() < 1e-2 * np.abs(flux).max()
+    with pytest.raises(InputError, match="points"):
+        result.flux(np.zeros(3))

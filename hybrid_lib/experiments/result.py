@@ -108,6 +108,19 @@ class RunResult:
 
     def solution(self, points, seed_index: int = 0, which: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """u_θ and ∇u_θ of one seed at `points` (k, d): arrays (k,) and (k, d)."""
+        value, gradient = self._at(self._jets, points, seed_index, which)
+        return np.asarray(value)[: len(points)], np.stack([np.asarray(g)[: len(points)] for g in gradient], axis=-1)
+
+    def flux(self, points, seed_index: int = 0, which: str | None = None) -> np.ndarray:
+        """The flux K(∇u + e) of one seed at `points` (k, d), as its method knows it best: (k, d).
+
+        Of the strong forms K(∇u_θ + e); of the first-order system σ_θ; of the hypercircle the mean of its two fluxes, whose
+        error ‖K^{−1/2}·‖ is half of √J.
+        """
+        return np.asarray(self._at(self._fluxes, points, seed_index, which))[: len(points)]
+
+    def _at(self, program: Callable, points: Any, seed_index: int, which: str | None) -> Any:
+        """`program` of θ, the fixed parameters and the points, filled up to one of few numbers of points."""
         theta, ansatz = self.parameters(seed_index, which), self.setup.ansatz
         fixed = training.member(self.setup.fixed, seed_index)
         if np.ndim(points) != 2 or np.shape(points)[1] != ansatz.dimension:
@@ -117,14 +130,19 @@ class RunResult:
         count = len(x)
         size = 1 << (count - 1).bit_length() if count <= BLOCK else -(-count // BLOCK) * BLOCK  # few shapes, few compilations
         x = np.concatenate([x, np.zeros((size - count, ansatz.dimension), x.dtype)])
-        jet = self._jets(theta, fixed, jnp.asarray(x, ansatz.network.dtype))
-        return np.asarray(jet[0])[:count], np.stack([np.asarray(g)[:count] for g in jet[1]], axis=-1)
+        return program(theta, fixed, jnp.asarray(x, ansatz.network.dtype))
 
     @functools.cached_property
     def _jets(self) -> Callable:
         """Jitted (θ, fixed, points) -> value and gradient: one program for all calls with the same number of points."""
         ansatz = self.setup.ansatz
         return fem.shared(lambda theta, fixed, x: jax.vmap(lambda p: ansatz.jet(theta, fixed, p)[:2])(x))
+
+    @functools.cached_property
+    def _fluxes(self) -> Callable:
+        """Jitted (θ, fixed, points) -> flux."""
+        method, problem, ansatz = self.setup.method, self.setup.problem, self.setup.ansatz
+        return fem.shared(lambda theta, fixed, x: jax.vmap(lambda p: method.flux(problem, ansatz, theta, fixed, p))(x))
 
     def quadrature_error(self, seed_index: int = 0, which: str | None = None, pieces: int = 2) -> QuadratureError:
         """Size of the defect of one seed, and how much a rule with `pieces` times as many pieces changes it."""

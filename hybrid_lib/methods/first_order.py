@@ -96,6 +96,10 @@ class FirstOrder(FluxMethod):
         """In units of the energy norm."""
         return first_order_objective(problem, ansatz, self.unit(problem))
 
+    def flux(self, problem: Problem, ansatz: Any, theta: Tree, fixed: Tree, x: Array) -> Array:
+        """σ_θ."""
+        return ansatz.fields(theta, fixed, x).flux
+
     def load(self, counts: Counts) -> Load:
         """A row of the flux an axis, and one of its divergence."""
         return Load(rows=counts.dimension + 1)

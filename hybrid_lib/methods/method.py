@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -196,6 +197,12 @@ class Method(Protocol):
             "error_estimate", "a hybrid run with coarse.coupling=defect and boundary=hard",
             f"method {config.method}, coarse.coupling={config.coarse.coupling}, boundary={config.boundary}", "run with these",
         )  # fmt: skip
+
+    def flux(self, problem: Problem, ansatz: Any, theta: Tree, fixed: Tree, x: Array) -> Array:
+        """σ ≈ K(∇u + e) at one point `x` (d,), as the method knows it best; by default from u alone."""
+        total = jnp.stack(ansatz.jet(theta, fixed, x).gradient) + jnp.asarray(problem.direction, x.dtype)
+        K = jnp.asarray(problem.medium.conductivity(x), x.dtype)
+        return K @ total if K.ndim else K * total
 
     def report(self, setup: Any, theta: Tree, data: Data, reference: Any = None) -> dict[str, float]:
         """The values of ``reports``, a bound for instance, of the iterate whose errors the summary has, or nan."""
