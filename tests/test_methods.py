@@ -13,7 +13,7 @@ from hybrid_lib import config as configs
 from hybrid_lib import experiments, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import with_settings
-from hybrid_lib.methods import METHODS, balance_every, finish_steps, method_of, recommended_method
+from hybrid_lib.methods import BY_NAME, balance_every, finish_steps, method_of, recommended_method
 from hybrid_lib.methods.strong import Strong, blocks, point_fields
 
 LIBRARY = Path(__file__).resolve().parents[1] / "hybrid_lib"
@@ -50,8 +50,8 @@ class Weighted(Strong):
 
 @pytest.fixture
 def weighted(monkeypatch):
-    """What CONTRIBUTING.md says: a line in METHODS and a choice of the setting."""
-    monkeypatch.setitem(METHODS, "weighted", Weighted())
+    """What CONTRIBUTING.md says: a line in BY_NAME and a choice of the setting."""
+    monkeypatch.setitem(BY_NAME, "weighted", Weighted())
     item = configs.FIELDS["formulation"]
     choices = (*item.metadata["choices"], "weighted")
     monkeypatch.setattr(item, "metadata", {**item.metadata, "choices": choices})
@@ -89,8 +89,8 @@ def test_each_configuration_has_one_method():
     for coupling in configs.CHOICES["coarse.coupling"]:
         names.add(method_of(with_settings(plain, {"method": "hybrid", "coarse.coupling": coupling})).name)
     names |= {method_of(with_settings(plain, {"formulation": f})).name for f in configs.CHOICES["formulation"]}
-    assert names == set(METHODS)
-    assert all(name == method.name and hash(method) == hash(dataclasses.replace(method)) for name, method in METHODS.items())
+    assert names == set(BY_NAME)
+    assert all(name == method.name and hash(method) == hash(dataclasses.replace(method)) for name, method in BY_NAME.items())
     with pytest.raises(InputError, match="formulation: expected one of strong, first-order"):
         recommended_method("weak")
     assert finish_steps(plain, 2) == 2 and finish_steps(with_settings(plain, {"formulation": "first-order"}), 2) == 0

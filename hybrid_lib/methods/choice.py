@@ -11,7 +11,7 @@ from hybrid_lib.methods.hypercircle import Hypercircle
 from hybrid_lib.methods.method import Method
 from hybrid_lib.methods.strong import Strong
 
-METHODS: dict[str, Method] = {
+BY_NAME: dict[str, Method] = {
     method.name: method for method in (Strong(), Averaged(), Averaged("averaged-both"), Defect(), FirstOrder(), Hypercircle())
 }
 """Every method by the name that a configuration has for it, a coupling or a formulation."""
@@ -26,15 +26,15 @@ def method_of(config: Config) -> Method:
     ('averaged', 'strong')
     """
     if config.formulation != "strong":
-        return METHODS[config.formulation]
-    return METHODS[config.coarse.coupling if config.method == "hybrid" else "strong"]
+        return BY_NAME[config.formulation]
+    return BY_NAME[config.coarse.coupling if config.method == "hybrid" else "strong"]
 
 
 def recommended_method(formulation: str) -> Method:
     """The method for a problem of one's own: in the strong formulation the one with the defect."""
     if formulation not in CHOICES["formulation"]:
         raise InputError("formulation", "one of " + ", ".join(CHOICES["formulation"]), repr(formulation), "choose one of these")
-    return METHODS["defect" if formulation == "strong" else formulation]
+    return BY_NAME["defect" if formulation == "strong" else formulation]
 
 
 def balance_every(config: Config) -> int:

@@ -102,7 +102,7 @@ class Method(Protocol):
     Attributes
     ----------
     name : str
-        Key in :data:`hybrid_lib.methods.choice.METHODS`.
+        Key in :data:`hybrid_lib.methods.choice.BY_NAME`.
     admits_jumps : bool
         Whether K may jump: the method uses no ∇K.
     balanced : bool
