@@ -308,6 +308,17 @@ def _source(given: Callable[[Array], Array] | float, d: int) -> Callable[[Array]
     return given if known or given in (_slope, _hill) else functools.partial(_typed, given)
 
 
+def plain(source: Callable[[Array], Array]) -> Callable[[Array], Array] | float:
+    """The number that a source is everywhere, or the source itself.
+
+    Examples
+    --------
+    >>> plain(Problem(medium=media.constant(1.0, 1), source=2).source)
+    2.0
+    """
+    return source.args[0] if isinstance(source, functools.partial) and source.func is _constant else source
+
+
 def _constant(value: float, x: Array) -> Array:
     return jnp.asarray(value, x.dtype)
 

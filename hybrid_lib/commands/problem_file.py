@@ -12,7 +12,7 @@
     [domain]                    # one of interval, box, polygon (holes, edges beside it) and mesh; else the picture's
     mesh = "plate.msh"
 
-    [medium]                    # one of value, formula, image and materials; here two of them
+    [medium]                    # one of value, formula, materials and image
     materials = { steel = 50.0, foam = 0.04 }
 
     [sides]                     # each side, by name

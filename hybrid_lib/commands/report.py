@@ -133,16 +133,18 @@ def pictures(solution: Any, found: Mapping[str, Any]) -> dict[str, tuple[bytes, 
         lists = ([row[key] for row in meshes] for key in ("unknowns", "bound"))
         pair = tuple(lists)
         drawn["convergence"] = (lambda axis: plots.convergence(axis, *pair, found["tolerance"]), "the bound on each mesh")
-    return {name: (_png(draw), words) for name, (draw, words) in drawn.items()}
+    width, height = np.ptp(mesh.points, axis=0) if mesh.dimension == 2 else (4.0, 3.0)
+    tall = float(np.clip(3.8 * height / width, 1.4, 5.0)) + 0.7  # of a picture of the domain, beside its colour bar
+    return {name: (_png(draw, 3.6 if name == "convergence" else tall), words) for name, (draw, words) in drawn.items()}
 
 
-def _png(draw: Any) -> bytes:
+def _png(draw: Any, height: float) -> bytes:
     """A picture in the style of the book, without a window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with plots.style():
-        figure = Figure(figsize=(4.8, 3.6), dpi=110)
+        figure = Figure(figsize=(4.8, height), dpi=110)
         FigureCanvasAgg(figure)
         draw(figure.add_subplot())
         content = io.BytesIO()

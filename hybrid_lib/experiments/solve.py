@@ -27,7 +27,7 @@ from hybrid_lib.fem import sides
 from hybrid_lib.fem.fluxes import times
 from hybrid_lib.fem.location import locate
 from hybrid_lib.fem.sided import no_bound, sided_bound
-from hybrid_lib.problems import Problem, is_number
+from hybrid_lib.problems import Problem, is_number, plain
 from hybrid_lib.sides import Condition, Dirichlet, Neumann, Robin
 
 TOLERANCE = 0.01
@@ -340,4 +340,4 @@ def _proof(problem: Problem, mesh: fem.Mesh, w: np.ndarray, data: sides.SideData
     """The bound of the energy error, or why there is none."""
     if (reason := no_bound(data)) is not None:
         return None, reason
-    return sided_bound(mesh, problem.medium.conductivity, problem.source, w, data), ""
+    return sided_bound(mesh, problem.medium.conductivity, plain(problem.source), w, data), ""

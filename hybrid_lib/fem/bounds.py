@@ -230,8 +230,14 @@ def bound_by(
 
 
 def sampled(mesh: Mesh, K: Any, f: Any, least: int | None = None, order: int = ORDER) -> Sampled:
-    """K and f at the points of a composite rule, checked; `least` points in all, or one piece a cell where nothing varies."""
+    """K and f at the points of a composite rule, checked; `least` points in all, or one piece a cell where nothing varies.
+
+    A callable K with an attribute ``cell_values``, corners (m, d + 1, d) -> values on the cells, or None where it varies on one,
+    is asked for these first: media of pixels and of materials have them.
+    """
     d = mesh.dimension
+    if (known := getattr(K, "cell_values", lambda corners: None)(mesh.points[mesh.cells])) is not None:
+        K = known
     per_cell = len(mesh.cells) * len(composite_rule(d, 1, order)[1])
     least = (PROBES[d] if callable(K) or callable(f) else 0) if least is None else least
     pieces = max(1, int(np.ceil((least / per_cell) ** (1 / d))))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_lib.errors import InputError, require_package
+from hybrid_lib.fem import gmsh
 from hybrid_lib.fem.mesh import Mesh, from_simplices
 from hybrid_lib.fem.topology import outer_facets
 
@@ -31,7 +32,8 @@ def read_mesh(file: Any) -> Mesh:
     Parameters
     ----------
     file : path
-        In a format that meshio knows by the suffix: ``.msh``, ``.inp``, ``.mesh``, ``.vtu``, ``.vtk``, ``.xdmf`` and more.
+        In a format that meshio knows by the suffix: ``.msh``, ``.inp``, ``.mesh``, ``.vtu``, ``.vtk``, ``.xdmf`` and more. Text
+        of gmsh's version 2.2 is read without meshio.
 
     Returns
     -------
@@ -51,9 +53,16 @@ def read_mesh(file: Any) -> Mesh:
     hybrid_lib.errors.InputError: none.msh: expected a file that exists; received none; correct the path
     """
     path = Path(file)
-    meshio = require_package("meshio", "reading meshes", "hybrid-lib[files]")
     if not path.is_file():
         raise InputError(str(path), "a file that exists", "none", "correct the path")
+    if path.suffix == ".msh":
+        try:
+            given = gmsh.read(path)
+        except (ValueError, KeyError, IndexError) as error:
+            raise InputError(str(path), "a mesh of gmsh", str(error)[:80], "export it again, as version 2.2") from None
+        if given is not None:
+            return _mesh_of(given, str(path))
+    meshio = require_package("meshio", "reading meshes", "hybrid-lib[files]")
     try:  # a reader that fails prints, and may leave the program
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             given = meshio.read(path)

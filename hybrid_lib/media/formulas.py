@@ -288,6 +288,7 @@ def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Med
         del medium.conductivity.pixels  # they are those of the factor
         c, s = half * cosine, half * sine
         turned = np.array([[mean + c, s], [s, mean - c]])
+        del medium.conductivity.cell_values
         medium.conductivity.cell_means = lambda corners: field.pixels.cell_means(corners)[:, None, None] * turned
     return medium
 

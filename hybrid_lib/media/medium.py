@@ -116,7 +116,8 @@ def make_medium(conductivity, d, alpha, beta, *, divergence=None, is_tensor=Fals
     """Every Medium is made here: point checks around both fields, automatic ∇·K if none is given, none where K jumps."""
     conductivity = pointwise(conductivity, d)
     if known.get("pixels") is not None:
-        conductivity.cell_means, conductivity.pixels = known["pixels"].cell_means, known["pixels"]
+        grid = known["pixels"]
+        conductivity.cell_means, conductivity.cell_values, conductivity.pixels = grid.cell_means, grid.cell_values, grid
     if divergence is None:
         if known.get("is_lipschitz") is False:
 

@@ -94,6 +94,12 @@ class Pixels:
                 return least
         return multiple * math.ceil(least / multiple)
 
+    def cell_values(self, corners: np.ndarray) -> np.ndarray | None:
+        """Values on simplices with these corners (m, d + 1, d), each within one box; None where one is not."""
+        s = (np.asarray(corners, np.float64) - self.lower) / self.sizes
+        first = np.floor(s.min(axis=1) + SNAP)
+        return self.values[self._index(first)] if np.all(s.max(axis=1) <= first + 1 + SNAP) else None
+
     def cell_means(self, corners: np.ndarray) -> np.ndarray:
         """Means over simplices with these corners (m, d + 1, d), exact to rounding wherever the lines of the grid cut them.
 

@@ -6,12 +6,21 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.media.formulas import constant
 from hybrid_lib.media.medium import Medium, make_medium, recorded
+
+try:
+    from jax import enable_x64
+except ImportError:  # before jax 0.8
+    from jax.experimental import enable_x64
+
+BLOCK = 1 << 14
+"""Points that are located at a time."""
 
 
 @recorded
@@ -74,6 +83,18 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
     tensor = any(part.is_tensor for part in parts)
     locate = _locator(mesh)
 
+    @jax.jit
+    def numbers(points):
+        return jnp.asarray(tag)[jax.vmap(locate)(points)]
+
+    def _numbers(points):
+        """The number of the material at points (m, k, d)."""
+        flat = points.reshape(-1, d)
+        padded = np.concatenate([flat, np.repeat(flat[-1:], -len(flat) % BLOCK, axis=0)]).reshape(-1, BLOCK, d)
+        with enable_x64(True):
+            found = [np.asarray(numbers(jnp.asarray(block))) for block in padded]
+        return np.concatenate(found)[: len(flat)].reshape(points.shape[:-1])
+
     def conductivity(x):
         here, value = jnp.asarray(tag)[locate(x)], None
         for number, part in enumerate(parts):
@@ -82,8 +103,19 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
             value = K if value is None else jnp.where(here == number, K, value)
         return value
 
+    constants = [part.conductivity(jnp.zeros(d)) for part in parts if part.name == "constant"]
+
+    def cell_values(corners):  # one material at the corners, the middles of the sides and the centre, a little inside
+        middle = corners.mean(axis=1, keepdims=True)
+        around = np.concatenate([corners, (corners + np.roll(corners, 1, axis=1)) / 2], axis=1)
+        here = _numbers(np.concatenate([middle, middle + 0.99 * (around - middle)], axis=1))  # (m, k)
+        if len(constants) < len(parts) or np.any(here != here[:, :1]):
+            return None
+        values = np.array([K * np.eye(d) if tensor and np.ndim(K) == 0 else K for K in map(np.asarray, constants)], float)
+        return values[here[:, 0]]
+
     flat = all(part.name == "constant" and part.alpha == part.beta == parts[0].alpha for part in parts)
-    return make_medium(
+    medium = make_medium(
         conductivity,
         d,
         min(part.alpha for part in parts),
@@ -94,6 +126,8 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
         is_tensor=tensor,
         is_lipschitz=parts[0].is_lipschitz if len(parts) == 1 else flat,
     )
+    medium.conductivity.cell_values = cell_values
+    return medium
 
 
 def _tags(mesh: Any) -> tuple[list[str], np.ndarray]:
