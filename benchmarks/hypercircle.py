@@ -1,9 +1,10 @@
 r"""The hypercircle in the plane, the same sizes for every period, beside spectral elements on the same problem.
 
-    python benchmarks/hypercircle.py [--periods 10 100 1000] [--seeds 11 12 13] [--out FILE]
+    python benchmarks/hypercircle.py [--periods 10 100 1000] [--seeds 11 12 13] [--windows N] [--out FILE]
 
 Each seed is a run of its own. The first of a period compiles its three programs (one for each number of points), the others find
-them: `seconds` of the first row of a period hold the compilation of the second and third. Rows that exist are not run again.
+them: `seconds` of the first row of a period hold the compilation of the second and third. Rows that exist are not run again. With
+--windows the rows are those of N + 1 windows an axis with a small network each, without spectral elements beside them.
 """
 
 from __future__ import annotations
@@ -34,24 +35,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--periods", type=int, nargs="+", default=[100, 10, 1000, 20, 50, 200], help="1/ε")
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--windows", type=int)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     record = json.loads(options.out.read_text()) if options.out.exists() else {"rows": [], "elements": [], "environment": None}
 
+    rows = record["rows"] if options.windows is None else record.setdefault("windowed", [])
+
     def write() -> None:
         options.out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
     for m in options.periods:
-        plain = experiments.configuration("heat2d", formulation="hypercircle")
-        config = experiments.with_settings(plain, {"eps": repr(1 / m)})
+        settings = {"eps": repr(1 / m)} | ({} if options.windows is None else {"network.subdomains": options.windows})
+        network = None if options.windows is None else "windowed"
+        config = experiments.with_settings(
+            experiments.configuration("heat2d", network=network, formulation="hypercircle"), settings
+        )
         problem = experiments.problem_of(config)
-        record["environment"] = environment(config) | {"cores": len(os.sched_getaffinity(0))}
-        missing = [s for s in options.seeds if not any(r["periods"] == m and r["seed"] == s for r in record["rows"])]
+        if options.windows is None:
+            record["environment"] = environment(config) | {"cores": len(os.sched_getaffinity(0))}
+        missing = [s for s in options.seeds if not any(r["periods"] == m and r["seed"] == s for r in rows)]
         exact = None
         if missing and m <= 250:
             exact = spectral_reference(problem)
-            if not any(r["periods"] == m for r in record["elements"]):
+            if options.windows is None and not any(r["periods"] == m for r in record["elements"]):
                 record["elements"] += elements(problem, m, exact)
         for k, seed in enumerate(missing):
             began = time.process_time()
@@ -60,7 +68,8 @@ def main() -> None:
             row = {name: run.summary["seeds"][0].get(name) for name in KEPT} | errors(run, exact)
             row |= {"periods": m, "cold": k == 0, "cpu_seconds": spent, "source": environment(config)["source"]}
             row["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(run.parameters(0)))
-            record["rows"].append(row)
+            row |= {} if options.windows is None else {"windows": options.windows}
+            rows.append(row)
             print(row, flush=True)
             write()
 
