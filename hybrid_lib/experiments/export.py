@@ -1,13 +1,11 @@
 r"""Fields as files of other programs, chosen by the suffix: VTK and XDMF for ParaView, NetCDF, NPZ, CSV; a network as a function.
 
-| suffix | holds | read it with | needs |
-|---|---|---|---|
-| `.vtu` | the mesh, fields at nodes and in cells | ParaView, VTK, meshio | – |
-| `.vtk`, `.xdmf` | the same | ParaView, meshio | meshio |
-| `.npz` | the same as arrays: `points`, `cells`, `node:NAME`, `cell:NAME` | `numpy.load` | – |
-| `.csv` | a line a node: coordinates, then the fields at nodes | anything | – |
-| `.nc` | all fields on a uniform grid of the bounding box, NaN outside | xarray | – |
-| `.jax` | runs only: u and ∇u as a program, without the library | `jax.export` | `flatbuffers` |
+- ``.vtu``: the mesh, fields at nodes and in cells, for ParaView, VTK and meshio;
+- ``.vtk``, ``.xdmf``: the same, written by meshio;
+- ``.npz``: the same as arrays ``points``, ``cells``, ``node:NAME``, ``cell:NAME``, for ``numpy.load``;
+- ``.csv``: a line a node, its coordinates and the fields at nodes;
+- ``.nc``: all fields on a uniform grid of the bounding box, NaN outside, for and by xarray;
+- ``.jax``: of runs only, u and ∇u as a program for ``jax.export``, which needs flatbuffers and not this library.
 
 The optional packages come with ``pip install "hybrid-lib[files]"``. Units are those of the problem; nothing is scaled.
 """

@@ -1,7 +1,7 @@
 """Domains: where collocation points lie, how far the boundary is, and what vanishes on it.
 
 A `Domain` is a union of equal boxes with an axis-parallel boundary: the interval (0, 1) and the unit square of
-the paper's section 4.4, boxes of any size, and an L-shape whose corner points inwards; :mod:`.polygons` adds polygons with
+the paper's section 4.4, boxes of any size, and an L-shape whose corner points inwards; :mod:`hybrid_lib.pinn.polygons` adds polygons with
 holes and meshes from outside. Its functions take one point, or one boundary parameter, follow its dtype, and go
 through `jax.jit`, `jax.vmap` and derivatives. Lengths are dimensionless.
 
@@ -365,7 +365,7 @@ def lshape() -> Domain:
 
 
 def __getattr__(name: str) -> Any:
-    """`polygon` and `from_mesh` of :mod:`.polygons`, which needs this module."""
+    """`polygon` and `from_mesh` of :mod:`hybrid_lib.pinn.polygons`, which needs this module."""
     if name in ("Polygon", "from_mesh", "polygon"):
         from hybrid_lib.pinn import polygons
 
