@@ -1,7 +1,8 @@
 """Domains: where collocation points lie, how far the boundary is, and what vanishes on it.
 
 A `Domain` is a union of equal boxes with an axis-parallel boundary: the interval (0, 1) and the unit square of
-the paper's section 4.4, boxes of any size, and an L-shape whose corner points inwards; :mod:`hybrid_lib.pinn.polygons` adds polygons with
+the paper's section 4.4, boxes of any size, and an L-shape whose corner points inwards; :mod:`hybrid_lib.pinn.polygons` adds
+polygons with
 holes and meshes from outside. Its functions take one point, or one boundary parameter, follow its dtype, and go
 through `jax.jit`, `jax.vmap` and derivatives. Lengths are dimensionless.
 
