@@ -1,4 +1,4 @@
-"""Mesh files of gmsh are read and written without a package, as meshio reads them; the shipped ones are what their script makes."""
+"""Mesh files of gmsh are read and written without a package, as meshio reads them; the shipped ones are what the script makes."""
 
 import dataclasses
 import importlib.util
