@@ -250,7 +250,8 @@ def on_mesh(axis: mpl.axes.Axes, mesh: Any, values: np.ndarray, title: str = "",
     image = axis.tripcolor(*mesh.points.T, mesh.cells, values, cmap=SEQUENTIAL, norm=scale, rasterized=True, **shading)
     axis.grid(False)
     axis.set_aspect("equal")
-    axis.figure.colorbar(image, ax=axis)
+    width, height = np.ptp(mesh.points, axis=0)
+    axis.figure.colorbar(image, ax=axis, shrink=float(np.clip(1.2 * height / width, 0.4, 1.0)))
 
 
 def arrows(axis: mpl.axes.Axes, mesh: Any, vectors: np.ndarray, colour: str = "white") -> None:
@@ -309,10 +310,10 @@ def convergence(axis: mpl.axes.Axes, unknowns: Sequence[float], bounds: Sequence
     axis.loglog(unknowns, bounds, marker="o", ms=4, **line("hybrid"))
     if tolerance is not None:
         axis.axhline(tolerance, color="0.4", lw=1)
-        where = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-        axis.annotate("tolerance", (0.99, tolerance), color="0.3", fontsize=9, **where)
+        where = {"xycoords": ("axes fraction", "data"), "ha": "left", "va": "bottom"}
+        axis.annotate("tolerance", (0.01, tolerance), color="0.3", fontsize=9, **where)
     for one in (axis.xaxis, axis.yaxis):
         one.set_minor_formatter(mpl.ticker.NullFormatter())
         one.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 3.0)))
-        one.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.4g}"))
+        one.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:.4g}"))
     axis.set(xlabel="unknowns", ylabel="bound of the relative error")

@@ -204,7 +204,8 @@ def _csv(fields: Fields) -> bytes:
         table |= _columns(name, array)
     text = io.StringIO()
     for name, words in fields.about.items():
-        text.write(f"# {name}: {' '.join(str(words).split())}\n")
+        if name not in fields.cellwise:
+            text.write(f"# {name}: {' '.join(str(words).split())}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows([repr(float(value)) for value in row] for row in zip(*table.values(), strict=True))
