@@ -46,6 +46,8 @@ class Setup:
     coarse_problem : CoarseProblem or None
         None for the plain PINN.
     resample : callable or None
+    layout : Layout or None
+        Over several devices; None on one. State and data lie on one here: the training puts them where they belong.
     """
 
     config: Config
@@ -59,6 +61,7 @@ class Setup:
     coarse_mesh: Any = None
     coarse_problem: CoarseProblem | None = None
     resample: Callable[[int], Tree] | None = None
+    layout: training.Layout | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by what it is assembled from: problem, configuration, seeds, parameters and frequencies."""
@@ -74,6 +77,11 @@ class Setup:
         return method_of(self.config)
 
     @property
+    def devices(self) -> int:
+        """How many the program is for."""
+        return 1 if self.layout is None else self.layout.devices
+
+    @property
     def fixed(self) -> Tree:
         """What the networks have drawn and do not train, leading axis seeds."""
         return self.data["fixed"]
@@ -86,7 +94,9 @@ class Setup:
         return self.resample(step - step % every)
 
 
-def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: Tree | None = None) -> Setup:
+def assemble(
+    problem: Problem, config: Config, seeds: tuple[int, ...], initial: Tree | None = None, devices: int | None = 1
+) -> Setup:
     """Build a run.
 
     Parameters
@@ -97,6 +107,8 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         One member each: parameters, frequencies and collocation points all come from ``jax.random.key(seed)``.
     initial : tree, optional
         Members' parameters to start from (transfer): a ``(params, fixed)`` pair with leading axis S.
+    devices : int or None
+        How many the program is for; None for all that JAX sees.
 
     Returns
     -------
@@ -126,6 +138,7 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
 
     data_at = method.sampler(problem, config, ansatz, seeds, fixed, coarse)
     data = data_at(0)
+    spread = training.layout(len(seeds), devices)
     objective, optimiser = method.objective(problem, config, ansatz, coarse), method.optimiser(config, _optimiser(config))
     options = config.training
     loop = training.LoopOptions(
@@ -149,11 +162,12 @@ def assemble(problem: Problem, config: Config, seeds: tuple[int, ...], initial: 
         tuple(seeds),
         ansatz,
         objective,
-        training.program(objective, optimiser, loop, len(seeds)),
+        training.program(objective, optimiser, loop, len(seeds), layout=spread),
         training.init_state(members, jax.random.key(seeds[0])),
         training.stack(data),
         *(coarse or (None, None)),
         (lambda step: training.stack(data_at(step))) if config.sampling.resample_every else None,
+        spread,
     )
 
 
@@ -171,8 +185,10 @@ def _optimiser(config: Config) -> training.Optimiser:
     return training.adam(options.learning_rate, options.decay_rate, options.decay_every)
 
 
-def evaluator(ansatz: Ansatz, reference: Reference | None) -> Callable[[Tree, Tree], dict[str, Array]]:
-    """Jitted (params, data) -> relative errors of every member, in the integral norms.
+def evaluator(
+    ansatz: Ansatz, reference: Reference | None, layout: training.Layout | None = None
+) -> Callable[[Tree, Tree], dict[str, Array]]:
+    """Jitted (params, data) -> relative errors of every member, in the integral norms; with a layout every device has a share.
 
     Empty without a reference. ``rel_l2`` = `‖u_θ − u‖_{L²}/‖u‖_{L²}`, ``rel_h1`` = `|u_θ − u|_{H¹}/|u|_{H¹}` (seminorm).
     """
@@ -189,15 +205,24 @@ def evaluator(ansatz: Ansatz, reference: Reference | None) -> Callable[[Tree, Tr
         ansatz = ansatz.without_base()
 
     def errors(theta: Tree, data: Tree) -> dict[str, Array]:
-        at = lambda x: ansatz.jet(theta, data["fixed"], x)._replace(laplacian=None)  # noqa: E731
-        jet = jax.vmap(at)(points) if len(points) <= CHUNK else jax.lax.map(at, points, batch_size=CHUNK)
+        def jets(theta: Tree, points: Array) -> Any:
+            at = lambda x: ansatz.jet(theta, data["fixed"], x)._replace(laplacian=None)  # noqa: E731
+            return jax.vmap(at)(points) if len(points) <= CHUNK else jax.lax.map(at, points, batch_size=CHUNK)
+
+        if layout is None:
+            jet = jets(theta, points)
+        else:
+            jet = layout.over_points(lambda t, own, _: ({"": jets(t, own[""])}, ()), theta, {"": points})[0][""]
         squares = sum(jnp.sum((root * (g - gradient[:, k])) ** 2) for k, g in enumerate(jet.gradient))
         return {
             "rel_l2": jnp.linalg.norm(root * (jet.value - value)) / as_type(norm_l2),
             "rel_h1": jnp.sqrt(squares) / as_type(norm_h1),
         }
 
-    return fem.shared(jax.vmap(errors))
+    program = fem.shared(jax.vmap(errors))
+    if layout is None:
+        return program
+    return lambda theta, data: program(layout.copied(theta), {"fixed": layout.copied(data["fixed"])})
 
 
 def _given(initial: Tree, drawn: tuple[Tree, Tree], seeds: int) -> tuple[Tree, Tree]:

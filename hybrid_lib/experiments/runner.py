@@ -66,6 +66,7 @@ def train(
     checkpoint_every: float = CHECKPOINT_SECONDS,
     reference: Reference | str | None = "auto",
     announce: Callable[[str], None] | None = None,
+    devices: int | None = None,
 ) -> RunResult:
     """Train `problem`, the paper's or your own, with the sizes of `config`.
 
@@ -95,7 +96,9 @@ def train(
         out, and the errors are null. "auto" solves one for the paper's experiments and none for a problem of your own,
         whose error :func:`hybrid_lib.experiments.error_estimate` bounds without.
     announce : callable (str) -> None, optional
-        Told in a line, after the first steps, what all of them will take.
+        Told in a line, after the first steps, what all of them will take, and how the run lies on several devices.
+    devices : int, optional
+        How many of ``jax.devices()``; default all. Another number, also on `resume`, changes the last digits alone.
 
     Returns
     -------
@@ -116,14 +119,15 @@ def train(
         check_memory(problem, config, len(seeds))
     until = None if time_limit is None else began + time_limit
     options = _Options(until, callbacks, checkpoint_every, announce)
+    parts = setup, problem, config, seeds, initial, devices
     if out is None:
         with training.Watchdog(lambda: "without --out nothing was kept") as watchdog:
-            setup, exact, without = _prepared(setup, problem, config, seeds, initial, reference, until, watchdog)
+            setup, exact, without = _prepared(parts, reference, until, watchdog)
             return _fit(setup, exact, None, setup.state, None, options._replace(without=without), watchdog)
     with claimed(out, config, seeds, resume) as folder, training.Watchdog(lambda: _going_on(folder)) as watchdog:
         if not resume:
             folder.write_config(None if initial is None else UNKNOWN)
-        setup, exact, without = _prepared(setup, problem, config, seeds, initial, reference, until, watchdog)
+        setup, exact, without = _prepared(parts, reference, until, watchdog)
         state, previous = setup.state, None
         start = None if initial is None else digest((state.members.params, setup.data["fixed"]))
         start = folder.check_initial(start) if resume else start
@@ -149,10 +153,11 @@ class _Options(NamedTuple):
     without: str | None = None
 
 
-def _prepared(setup, problem, config, seeds, initial, reference, until, watchdog) -> tuple[Setup, Reference | None, str | None]:
+def _prepared(parts, reference, until, watchdog) -> tuple[Setup, Reference | None, str | None]:
     """What is computed before the first step, and why the reference was left out, if it was."""
+    setup, problem, config, *_ = parts
     with watchdog.watched("assembly"):
-        setup = setup or assemble(problem, config, seeds, initial)
+        setup = setup or assemble(*parts[1:])
     try:
         with watchdog.watched("reference"):
             return setup, _reference(reference, problem, config, until), None
@@ -201,7 +206,7 @@ def _with_frequencies(setup: Setup, folder: RunFolder) -> Setup:
     known = folder.frequencies(drawn)
     if known is None or digest(known) == digest(drawn):
         return setup
-    return assemble(setup.problem, setup.config, setup.seeds, (setup.state.members.params, known))
+    return assemble(setup.problem, setup.config, setup.seeds, (setup.state.members.params, known), setup.devices)
 
 
 def _fit(
@@ -223,13 +228,18 @@ def _fit(
     left = work(after, done, options.steps) / growth(after, done)  # in steps as long as the first one
     say = told.announce and (lambda each: told.announce(_outlook(options.steps - done, left, each, told.until)))
     evaluate = evaluator(setup.ansatz, exact)
+    spread = evaluate
+    if setup.layout is not None:
+        spread = evaluator(setup.ansatz, exact, setup.layout)
+        if told.announce is not None:
+            told.announce(setup.layout.words(len(setup.seeds), config.sampling.points))
     try:
         result = training.fit(
             setup.program,
             state,
             setup.data,
             options.steps,
-            evaluate=evaluate,
+            evaluate=spread,
             report_every=options.report_every,
             callbacks=callbacks,
             time_limit=None if told.until is None else told.until - time.perf_counter(),

@@ -13,6 +13,7 @@ from hybrid_lib.training.checkpoint import (
 )
 from hybrid_lib.training.fitting import FitResult, fit, step_seconds
 from hybrid_lib.training.gauss_newton import gauss_newton
+from hybrid_lib.training.layout import Layout, agreed, layout, local
 from hybrid_lib.training.loop import LoopOptions, Program, program
 from hybrid_lib.training.objectives import (
     CoarseModel,
@@ -47,6 +48,7 @@ __all__ = [
     "UNREADABLE",
     "CoarseModel",
     "FitResult",
+    "Layout",
     "LoopOptions",
     "Member",
     "Objective",
@@ -58,6 +60,7 @@ __all__ = [
     "TrainState",
     "Watchdog",
     "adam",
+    "agreed",
     "alternating",
     "balance",
     "boundary_block",
@@ -70,7 +73,9 @@ __all__ = [
     "gradient_norms",
     "init_member",
     "init_state",
+    "layout",
     "lbfgs",
+    "local",
     "loss",
     "member",
     "pde_block",

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hybrid_lib.training.layout import agreed, local
 from hybrid_lib.training.loop import Program
 from hybrid_lib.training.state import RUNNING, TrainState
 from hybrid_lib.training.watchdog import Watchdog
@@ -77,6 +78,7 @@ def fit(
     Parameters
     ----------
     program : Program
+        With a layout, the result is of this process's first device all the same. Several processes call this together.
     state : TrainState
         Where to start; after a restore, where the run stood.
     data : tree
@@ -111,9 +113,14 @@ def fit(
     every = program.options.record_every
     report_every = min(report_every, program.capacity * every)
 
+    time_limit = None if time_limit is None else agreed(time_limit)
     if time_limit is not None and time_limit <= 0 and int(state.step) < steps:  # assembly took it all
         seconds = previous.seconds if previous else 0.0
         return FitResult(state, history.columns(), evaluations.columns(), seconds, 0.0, False)
+    layout = program.layout
+    if layout is not None:
+        state = layout.copied(state)
+    data = program.place(data)
     watched = watchdog.watched if watchdog is not None else lambda what: contextlib.nullcontext()
     with watched("compilation"):
         jax.block_until_ready(program.advance(state, data, jnp.asarray(0, jnp.int32)))  # runs no iteration
@@ -126,7 +133,8 @@ def fit(
 
     def result(finished: bool) -> FitResult:
         seconds = before + time.perf_counter() - clock
-        return FitResult(state, history.columns(), evaluations.columns(), seconds, compile_seconds, finished, timed)
+        own = state if layout is None else local(state)
+        return FitResult(own, history.columns(), evaluations.columns(), seconds, compile_seconds, finished, timed)
 
     def advance(stop: int) -> float:
         nonlocal state, step
@@ -136,7 +144,7 @@ def fit(
         took = time.perf_counter() - began
         at = np.arange(-(-step // every) * every, int(state.step), every)
         history.append({"step": at} | {name: np.asarray(v)[: len(at)] for name, v in rows.items()})
-        took, step = took / max(int(state.step) - step, 1), int(state.step)
+        took, step = agreed(took) / max(int(state.step) - step, 1), int(state.step)
         return took
 
     def measure(step: int) -> None:
@@ -148,11 +156,11 @@ def fit(
     step = int(state.step)
     resampling = resample is not None and resample_every > 0
     if resampling:
-        data = resample(step - step % resample_every)
+        data = program.place(resample(step - step % resample_every))
     each, longest, slowest = 0.0, 1, 0.0  # seconds of a step, steps of the next slice, seconds of the slowest evaluation
     timed, probe, enough = None, 1, min(steps, step + report_every)  # what a step takes; steps of the slice that tells
     while step < steps and np.any(np.asarray(state.members.status) == RUNNING):
-        left = math.inf if time_limit is None else time_limit - (time.perf_counter() - called) - slowest
+        left = math.inf if time_limit is None else agreed(time_limit - (time.perf_counter() - called) - slowest)
         fitting = min(longest, left / max(each, 1e-9))
         if fitting < 1:
             return result(False)
@@ -162,7 +170,7 @@ def fit(
         stop = min(steps, (step // report_every + 1) * report_every)
         if resampling:
             stop = min(stop, (step // resample_every + 1) * resample_every)
-            data = resample(step) if step % resample_every == 0 else data
+            data = program.place(resample(step)) if step % resample_every == 0 else data
         if fitting < stop - step and time_limit is not None:
             stop = step + int(fitting)
         training = time.perf_counter()

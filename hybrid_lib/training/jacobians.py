@@ -106,19 +106,23 @@ def normal_equations(
         return NormalEquations(rows.T @ rows, r @ rows)
     sets, coupled = _plan(objective, theta, weights, data, coarse)
     size, dtype = _size(theta)
-    tiles = _tiles(size, dtype)
-    gradient = jnp.zeros(size, dtype)
-    J_c = jnp.zeros((coupled.shape[0], size), dtype)  # (C, P)
-    for points in sets:
 
-        def add(carry, start, fresh, columns, points=points):
-            tiles, gradient = carry
-            r = lax.dynamic_slice_in_dim(points.residual, start, len(fresh)) * fresh[:, None]  # (chunk, L)
-            for k, block in enumerate(columns):
-                tiles, gradient = _rank_k(tiles, block * fresh[None, :]), gradient + block @ r[:, k]
-            return tiles, gradient
+    def sums(theta: Tree, sets: list[_Points]) -> tuple[dict, Any]:
+        tiles, gradient = _tiles(size, dtype), jnp.zeros(size, dtype)
+        J_c = jnp.zeros((coupled.shape[0], size), dtype)  # (C, P)
+        for points in sets:
 
-        (tiles, gradient), J_c = _sweep(objective, theta, data, points, chunk, (tiles, gradient), J_c, add)
+            def add(carry, start, fresh, columns, points=points):
+                tiles, gradient = carry
+                r = lax.dynamic_slice_in_dim(points.residual, start, len(fresh)) * fresh[:, None]  # (chunk, L)
+                for k, block in enumerate(columns):
+                    tiles, gradient = _rank_k(tiles, block * fresh[None, :]), gradient + block @ r[:, k]
+                return tiles, gradient
+
+            (tiles, gradient), J_c = _sweep(objective, theta, data, points, chunk, (tiles, gradient), J_c, add)
+        return {}, (tiles, gradient, J_c)
+
+    _, (tiles, gradient, J_c) = _over_devices(objective, sums, theta, sets)
     if len(coupled):
         tiles, gradient = _rank_k(tiles, J_c.T), gradient + coupled @ J_c
     return NormalEquations(_symmetric(tiles), gradient)
@@ -142,22 +146,29 @@ def jacobian(
         return lax.map(lambda row: ravel(pull(row)[0]), jnp.eye(len(r), dtype=r.dtype), batch_size=batch), r
     sets, coupled = _plan(objective, theta, weights, data, coarse)
     size, dtype = _size(theta)
-    J_c = jnp.zeros((coupled.shape[0], size), dtype)  # (C, P)
-    parts, residuals = [], []
-    for points in sets:
-        M, L = points.residual.shape
 
-        def put(J, start, fresh, columns):
-            return [
-                lax.dynamic_update_slice_in_dim(a, b.T, start, axis=0)
-                for a, b in zip(J, columns, strict=True)
-            ]
+    def rows(theta: Tree, sets: list[_Points]) -> tuple[dict[str, list[Array]], Array]:
+        J_c = jnp.zeros((coupled.shape[0], size), dtype)  # (C, P)
+        parts = {}
+        for points in sets:
+            M, L = points.residual.shape
 
-        J = [jnp.zeros((M, size), dtype) for _ in range(L)]
-        J, J_c = _sweep(objective, theta, data, points, chunk, J, J_c, put)
-        parts += J
-        residuals.append(points.residual.T.reshape(-1))
-    return jnp.concatenate([*parts, J_c]), jnp.concatenate([*residuals, coupled])
+            def put(J, start, fresh, columns):
+                return [
+                    lax.dynamic_update_slice_in_dim(a, b.T, start, axis=0)
+                    for a, b in zip(J, columns, strict=True)
+                ]
+
+            J = [jnp.zeros((M, size), dtype) for _ in range(L)]
+            parts[points.name], J_c = _sweep(objective, theta, data, points, chunk, J, J_c, put)
+        return parts, J_c
+
+    parts, J_c = _over_devices(objective, rows, theta, sets)
+    residuals = [points.residual.T.reshape(-1) for points in sets]
+    J = jnp.concatenate([*(block for points in sets for block in parts[points.name]), J_c])
+    layout = objective.fields.layout
+    J = J if layout is None else layout.split(J, 1)  # columns: what follows is products of all rows
+    return J, jnp.concatenate([*residuals, coupled])
 
 
 class _Points(NamedTuple):
@@ -169,6 +180,25 @@ class _Points(NamedTuple):
     residual: Array  # (M, L)
     coupled: Array  # (C, M, U)
     read: tuple[int, ...]  # U of the n components
+    real: Array | None = None  # (M,), 0 for points that fill up a device's share
+
+
+def _over_devices(objective: Objective, function: Callable, theta: Tree, sets: list[_Points]) -> tuple[dict[str, Tree], Tree]:
+    """`function` (θ, sets) -> (rows of each set, sums) over the devices among which the points are shared."""
+    layout = objective.fields.layout
+    if layout is None:
+        return function(theta, sets)
+
+    def share(theta: Tree, arrays: dict[str, Tree], real: dict[str, Array]) -> tuple[dict[str, Tree], Tree]:
+        own = []
+        for points in sets:
+            inputs, local, residual, coupled = arrays[points.name]
+            coupled = jnp.moveaxis(coupled, 0, 1)
+            own.append(_Points(points.name, inputs, local, residual, coupled, points.read, real[points.name]))
+        return function(theta, own)
+
+    arrays = {p.name: (p.inputs, p.local, p.residual, jnp.moveaxis(p.coupled, 1, 0)) for p in sets}
+    return layout.over_points(share, theta, arrays)
 
 
 def _plan(
@@ -248,6 +278,8 @@ def _sweep(objective, theta, data, points: _Points, chunk, carry, J_c, update):
         cut = lambda tree, axis=0: jax.tree.map(  # noqa: E731
             lambda leaf: lax.dynamic_slice_in_dim(leaf, start, chunk, axis), tree
         )
+        if points.real is not None:
+            fresh = fresh * cut(points.real)
         columns = jax.vmap(at, out_axes=1)(cut(points.inputs), cut(points.local))  # L + U arrays (P, chunk)
         carry = update(carry, start, fresh, columns[:L])
         if U:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +21,8 @@ from jax import Array, lax
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
 from hybrid_lib.training.balancing import balance, gradient_norms
-from hybrid_lib.training.objectives import Objective
+from hybrid_lib.training.layout import Layout
+from hybrid_lib.training.objectives import Objective, PointFields
 from hybrid_lib.training.state import CONVERGED, DIVERGED, RUNNING, Best, Member, Optimiser, TrainState
 
 Tree = Any
@@ -66,11 +67,16 @@ class LoopOptions:
 
 
 class Program(NamedTuple):
-    """The compiled slice of training: `advance` (state, data, end) -> (state, rows), and what it was made of."""
+    """The compiled slice of training: `advance` (state, data, end) -> (state, rows), and what it was made of.
+
+    On several devices there is a `layout`: state and rows are copied to all of them, and data lie where `place` puts them.
+    """
 
     advance: Callable[[TrainState, Tree, Array], tuple[TrainState, dict[str, Array]]]
     options: LoopOptions
     capacity: int
+    layout: Layout | None = None
+    place: Callable[[Tree], Tree] = lambda data: data
 
 
 class Iteration(NamedTuple):
@@ -161,6 +167,7 @@ def program(
     options: LoopOptions,
     seeds: int,
     capacity: int = 1000,
+    layout: Layout | None = None,
 ) -> Program:
     """Compile-ready training slice for an ensemble of `seeds` members as one vmapped program.
 
@@ -173,6 +180,8 @@ def program(
         S, the length of the leading axis of the members and of `data`.
     capacity : int
         Rows of history one call can return, hence at most ``capacity * record_every`` steps a call.
+    layout : Layout, optional
+        On several devices.
 
     Returns
     -------
@@ -187,8 +196,8 @@ def program(
     for name in ("gate_every", "record_every"):
         if getattr(options, name) < 1:
             raise InputError(name, "an integer >= 1", getattr(options, name), "count in training steps")
-    single = iteration(objective, optimiser, options)
-    prepare, step_members = (_over_seeds(part, seeds) for part in (single.prepare, single.advance))
+    single = iteration(objective if layout is None else _over_points(objective, layout), optimiser, options)
+    prepare, step_members = (_over_seeds(part, seeds, layout) for part in (single.prepare, single.advance))
 
     @fem.shared
     def advance(state: TrainState, data: Tree, end: Array) -> tuple[TrainState, dict[str, Array]]:
@@ -214,13 +223,28 @@ def program(
             ready = state._replace(members=prepare(state.step, state.members, data))
             return lax.while_loop(lambda carry: running(carry, stop), step, (ready, rows))
 
-        return lax.while_loop(running, period, (state, rows))
+        out = lax.while_loop(running, period, (state, rows))
+        return out if layout is None else layout.whole(out)
 
-    return Program(advance, options, capacity)
+    def place(data: Tree) -> Tree:
+        inputs = objective.fields.inputs if isinstance(objective.fields, PointFields) else lambda data: {}
+        rows = jax.tree.leaves(jax.eval_shape(jax.vmap(inputs), data))
+        return layout.placed(data, {leaf.shape[1] for leaf in rows})
+
+    return Program(advance, options, capacity) if layout is None else Program(advance, options, capacity, layout, place)
 
 
-def _over_seeds(function: Callable, seeds: int) -> Callable:
+def _over_points(objective: Objective, layout: Layout) -> Objective:
+    """The objective with its points over the devices, where its fields know points."""
+    if not isinstance(objective.fields, PointFields):
+        return objective
+    return replace(objective, fields=replace(objective.fields, layout=layout, chunk=None))
+
+
+def _over_seeds(function: Callable, seeds: int, layout: Layout | None = None) -> Callable:
     """`function` (step, member, data) over the leading axes of members and data."""
+    if layout is not None:
+        return layout.over_seeds(_over_seeds(function, seeds // layout.seeds))
     if seeds > 1:
         return jax.vmap(function, in_axes=(None, 0, 0))
 

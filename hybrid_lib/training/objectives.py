@@ -23,6 +23,7 @@ from jax import Array
 from hybrid_lib.pinn.jets import Jet
 from hybrid_lib.pinn.networks import Ansatz, Embedding
 from hybrid_lib.pinn.residuals import strong_residual
+from hybrid_lib.training.layout import Layout
 
 Tree = Any
 Fields = dict[str, Jet | Array]
@@ -65,15 +66,24 @@ class PointFields:
     chunk : int or None
         Evaluate so many points at a time, and anew in the reverse pass: a third more arithmetic, on arrays that stay in a
         processor's cache. None: all points at once.
+    layout : Layout or None
+        Where the points lie; None on one device.
     """
 
     inputs: Callable[[Tree], dict[str, Tree]]
     at: Callable[[Tree, Tree, str, Tree], Any]
     chunk: int | None = None
+    layout: Layout | None = None
 
     def __call__(self, theta: Tree, data: Tree) -> Fields:
         """The fields on every set, leaves with the points on their leading axis."""
-        return {name: self._on(theta, data, name, points) for name, points in self.inputs(data).items()}
+
+        def rows(theta: Tree, inputs: dict[str, Tree]) -> Fields:
+            return {name: self._on(theta, data, name, points) for name, points in inputs.items()}
+
+        if self.layout is None:
+            return rows(theta, self.inputs(data))
+        return self.layout.over_points(lambda t, inputs, _: (rows(t, inputs), ()), theta, self.inputs(data))[0]
 
     def _on(self, theta: Tree, data: Tree, name: str, points: Tree) -> Any:
         def one(point: Tree) -> Any:
