@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from hybrid_lib.pinn import domains
     from hybrid_lib.sides import Dirichlet, Neumann, Robin
+    from hybrid_lib.training import distributed
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _HOMES = {
     "Robin": "sides",
     "certify": "experiments",
     "configuration": "experiments",
+    "distributed": "training",
     "domains": "pinn",
     "fem": "",
     "load": "experiments",
@@ -54,6 +56,7 @@ __all__ = [
     "__version__",
     "certify",
     "configuration",
+    "distributed",
     "domains",
     "enable_float64",
     "fem",

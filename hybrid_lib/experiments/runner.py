@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import operator
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from hybrid_lib import training
@@ -32,6 +34,7 @@ from hybrid_lib.methods import method_of
 from hybrid_lib.methods.points import growth, work
 from hybrid_lib.problems import Problem
 
+Tree = Any
 CHECKPOINT_SECONDS = 30.0
 
 
@@ -76,7 +79,8 @@ def train(
     config : Config
     seeds : tuple of int
     out : path, optional
-        Run directory; None keeps all in memory. One process at a time; a call that fails before its first step leaves none. An
+        Run directory; None keeps all in memory. Of several processes (:func:`hybrid_lib.distributed`) the first alone writes it and
+        calls `callbacks` and `announce`. One run at a time; a call that fails before its first step leaves none. An
         interrupt saves the last report; the library handles no signals, the command line makes SIGTERM and SIGHUP interrupts.
     resume : bool
         Continue the run in `out`, bit for bit on a CPU.
@@ -113,6 +117,8 @@ def train(
     began = time.perf_counter()
     validated(config)
     seeds = _whole(seeds)
+    if not training.is_coordinator():
+        callbacks, announce = (), None
     if setup is not None:
         _belongs(setup, problem, fingerprint(config, seeds), initial)
     if setup is None:
@@ -124,6 +130,12 @@ def train(
         with training.Watchdog(lambda: "without --out nothing was kept") as watchdog:
             setup, exact, without = _prepared(parts, reference, until, watchdog)
             return _fit(setup, exact, None, setup.state, None, options._replace(without=without), watchdog)
+    if not training.is_coordinator():
+        with training.Watchdog(lambda: f"{out} continues with --resume") as watchdog:
+            setup, exact, without = _prepared(parts, reference, until, watchdog)
+            setup, previous = _followed(setup)
+            state = setup.state if previous is None else previous.state
+            return _fit(setup, exact, None, state, previous, options._replace(without=without), watchdog)
     with claimed(out, config, seeds, resume) as folder, training.Watchdog(lambda: _going_on(folder)) as watchdog:
         if not resume:
             folder.write_config(None if initial is None else UNKNOWN)
@@ -132,7 +144,9 @@ def train(
         start = None if initial is None else digest((state.members.params, setup.data["fixed"]))
         start = folder.check_initial(start) if resume else start
         folder.check_problem(problem, exact)
-        setup = _with_frequencies(setup, folder)
+        setup = _with_frequencies(setup, folder.frequencies(setup.fixed))
+        if jax.process_count() > 1:
+            _lead(setup, folder)
         if folder.checkpoint.exists():
             previous = training.restore(folder.checkpoint, state, folder.identity)
             state = previous.state
@@ -158,11 +172,15 @@ def _prepared(parts, reference, until, watchdog) -> tuple[Setup, Reference | Non
     setup, problem, config, *_ = parts
     with watchdog.watched("assembly"):
         setup = setup or assemble(*parts[1:])
+    exact = without = None
     try:
         with watchdog.watched("reference"):
-            return setup, _reference(reference, problem, config, until), None
+            exact = _reference(reference, problem, config, until)
     except OutOfTimeError as error:
-        return setup, None, str(error)
+        without = str(error)
+    if not training.everyone(without is None):
+        exact, without = None, without or "another process had no time for the reference"
+    return setup, exact, without
 
 
 def _going_on(folder: RunFolder) -> str:
@@ -200,10 +218,31 @@ def _belongs(setup: Setup, problem: Problem, identity: str, initial: Any) -> Non
         raise InputError("setup", expected, received, "assemble anew")
 
 
-def _with_frequencies(setup: Setup, folder: RunFolder) -> Setup:
-    """`setup` with the frequencies that the run in `folder` was begun with: those of an `initial` are not the seeds' own."""
+def _lead(setup: Setup, folder: RunFolder) -> None:
+    """Tell the other processes where the run stands: the frequencies that it was begun with, and its checkpoint."""
+    for leaf in jax.tree.leaves(setup.fixed):
+        training.told(np.asarray(leaf).tobytes())
+    training.told(folder.identity.encode())
+    training.told(folder.checkpoint.read_bytes() if folder.checkpoint.exists() else b"")
+
+
+def _followed(setup: Setup) -> tuple[Setup, training.FitResult | None]:
+    """What :func:`_lead` tells: the setup of the run, and where it stands."""
+    like, structure = jax.tree.flatten(setup.fixed)
+    known = [np.frombuffer(training.told(b""), leaf.dtype).reshape(leaf.shape) for leaf in like]
+    setup = _with_frequencies(setup, jax.tree.unflatten(structure, known))
+    identity, content = training.told(b"").decode(), training.told(b"")
+    if not content:
+        return setup, None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.npz"
+        path.write_bytes(content)
+        return setup, training.restore(path, setup.state, identity)
+
+
+def _with_frequencies(setup: Setup, known: Tree | None) -> Setup:
+    """`setup` with the frequencies that the run was begun with: those of an `initial` are not the seeds' own."""
     drawn = setup.data["fixed"]
-    known = folder.frequencies(drawn)
     if known is None or digest(known) == digest(drawn):
         return setup
     return assemble(setup.problem, setup.config, setup.seeds, (setup.state.members.params, known), setup.devices)

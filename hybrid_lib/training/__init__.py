@@ -13,7 +13,7 @@ from hybrid_lib.training.checkpoint import (
 )
 from hybrid_lib.training.fitting import FitResult, fit, step_seconds
 from hybrid_lib.training.gauss_newton import gauss_newton
-from hybrid_lib.training.layout import Layout, agreed, layout, local
+from hybrid_lib.training.layout import Layout, layout, local
 from hybrid_lib.training.loop import LoopOptions, Program, program
 from hybrid_lib.training.objectives import (
     CoarseModel,
@@ -31,6 +31,7 @@ from hybrid_lib.training.objectives import (
     terms,
 )
 from hybrid_lib.training.optimisers import adam, first_order, lbfgs
+from hybrid_lib.training.processes import agreed, distributed, everyone, is_coordinator, told
 from hybrid_lib.training.state import (
     STATUS,
     Member,
@@ -64,8 +65,10 @@ __all__ = [
     "alternating",
     "balance",
     "boundary_block",
+    "distributed",
     "embed_points",
     "evaluate_fields",
+    "everyone",
     "first_order",
     "fit",
     "gauss_newton",
@@ -73,6 +76,7 @@ __all__ = [
     "gradient_norms",
     "init_member",
     "init_state",
+    "is_coordinator",
     "layout",
     "lbfgs",
     "local",
@@ -88,6 +92,7 @@ __all__ = [
     "step_seconds",
     "steps_done",
     "terms",
+    "told",
     "write_atomically",
     "write_together",
 ]

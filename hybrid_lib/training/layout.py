@@ -192,15 +192,6 @@ def local(tree: Tree) -> Tree:
     return jax.tree.map(lambda leaf: leaf.addressable_data(0) if isinstance(leaf, Array) else leaf, tree)
 
 
-def agreed(value: float) -> float:
-    """A number of the first process, for all of them: decisions that are taken on the host have to be the same everywhere."""
-    if jax.process_count() == 1:
-        return value
-    from jax.experimental import multihost_utils
-
-    return float(multihost_utils.broadcast_one_to_all(np.asarray(value, np.float32)))
-
-
 @functools.cache
 def _mesh(seeds: int, points: int) -> Mesh:
     devices = jax.devices()[: seeds * points]

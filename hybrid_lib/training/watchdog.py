@@ -1,7 +1,7 @@
 """Ends a process whose training stands still: a program that waits for itself cannot be interrupted from Python.
 
 What counts is processor time, not the clock: a process that was stopped, a machine that slept, and one that is busy with other
-work are not standing still. On an accelerator the host may rightly be idle, and nothing is watched.
+work are not standing still. On an accelerator the host may rightly be idle, and so may one of several processes: nothing is watched.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import jax
 
 from hybrid_lib.errors import InputError
+from hybrid_lib.training import processes
 
 SECONDS = 60.0
 """Without processor time for this long inside a program the process ends; ``HYBRID_LIB_STANDSTILL`` sets another, 0 for never."""
@@ -41,12 +42,14 @@ class Watchdog:
         self._over = threading.Event()
 
     def __enter__(self) -> Watchdog:
-        if self._limit and jax.default_backend() == "cpu":
+        processes.rescue_with(lambda: self.rescue())
+        if self._limit and jax.default_backend() == "cpu" and jax.process_count() == 1:
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         return self
 
     def __exit__(self, *_) -> None:
         self._over.set()
+        processes.rescue_with(None)
 
     @contextmanager
     def watched(self, what: str) -> Iterator[None]:

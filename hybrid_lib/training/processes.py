@@ -1,0 +1,322 @@
+r"""Several processes of one run: started together, ended together.
+
+JAX joins them and sends what the layout asks for. Here is what it leaves open. The first process, the coordinator, writes and
+speaks; the others compute. Each of them keeps a line to it, a connection that the system closes when a process ends, however it
+ends: what one of them complains of, and that one is lost, is known at once, said once, and ends all. JAX itself notices after
+its time-out, in many lines, and for a program that waits in a collective operation nothing else can.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import jax
+import numpy as np
+
+from hybrid_lib.errors import InputError
+
+WAIT = 60
+"""Seconds for which processes wait for each other at the start; ``distributed(wait=…)`` sets another."""
+GRACE = 5.0
+"""Seconds in which what has been lost is to be told, and the others are to end."""
+_KEY = "hybrid_lib/line"
+_peers: _Peers | None = None
+
+
+def distributed(
+    coordinator: str | None = None, processes: int | None = None, process: int | None = None, wait: int = WAIT
+) -> None:
+    """Join the processes of a run; to be called in each of them, before anything is computed.
+
+    Parameters
+    ----------
+    coordinator : str, optional
+        HOST:PORT of the first process, with a port that is free there. Left out, with the other two, under Slurm, Open MPI and
+        Kubernetes, which know.
+    processes : int, optional
+        How many.
+    process : int, optional
+        Which of them this is; 0 is the coordinator.
+    wait : int
+        Seconds to wait for the others.
+
+    Raises
+    ------
+    InputError
+        For arguments that are missing or cannot be, a second call, a call after something was computed, and processes that do
+        not find each other.
+
+    Examples
+    --------
+    >>> distributed("localhost", 2, 0)
+    Traceback (most recent call last):
+    hybrid_lib.errors.InputError: coordinator: expected HOST:PORT; received 'localhost'; name the port, too, for example localhost:9911
+    """
+    global _peers
+    given = (coordinator, processes, process)
+    if None in given and given != (None,) * 3:
+        raise InputError("distributed", "coordinator, processes and process, or none of them", given, "give all three")
+    if coordinator is not None:
+        _check(coordinator, processes, process)
+    if _peers is not None:
+        raise InputError("distributed", "one call in a process", "a second one", "call it once, first of all")
+    if os.environ.get("JAX_PLATFORMS", "") == "cpu" or not _accelerated():
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=wait)
+    except (ValueError, TypeError) as error:
+        remedy = "name HOST:PORT of the first process, how many there are, and which one this is"
+        raise InputError("distributed", "processes that Slurm, Open MPI or Kubernetes started", "none of these", remedy) from error
+    except RuntimeError as error:
+        raise _refused(error, coordinator, wait) from None
+    if jax.process_count() > 1:
+        _peers = _Peers(jax.process_index(), jax.process_count())
+        sys.excepthook = _excepthook
+        atexit.register(_leave)
+
+
+def is_coordinator() -> bool:
+    """Whether this process is the one that writes: the first, or the only one."""
+    return _peers is None or _peers.index == 0
+
+
+def fail(line: str, status: int) -> None:
+    """End all processes: the coordinator says `line`, whoever calls this; returns at once where there is only one process."""
+    if _peers is not None:
+        _peers.fail(line, status)
+
+
+def lost(seconds: float = GRACE) -> None:
+    """After an error that may come of the loss of another process: wait for the line to tell, which ends this one."""
+    if _peers is not None:
+        time.sleep(seconds)
+
+
+def described(error: BaseException) -> str:
+    """An error in a line, with the process that it befell."""
+    first = (str(error).strip().splitlines() or [""])[0][:200]
+    return f"process {_peers.index} of {_peers.count}: {type(error).__name__}: {first}" if _peers is not None else first
+
+
+def rescue_with(rescue: Callable[[], str] | None) -> None:
+    """What to do, and to say, before a loss ends this process: save what there is, and tell how to go on."""
+    if _peers is not None:
+        _peers.rescue = rescue
+
+
+def told(content: bytes) -> bytes:
+    """The coordinator's `content`, in all processes."""
+    if _peers is None:
+        return content
+    from jax.experimental import multihost_utils
+
+    size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(content), np.int32)))
+    own = np.zeros(size, np.uint8) if _peers.index else np.frombuffer(content, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(own)).tobytes() if size else b""
+
+
+def agreed(value: float) -> float:
+    """A number of the coordinator, in all processes: what the host decides has to be the same everywhere."""
+    if _peers is None:
+        return value
+    return float(np.frombuffer(told(np.float64(value).tobytes()), np.float64)[0])
+
+
+def everyone(flag: bool) -> bool:
+    """Whether a condition holds in every process."""
+    if _peers is None:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(flag, np.int32))))
+
+
+def _check(coordinator: str, processes: int, process: int) -> None:
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        remedy = "name the port, too, for example localhost:9911"
+        raise InputError("coordinator", "HOST:PORT", repr(coordinator), remedy)
+    if processes < 1:
+        raise InputError("processes", "an integer >= 1", processes, "count all of them")
+    if not 0 <= process < processes:
+        raise InputError("process", f"an integer from 0 to {processes - 1}", process, "the coordinator is 0")
+
+
+def _accelerated() -> bool:
+    """Whether JAX will find another platform than the CPU, as far as can be told before it looks."""
+    from importlib.util import find_spec
+
+    return any(find_spec(name) is not None for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin"))
+
+
+def _refused(error: RuntimeError, coordinator: str | None, wait: int) -> InputError:
+    """Why the processes did not come together."""
+    text = str(error).splitlines()[0]
+    if "before" in text or "once" in text:
+        return InputError("distributed", "a call before anything is computed", "a later one", "call it first of all")
+    if "bind" in text.lower() or "address" in text.lower() and "use" in text.lower():
+        remedy = "choose another port, the same in every process"
+        return InputError("coordinator", "a port that is free on the first process", coordinator, remedy)
+    remedy = "see that all are started, with the same HOST:PORT of the first, and that it can be reached"
+    where = "the coordinator" if coordinator is None else coordinator
+    return InputError("distributed", f"all processes at {where} within {wait} s", text[:120], remedy)
+
+
+class _Peers:
+    """The line between the processes: the coordinator holds one connection to each of the others."""
+
+    def __init__(self, index: int, count: int):
+        self.index, self.count = index, count
+        self.rescue: Callable[[], str] | None = None
+        self._ending = threading.Lock()
+        self._sockets: dict[int, socket.socket] = {}
+        self._gone: set[int] = set()
+        from jax._src.distributed import global_state  # the store of keys, and where the coordinator is: nothing public says
+
+        if index == 0:
+            both = socket.has_dualstack_ipv6()
+            family = socket.AF_INET6 if both else socket.AF_INET
+            server = socket.create_server(("", 0), family=family, dualstack_ipv6=both)
+            server.settimeout(WAIT)
+            global_state.client.key_value_set(_KEY, str(server.getsockname()[1]))
+            for _ in range(count - 1):
+                line, _ = server.accept()
+                self._sockets[int(line.recv(8))] = line
+            server.close()
+        else:
+            port = int(global_state.client.blocking_key_value_get(_KEY, 1000 * WAIT))
+            host = global_state.coordinator_address.rpartition(":")[0].strip("[]")
+            line = socket.create_connection((host, port), WAIT)
+            line.sendall(f"{index:8d}".encode())
+            self._sockets[0] = line
+        for line in self._sockets.values():
+            line.settimeout(None)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        threading.Thread(target=self._listen, name="line", daemon=True).start()
+
+    def fail(self, line: str, status: int) -> None:
+        """Say `line` and end all, or have the coordinator do so."""
+        if not self._ending.acquire(blocking=False):
+            time.sleep(10 * GRACE)  # another thread is about to end this process
+        if self.index == 0:
+            self._end(line, status)
+        with suppress(OSError):
+            self._sockets[0].sendall(f"{status} {line}\n".encode(errors="replace"))
+            time.sleep(GRACE)
+        _exit(status)
+
+    def leave(self) -> None:
+        """Say that this process has done its part."""
+        self._ending.acquire(blocking=False)
+        for line in self._sockets.values():
+            with suppress(OSError):
+                line.sendall(b"done\n")
+
+    def _end(self, line: str, status: int) -> None:
+        """The end of all, from the coordinator."""
+        _complain(line)
+        for other in self._sockets.values():
+            with suppress(OSError):
+                other.sendall(f"{status} \n".encode())
+        until = time.monotonic() + GRACE
+        for other in self._sockets.values():  # the service of JAX is in this process: it goes last
+            with suppress(OSError):
+                other.settimeout(max(until - time.monotonic(), 0.01))
+                while other.recv(4096):
+                    pass
+        _exit(status)
+
+    def _listen(self) -> None:
+        waiting = selectors.DefaultSelector()
+        rest = {}
+        for index, line in self._sockets.items():
+            waiting.register(line, selectors.EVENT_READ, index)
+            rest[index] = b""
+        while waiting.get_map():
+            for key, _ in waiting.select():
+                try:
+                    got = key.fileobj.recv(4096)
+                except OSError:
+                    got = b""
+                if got:
+                    *lines, rest[key.data] = (rest[key.data] + got).split(b"\n")
+                    for line in lines:
+                        self._hear(key.data, line.decode(errors="replace"))
+                    continue
+                waiting.unregister(key.fileobj)
+                if key.data not in self._gone:
+                    self._lost(key.data)
+
+    def _hear(self, index: int, line: str) -> None:
+        """A line of another process: that it is done, or what ends all."""
+        if line == "done":
+            self._gone.add(index)
+            return
+        status, _, text = line.partition(" ")
+        if not self._ending.acquire(blocking=False):
+            return
+        if self.index == 0:
+            self._saved()
+            self._end(text, int(status))
+        _exit(int(status))
+
+    def _lost(self, index: int) -> None:
+        """The end after a loss: the coordinator says it, or the first of the others, if it is the coordinator that is lost."""
+        if not self._ending.acquire(blocking=False):
+            return
+        what = "the coordinator" if index == 0 else f"process {index}"
+        error = InputError(f"process {index} of {self.count}", "all processes up to the end", f"{what} is lost", self._saved())
+        if self.index == 0:
+            self._end(f"hybrid: {error}", 1)
+        if self.index == 1:
+            _complain(f"hybrid: {error}")
+        _exit(1)
+
+    def _saved(self) -> str:
+        """Save, for at most ten seconds, and say how to go on."""
+        said = ["run it again, with as many processes as there are"]
+        rescue = self.rescue
+        if rescue is not None:
+            saver = threading.Thread(target=lambda: said.append(rescue()), daemon=True)
+            saver.start()
+            saver.join(10)
+        return said[-1]
+
+
+def _complain(line: str) -> None:
+    if line:
+        with suppress(OSError):
+            os.write(2, f"{line}\n".encode(errors="replace"))
+
+
+def _exit(status: int) -> None:
+    """End this process at once: those that are lost would be waited for."""
+    with suppress(Exception):
+        sys.stdout.flush()
+    os._exit(status)
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """An error that nobody caught ends all processes: one line for bad input, else the trace of the process that failed."""
+    if isinstance(error, InputError):
+        fail(f"hybrid: {error}", 2)
+    lost()
+    sys.__excepthook__(kind, error, trace)
+    fail(f"hybrid: {described(error)}", 1)
+
+
+def _leave() -> None:
+    """At the end of a process that has done its part."""
+    if _peers is not None:
+        _peers.leave()
+        with suppress(Exception):
+            jax.distributed.shutdown()
