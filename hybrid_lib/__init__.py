@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         train,
     )
     from hybrid_lib.pinn import domains
+    from hybrid_lib.processes import distributed
     from hybrid_lib.sides import Dirichlet, Neumann, Robin
-    from hybrid_lib.training import distributed
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,7 @@ _HOMES = {
     "Robin": "sides",
     "certify": "experiments",
     "configuration": "experiments",
-    "distributed": "training",
+    "distributed": "processes",
     "domains": "pinn",
     "fem": "",
     "load": "experiments",

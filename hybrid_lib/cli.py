@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hybrid_lib import __version__, enable_float64, terminal
+from hybrid_lib import __version__, enable_float64, processes, terminal
 from hybrid_lib.commands import solve
 from hybrid_lib.errors import InputError
 from hybrid_lib.terminal import complain, say
@@ -48,23 +48,26 @@ def _main(arguments: Sequence[str] | None) -> int:
             _refuse(options.command, unknown[0])
         return options.action(options)
     except InputError as error:
-        complain(f"hybrid: {error}")
-        return 2
+        return _end(str(error), 2)
     except KeyboardInterrupt as error:
         number = terminal.signal_of(error)
         how = "interrupted" if number is signal.SIGINT else f"ended by {number.name}"
-        complain(f"hybrid: {how}{_kept(options)}")
-        return 128 + number
+        return _end(f"{how}{_kept(options)}", 128 + number)
     except OSError as error:
         place = error.filename or "a file"
-        complain(f"hybrid: {InputError(place, 'one that can be used', error.strerror or error, 'choose another')}")
-        return 2
+        return _end(str(InputError(place, "one that can be used", error.strerror or error, "choose another")), 2)
     except (MemoryError, RuntimeError) as error:
         known = _known_failure(error)
         if known is None:
             raise
-        complain(f"hybrid: {known}")
-        return 2
+        return _end(str(known), 2)
+
+
+def _end(line: str, status: int) -> int:
+    """The end of a command that went wrong, and of the other processes of a run, if there are some; one of them says why."""
+    processes.fail(f"hybrid: {line}", status)
+    complain(f"hybrid: {line}")
+    return status
 
 
 def _kept(options) -> str:
@@ -160,6 +163,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, metavar="DIR", help="run directory; needed to resume")
     run.add_argument("--resume", action="store_true", help="continue the run in --out")
     run.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop before this; resume later")
+    run.add_argument("--devices", type=int, metavar="N", help="devices to use (default: all)")
+    run.add_argument("--distributed", action="store_true", help="one of several processes; Slurm, Open MPI, Kubernetes say which")
+    run.add_argument("--coordinator", metavar="HOST:PORT", help="of the first process, where nothing says so by itself")
+    run.add_argument("--processes", type=int, metavar="N", help="how many, with --coordinator")
+    run.add_argument("--process", type=int, metavar="I", help="which of them this is, with --coordinator: 0 to N - 1")
     run.add_argument("--forecast", action="store_true", help="only say what memory and time it takes")
     run.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     run.set_defaults(action=_run)
@@ -242,6 +250,11 @@ def _run(options) -> int:
         raise InputError("--resume", "an --out directory", "no --out", "add --out DIR")
     if options.time_limit is not None and not options.time_limit > 0:
         raise InputError("--time-limit", "seconds > 0", options.time_limit, "leave it out for no limit")
+    joined = (options.coordinator, options.processes, options.process)
+    if options.distributed:
+        processes.distributed(*joined)
+    elif joined != (None,) * 3:
+        raise InputError("command line", "--distributed beside --coordinator, --processes, --process", "none", "add it")
     from hybrid_lib import experiments
 
     _use_float64()  # the command's choice; a run's own dtype is in its configuration
@@ -253,7 +266,8 @@ def _run(options) -> int:
     config = experiments.with_settings(config, settings)
     if options.forecast:
         return _forecast(config, options)
-    progress = _Progress(config.training.steps, quiet=options.json)
+    quiet = options.json or not processes.is_coordinator()
+    progress = _Progress(config.training.steps, quiet)
     with progress as callbacks:
         result = experiments.run(
             config,
@@ -263,8 +277,10 @@ def _run(options) -> int:
             time_limit=options.time_limit,
             callbacks=callbacks,
             announce=None if options.json else progress.say,
+            devices=options.devices,
         )
-    say(json.dumps(result.summary) if options.json else repr(result))
+    if processes.is_coordinator():
+        say(json.dumps(result.summary) if options.json else repr(result))
     return 0 if all(seed["status"] in ("completed", "converged") for seed in result.summary["seeds"]) else 1
 
 

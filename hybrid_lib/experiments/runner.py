@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from hybrid_lib import training
+from hybrid_lib import processes, training
 from hybrid_lib.config import Config, fingerprint, validated
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
@@ -79,8 +79,8 @@ def train(
     config : Config
     seeds : tuple of int
     out : path, optional
-        Run directory; None keeps all in memory. Of several processes (:func:`hybrid_lib.distributed`) the first alone writes it and
-        calls `callbacks` and `announce`. One run at a time; a call that fails before its first step leaves none. An
+        Run directory; None keeps all in memory. Of several processes (:func:`hybrid_lib.distributed`) the first alone
+        writes it and calls `callbacks` and `announce`. One run at a time; a call that fails before its first step leaves none. An
         interrupt saves the last report; the library handles no signals, the command line makes SIGTERM and SIGHUP interrupts.
     resume : bool
         Continue the run in `out`, bit for bit on a CPU.
@@ -117,7 +117,7 @@ def train(
     began = time.perf_counter()
     validated(config)
     seeds = _whole(seeds)
-    if not training.is_coordinator():
+    if not processes.is_coordinator():
         callbacks, announce = (), None
     if setup is not None:
         _belongs(setup, problem, fingerprint(config, seeds), initial)
@@ -130,7 +130,7 @@ def train(
         with training.Watchdog(lambda: "without --out nothing was kept") as watchdog:
             setup, exact, without = _prepared(parts, reference, until, watchdog)
             return _fit(setup, exact, None, setup.state, None, options._replace(without=without), watchdog)
-    if not training.is_coordinator():
+    if not processes.is_coordinator():
         with training.Watchdog(lambda: f"{out} continues with --resume") as watchdog:
             setup, exact, without = _prepared(parts, reference, until, watchdog)
             setup, previous = _followed(setup)
@@ -178,7 +178,7 @@ def _prepared(parts, reference, until, watchdog) -> tuple[Setup, Reference | Non
             exact = _reference(reference, problem, config, until)
     except OutOfTimeError as error:
         without = str(error)
-    if not training.everyone(without is None):
+    if not processes.everyone(without is None):
         exact, without = None, without or "another process had no time for the reference"
     return setup, exact, without
 
@@ -221,17 +221,17 @@ def _belongs(setup: Setup, problem: Problem, identity: str, initial: Any) -> Non
 def _lead(setup: Setup, folder: RunFolder) -> None:
     """Tell the other processes where the run stands: the frequencies that it was begun with, and its checkpoint."""
     for leaf in jax.tree.leaves(setup.fixed):
-        training.told(np.asarray(leaf).tobytes())
-    training.told(folder.identity.encode())
-    training.told(folder.checkpoint.read_bytes() if folder.checkpoint.exists() else b"")
+        processes.told(np.asarray(leaf).tobytes())
+    processes.told(folder.identity.encode())
+    processes.told(folder.checkpoint.read_bytes() if folder.checkpoint.exists() else b"")
 
 
 def _followed(setup: Setup) -> tuple[Setup, training.FitResult | None]:
     """What :func:`_lead` tells: the setup of the run, and where it stands."""
     like, structure = jax.tree.flatten(setup.fixed)
-    known = [np.frombuffer(training.told(b""), leaf.dtype).reshape(leaf.shape) for leaf in like]
+    known = [np.frombuffer(processes.told(b""), leaf.dtype).reshape(leaf.shape) for leaf in like]
     setup = _with_frequencies(setup, jax.tree.unflatten(structure, known))
-    identity, content = training.told(b"").decode(), training.told(b"")
+    identity, content = processes.told(b"").decode(), processes.told(b"")
     if not content:
         return setup, None
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,6 @@ from hybrid_lib.training.objectives import (
     terms,
 )
 from hybrid_lib.training.optimisers import adam, first_order, lbfgs
-from hybrid_lib.training.processes import agreed, distributed, everyone, is_coordinator, told
 from hybrid_lib.training.state import (
     STATUS,
     Member,
@@ -61,14 +60,11 @@ __all__ = [
     "TrainState",
     "Watchdog",
     "adam",
-    "agreed",
     "alternating",
     "balance",
     "boundary_block",
-    "distributed",
     "embed_points",
     "evaluate_fields",
-    "everyone",
     "first_order",
     "fit",
     "gauss_newton",
@@ -76,7 +72,6 @@ __all__ = [
     "gradient_norms",
     "init_member",
     "init_state",
-    "is_coordinator",
     "layout",
     "lbfgs",
     "local",
@@ -92,7 +87,6 @@ __all__ = [
     "step_seconds",
     "steps_done",
     "terms",
-    "told",
     "write_atomically",
     "write_together",
 ]

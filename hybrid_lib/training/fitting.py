@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hybrid_lib.processes import agreed
 from hybrid_lib.training.layout import local
 from hybrid_lib.training.loop import Program
-from hybrid_lib.training.processes import agreed
 from hybrid_lib.training.state import RUNNING, TrainState
 from hybrid_lib.training.watchdog import Watchdog
 

@@ -1,7 +1,8 @@
 """Ends a process whose training stands still: a program that waits for itself cannot be interrupted from Python.
 
 What counts is processor time, not the clock: a process that was stopped, a machine that slept, and one that is busy with other
-work are not standing still. On an accelerator the host may rightly be idle, and so may one of several processes: nothing is watched.
+work are not standing still. On an accelerator the host may rightly be idle, and so may one of several processes: there nothing
+is watched.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 
+from hybrid_lib import processes
 from hybrid_lib.errors import InputError
-from hybrid_lib.training import processes
 
 SECONDS = 60.0
 """Without processor time for this long inside a program the process ends; ``HYBRID_LIB_STANDSTILL`` sets another, 0 for never."""
@@ -47,9 +49,10 @@ class Watchdog:
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, error: Any, *_) -> None:
         self._over.set()
-        processes.rescue_with(None)
+        if error is None:  # else it may be the loss of a process, and this one is about to end
+            processes.rescue_with(None)
 
     @contextmanager
     def watched(self, what: str) -> Iterator[None]:

@@ -12,15 +12,14 @@ import atexit
 import os
 import selectors
 import socket
+import struct
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-
-import jax
-import numpy as np
 
 from hybrid_lib.errors import InputError
 
@@ -29,6 +28,23 @@ WAIT = 60
 GRACE = 5.0
 """Seconds in which what has been lost is to be told, and the others are to end."""
 _KEY = "hybrid_lib/line"
+NOISE = ("coordination_service", "preemption_sync_manager", "Additional GRPC error", ":UNKNOWN:Error received")
+"""What JAX says of a loss beside that it ends the process."""
+FILTER = '''
+import os, sys
+loss, *noise = map(os.fsencode, sys.argv[1:])
+said = not loss
+for line in sys.stdin.buffer:
+    if b"client.h:" in line:
+        line = loss + b"\\n"
+    elif any(part in line for part in noise):
+        continue
+    if line.startswith(b"hybrid: process 0 of "):
+        if said:
+            continue
+        said = True
+    os.write(2, line)
+'''
 _peers: _Peers | None = None
 
 
@@ -59,8 +75,10 @@ def distributed(
     --------
     >>> distributed("localhost", 2, 0)
     Traceback (most recent call last):
-    hybrid_lib.errors.InputError: coordinator: expected HOST:PORT; received 'localhost'; name the port, too, for example localhost:9911
+    hybrid_lib.errors.InputError: coordinator: expected HOST:PORT; received 'localhost'; name the port, as in localhost:9911
     """
+    import jax  # here and below: the command line looks at this module before it knows whether it needs JAX
+
     global _peers
     given = (coordinator, processes, process)
     if None in given and given != (None,) * 3:
@@ -69,16 +87,18 @@ def distributed(
         _check(coordinator, processes, process)
     if _peers is not None:
         raise InputError("distributed", "one call in a process", "a second one", "call it once, first of all")
-    if os.environ.get("JAX_PLATFORMS", "") == "cpu" or not _accelerated():
+    if on_cpu := os.environ.get("JAX_PLATFORMS", "") == "cpu" or not _accelerated():
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(coordinator, processes, process, initialization_timeout=wait)
     except (ValueError, TypeError) as error:
         remedy = "name HOST:PORT of the first process, how many there are, and which one this is"
-        raise InputError("distributed", "processes that Slurm, Open MPI or Kubernetes started", "none of these", remedy) from error
+        expected = "processes that Slurm, Open MPI or Kubernetes started"
+        raise InputError("distributed", expected, str(error).splitlines()[0], remedy) from error
     except RuntimeError as error:
         raise _refused(error, coordinator, wait) from None
     if jax.process_count() > 1:
+        _keep_output(on_cpu)
         _peers = _Peers(jax.process_index(), jax.process_count())
         sys.excepthook = _excepthook
         atexit.register(_leave)
@@ -117,6 +137,7 @@ def told(content: bytes) -> bytes:
     """The coordinator's `content`, in all processes."""
     if _peers is None:
         return content
+    import numpy as np
     from jax.experimental import multihost_utils
 
     size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(content), np.int32)))
@@ -128,22 +149,33 @@ def agreed(value: float) -> float:
     """A number of the coordinator, in all processes: what the host decides has to be the same everywhere."""
     if _peers is None:
         return value
-    return float(np.frombuffer(told(np.float64(value).tobytes()), np.float64)[0])
+    return struct.unpack("d", told(struct.pack("d", value)))[0]
 
 
 def everyone(flag: bool) -> bool:
     """Whether a condition holds in every process."""
     if _peers is None:
         return flag
+    import numpy as np
     from jax.experimental import multihost_utils
 
     return bool(np.all(multihost_utils.process_allgather(np.asarray(flag, np.int32))))
 
 
+def _keep_output(on_cpu: bool) -> None:
+    """Standard output for Python alone: gloo greets there, and NCCL writes its log."""
+    sys.stdout.flush()
+    old, kept = sys.stdout, os.dup(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null if on_cpu else 2, 1)
+    os.close(null)
+    sys.stdout = open(kept, "w", encoding=old.encoding, errors=old.errors, buffering=1)  # noqa: SIM115
+
+
 def _check(coordinator: str, processes: int, process: int) -> None:
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        remedy = "name the port, too, for example localhost:9911"
+        remedy = "name the port, as in localhost:9911"
         raise InputError("coordinator", "HOST:PORT", repr(coordinator), remedy)
     if processes < 1:
         raise InputError("processes", "an integer >= 1", processes, "count all of them")
@@ -155,7 +187,8 @@ def _accelerated() -> bool:
     """Whether JAX will find another platform than the CPU, as far as can be told before it looks."""
     from importlib.util import find_spec
 
-    return any(find_spec(name) is not None for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin"))
+    kinds = ("cuda12", "cuda13", "rocm60", "rocm7")
+    return any(find_spec(f"jax_{kind}_plugin") is not None for kind in kinds)
 
 
 def _refused(error: RuntimeError, coordinator: str | None, wait: int) -> InputError:
@@ -163,7 +196,7 @@ def _refused(error: RuntimeError, coordinator: str | None, wait: int) -> InputEr
     text = str(error).splitlines()[0]
     if "before" in text or "once" in text:
         return InputError("distributed", "a call before anything is computed", "a later one", "call it first of all")
-    if "bind" in text.lower() or "address" in text.lower() and "use" in text.lower():
+    if "bind" in text.lower() or "in use" in text.lower():
         remedy = "choose another port, the same in every process"
         return InputError("coordinator", "a port that is free on the first process", coordinator, remedy)
     remedy = "see that all are started, with the same HOST:PORT of the first, and that it can be reached"
@@ -180,7 +213,8 @@ class _Peers:
         self._ending = threading.Lock()
         self._sockets: dict[int, socket.socket] = {}
         self._gone: set[int] = set()
-        from jax._src.distributed import global_state  # the store of keys, and where the coordinator is: nothing public says
+        # nothing public has the store of keys, and says where the coordinator is
+        from jax._src.distributed import global_state
 
         if index == 0:
             both = socket.has_dualstack_ipv6()
@@ -198,10 +232,27 @@ class _Peers:
             line = socket.create_connection((host, port), WAIT)
             line.sendall(f"{index:8d}".encode())
             self._sockets[0] = line
+            self._filter()
         for line in self._sockets.values():
             line.settimeout(None)
             line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         threading.Thread(target=self._listen, name="line", daemon=True).start()
+
+    def _filter(self) -> None:
+        """Pass standard error through another process, which says the loss of the coordinator in a line, where JAX has ten."""
+        sys.stderr.flush()
+        reader, writer = os.pipe()
+        command = [sys.executable, "-S", "-c", FILTER, self._loss(0) if self.index == 1 else "", *NOISE]
+        with suppress(OSError):
+            subprocess.Popen(command, stdin=reader, stdout=subprocess.DEVNULL, start_new_session=True)
+            os.dup2(writer, 2)
+        os.close(reader)
+        os.close(writer)
+
+    def _loss(self, index: int, remedy: str = "run it again with --resume, on as many processes as there are") -> str:
+        what = "the coordinator" if index == 0 else f"process {index}"
+        error = InputError(f"process {index} of {self.count}", "all processes up to the end", f"{what} is lost", remedy)
+        return f"hybrid: {error}"
 
     def fail(self, line: str, status: int) -> None:
         """Say `line` and end all, or have the coordinator do so."""
@@ -273,17 +324,14 @@ class _Peers:
         """The end after a loss: the coordinator says it, or the first of the others, if it is the coordinator that is lost."""
         if not self._ending.acquire(blocking=False):
             return
-        what = "the coordinator" if index == 0 else f"process {index}"
-        error = InputError(f"process {index} of {self.count}", "all processes up to the end", f"{what} is lost", self._saved())
         if self.index == 0:
-            self._end(f"hybrid: {error}", 1)
-        if self.index == 1:
-            _complain(f"hybrid: {error}")
+            self._end(self._loss(index, self._saved()), 1)
+        _complain(self._loss(index) if self.index == 1 else "")
         _exit(1)
 
     def _saved(self) -> str:
         """Save, for at most ten seconds, and say how to go on."""
-        said = ["run it again, with as many processes as there are"]
+        said = ["run it again, on as many processes as there are"]
         rescue = self.rescue
         if rescue is not None:
             saver = threading.Thread(target=lambda: said.append(rescue()), daemon=True)
@@ -319,4 +367,6 @@ def _leave() -> None:
     if _peers is not None:
         _peers.leave()
         with suppress(Exception):
+            import jax
+
             jax.distributed.shutdown()
