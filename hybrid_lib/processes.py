@@ -89,14 +89,19 @@ def distributed(
         raise InputError("distributed", "one call in a process", "a second one", "call it once, first of all")
     if on_cpu := os.environ.get("JAX_PLATFORMS", "") == "cpu" or not _accelerated():
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    late = threading.Timer(wait, _late, (coordinator, process, wait))  # JAX would wait twice as long, and abort
+    late.daemon = True
+    late.start()
     try:
-        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=wait)
+        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=2 * wait)
     except (ValueError, TypeError) as error:
         remedy = "name HOST:PORT of the first process, how many there are, and which one this is"
         expected = "processes that Slurm, Open MPI or Kubernetes started"
         raise InputError("distributed", expected, str(error).splitlines()[0], remedy) from error
     except RuntimeError as error:
-        raise _refused(error, coordinator, wait) from None
+        raise _refused(error, coordinator) from None
+    finally:
+        late.cancel()
     if jax.process_count() > 1:
         _keep_output(on_cpu)
         _peers = _Peers(jax.process_index(), jax.process_count())
@@ -181,6 +186,10 @@ def _check(coordinator: str, processes: int, process: int) -> None:
         raise InputError("processes", "an integer >= 1", processes, "count all of them")
     if not 0 <= process < processes:
         raise InputError("process", f"an integer from 0 to {processes - 1}", process, "the coordinator is 0")
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except OSError as error:
+        raise InputError("coordinator", "a host that is known here", f"{coordinator}: {error.strerror}", "name another") from None
 
 
 def _accelerated() -> bool:
@@ -191,17 +200,24 @@ def _accelerated() -> bool:
     return any(find_spec(f"jax_{kind}_plugin") is not None for kind in kinds)
 
 
-def _refused(error: RuntimeError, coordinator: str | None, wait: int) -> InputError:
-    """Why the processes did not come together."""
+def _refused(error: RuntimeError, coordinator: str | None) -> InputError:
+    """Why JAX does not join the processes."""
     text = str(error).splitlines()[0]
     if "before" in text or "once" in text:
         return InputError("distributed", "a call before anything is computed", "a later one", "call it first of all")
-    if "bind" in text.lower() or "in use" in text.lower():
+    if "RPC server" in text:
         remedy = "choose another port, the same in every process"
         return InputError("coordinator", "a port that is free on the first process", coordinator, remedy)
-    remedy = "see that all are started, with the same HOST:PORT of the first, and that it can be reached"
+    return InputError("distributed", "processes that JAX can join", text[:120], "see the page on several devices")
+
+
+def _late(coordinator: str | None, process: int | None, wait: int) -> None:
+    """The end of a process that does not meet the others."""
     where = "the coordinator" if coordinator is None else coordinator
-    return InputError("distributed", f"all processes at {where} within {wait} s", text[:120], remedy)
+    received = "no answer" if process else "fewer of them" if process == 0 else "none, or fewer of them"
+    remedy = "see that all are started, with the same HOST:PORT of the first, and that it can be reached"
+    _complain(f"hybrid: {InputError('distributed', f'all processes at {where} within {wait} s', received, remedy)}")
+    _exit(2)
 
 
 class _Peers:
