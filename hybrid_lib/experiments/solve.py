@@ -126,7 +126,7 @@ class FieldSolution:
 
         .. math:: |Q - Q_h| = |B(w - w_h, z - z_h)| \le \|w - w_h\|_B\,\|z - z_h\|_B,
 
-        both of which :func:`solve_on` bounds on the mesh: one solve and one bound more. A given flux is exact. There is none
+        both of which are bounded on this mesh: one solve and one bound more. A given flux is exact. There is none
         where a temperature is not linear between nodes, or where the side touches another one with a temperature.
 
         Raises

@@ -28,7 +28,7 @@ from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.sides import PIECES, Exchange, SideData, facet_rule
 
 NOTHING = 1e-13
-"""Of the energy of the largest value over a cell: below it a bound is rounding, and counts as zero relative to the field."""
+"""Below this share of the energy of the largest value over a cell a bound is rounding, and counts as zero."""
 
 
 def sided_bound(mesh: Mesh, K: Any, f: Any, nodal: np.ndarray, data: SideData) -> EnergyBound:

@@ -73,7 +73,7 @@ class Domain:
 
     @property
     def unit(self) -> float:
-        """The length that counts as one for the number of cells and for small periods: the shortest side of a box, else 1."""
+        """What counts as one for the number of cells and for small periods, the shortest side of a box, else 1."""
         return 1.0 if self.extent is None else min(self.extent)
 
     @property

@@ -52,7 +52,7 @@ class Polygon(Domain):
 
     @property
     def unit(self) -> float:
-        """The length that counts as one for the number of cells: the shorter side of the box."""
+        """What counts as one for the number of cells, the shorter side of the box."""
         lower, upper = self.box
         return min(b - a for a, b in zip(lower, upper, strict=True))
 
