@@ -49,6 +49,7 @@ def test_statements_of_the_table_hold():
     f = front.facts()
     assert f["hybrid_100"] < f["alone_100"], "helps at 1/100"
     assert f["hybrid_15"] > 10 * f["printed_15"], "stalls at 1/15"
+    assert f["none_15"] < 10 * f["defect_15"] and f["none_100"] > 10 * f["defect_100"], "where the coupling is worth something"
     assert max(f["P1_percent"], f["P2_percent"]) < f["net_percent"], "elements are sooner"
     assert f["net_h1"] < f["elements_h1"], "a network ends lower"
 
