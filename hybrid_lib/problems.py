@@ -140,7 +140,7 @@ class Units(NamedTuple):
     conductivity : float
         The lower bound α of the medium: of K, K̂ and the tolerance of the gate.
     field : float
-        Of u: the temperature drop `|e|`, or `C_P² ‖q‖/√(αβ |Ω|)` if that is larger.
+        Of u: the temperature drop `|e|`, or the spread of given temperatures, or `C_P² ‖q‖/√(αβ |Ω|)` if that is larger.
     """
 
     conductivity: float
@@ -171,11 +171,23 @@ def units(problem: Problem) -> Units:
     q = fem.evaluate(problem.source, mesh.points[mesh.cells].mean(axis=1))  # (m,)
     mean = math.sqrt(mesh.volumes @ q**2 / mesh.volumes.sum())
     driven = poincare_constant(problem.domain) ** 2 * mean / math.sqrt(medium.alpha * medium.beta)
-    return Units(medium.alpha, max(math.hypot(*problem.direction), driven) or 1.0)
+    drop = math.hypot(*problem.direction) if problem.boundary is None else _given_drop(problem)
+    return Units(medium.alpha, max(drop, driven) or 1.0)
 
 
-def require_drop(problem: Problem, what: str) -> None:
-    """Refuse a problem that only :func:`hybrid_lib.solve` knows: conditions on sides, or a domain that is not made of unit boxes.
+def _given_drop(problem: Problem) -> float:
+    """The spread of the given temperatures, around the domain too, or what the largest flux makes of its length."""
+    domain = problem.domain
+    mesh = domain.labelled(domain.mesh(8))
+    data = side_data(mesh, problem.conditions())
+    values = [data.values, *(one.value.ravel() for one in data.exchanges)]
+    spread = float(np.ptp(np.concatenate(values))) if data.held.size or data.exchanges else 0.0
+    flux = max((float(np.abs(one.value).max()) for one in data.fluxes), default=0.0)
+    return max(spread, flux * domain.unit / problem.medium.beta)
+
+
+def require_drop(problem: Problem, what: str, remedy: str = "solve it by elements, hybrid_lib.solve") -> None:
+    """Refuse a problem with conditions on sides, or on a domain that is not made of unit boxes.
 
     Raises
     ------
@@ -191,7 +203,7 @@ def require_drop(problem: Problem, what: str) -> None:
         return
     received = "conditions on sides" if plain else f"the domain {problem.domain.name}"
     expected = "w = e·x on the boundary of (0, 1), the unit square or the L-shape"
-    raise InputError(what, expected, received, "solve it by elements, hybrid_lib.solve")
+    raise InputError(what, expected, received, remedy)
 
 
 def poincare_constant(domain: Domain) -> float:

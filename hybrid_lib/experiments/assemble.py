@@ -16,12 +16,12 @@ from hybrid_lib.config import Config, validated
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.jumps import require_no_jumps
 from hybrid_lib.experiments.references import Reference
-from hybrid_lib.methods import Method, balance_every, method_of
+from hybrid_lib.methods import Method, balance_every, method_of, require_form
 from hybrid_lib.methods.defect import coupling_weight  # noqa: F401, its former place
 from hybrid_lib.methods.trial import ansatz_of  # noqa: F401
 from hybrid_lib.multiscale.coarse import CoarseProblem
 from hybrid_lib.pinn.networks import Ansatz
-from hybrid_lib.problems import Problem, require_drop
+from hybrid_lib.problems import Problem
 
 Tree = Any
 CHUNK = 1 << 17
@@ -121,7 +121,7 @@ def assemble(
         where the strong form is trained, or a first-order system with a method or boundary conditions that it does not have.
     """
     validated(config)
-    require_drop(problem, "train")
+    require_form(problem, method_of(config))
     require_precision(config)
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")

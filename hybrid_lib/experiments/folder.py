@@ -26,6 +26,7 @@ from hybrid_lib import fem, training
 from hybrid_lib.config import ABSENT, LEFT_OUT, Config, as_dict, fingerprint, flat
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.references import Reference
+from hybrid_lib.fem import sides
 from hybrid_lib.problems import Problem, units
 
 try:
@@ -341,17 +342,30 @@ def same_problem(one: Problem, other: Problem, points: np.ndarray) -> bool:
     if one is other:
         return True
     a, b = (_values(problem, points[:MOST_POINTS].astype(float)) for problem in (one, other))
-    return all(_same(a[name], b[name]) for name in a)
+    return a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
 
 
 def _values(problem: Problem, points: np.ndarray) -> dict[str, np.ndarray]:
-    return {
+    known = {
         "domain": np.asarray(problem.domain.name),
         "direction": np.asarray(problem.direction, float),
         "points": points,
         "medium": fem.evaluate(problem.medium.conductivity, points),
         "source": fem.evaluate(problem.source, points),
     }
+    if problem.domain.extent is not None:
+        known["box"] = np.asarray(problem.domain.box)
+    return known if problem.boundary is None else known | _side_values(problem)
+
+
+def _side_values(problem: Problem) -> dict[str, np.ndarray]:
+    """Kind and values of the condition on each side, at its middle and two other points."""
+    mesh, values = problem.domain.labelled(problem.domain.mesh(1)), {}
+    for name, (kind, *given) in problem.conditions().items():
+        x = sides.facets(mesh, mesh.sides[name]).points.reshape(-1, mesh.dimension)
+        values[f"kind of {name}"] = np.asarray(kind)
+        values[f"values of {name}"] = np.stack([sides.values_at(value, x) for value in given])
+    return values
 
 
 def _problem_record(problem: Problem, reference: Reference | None, points: np.ndarray) -> dict[str, np.ndarray]:

@@ -29,7 +29,7 @@ from hybrid_lib.config import (
 from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.experiments.jumps import require_no_jumps
 from hybrid_lib.experiments.price import small_length
-from hybrid_lib.methods import method_of, recommended_method
+from hybrid_lib.methods import method_of, recommended_method, require_form
 from hybrid_lib.methods.defect import ErrorEstimate
 from hybrid_lib.problems import Problem, require_drop
 
@@ -60,10 +60,11 @@ def own_configuration(
     Parameters
     ----------
     problem : Problem
-        On the interval or the unit square.
+        On the interval or the unit square; with formulation="hypercircle" on any box, with conditions on its sides.
     length : float, optional
-        The small length that the two-scale network and the quadrature are told. Default: the period of the medium. Without a
-        period it is the smallest feature; the network then repeats a pattern that the medium does not have.
+        The small length that the two-scale network and the quadrature are told, in units of the shortest side as `eps` of the
+        configuration. Default: the period of the medium. Without a period it is the smallest feature; the network then repeats a
+        pattern that the medium does not have.
     widths : tuple of int, optional
         Hidden layers of each of the two networks; default (16, 16) in one dimension, (20, 20) in two.
     steps : int, optional
@@ -86,8 +87,8 @@ def own_configuration(
     >>> config.coarse.cells, config.coarse.pieces, config.training.steps
     (41, 13, 300)
     """
-    require_drop(problem, "own_configuration")
     method = recommended_method(formulation)
+    require_form(problem, method)
     if not method.admits_jumps:
         require_no_jumps(problem)
     d = problem.domain.dimension

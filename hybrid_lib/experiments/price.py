@@ -105,6 +105,7 @@ def element_cost(
     >>> [row.cells for row in rows]
     [16, 32, 64]
     """
+    require_drop(problem, "element_cost")
     if not (is_number(tolerance) and tolerance > 0):
         raise InputError("tolerance", "a number > 0", tolerance, "0.01 stands for one per cent")
     grid = problem.medium.pixels
@@ -181,14 +182,16 @@ def pixel(problem: Problem) -> float | None:
 
 
 def small_length(problem: Problem, length: float | None) -> float:
-    """The length that a mesh has to resolve: as given, the period, or the side of a pixel."""
-    require_drop(problem, "domain")
-    if problem.domain.name not in ("interval", "unit_square"):
+    """The length that a mesh has to resolve, in units of the shortest side: as given, the period, or the side of a pixel."""
+    if len(problem.domain.corners) != 1:
         raise InputError(
             "domain", "the interval or the unit square", problem.domain.name, "solve with hybrid_lib.fem"
         )
     if length is None:
         length = problem.medium.period or pixel(problem)
+        if length is not None and problem.domain.extent is not None:
+            uniform = problem.medium.alpha == problem.medium.beta
+            length = 1.0 if uniform else min(1.0, length / problem.domain.unit)
     if length is None:
         raise InputError(
             "length",

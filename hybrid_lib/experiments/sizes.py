@@ -25,10 +25,10 @@ from hybrid_lib import fem, training
 from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import assemble
-from hybrid_lib.methods import Counts, Load, method_of
+from hybrid_lib.methods import Counts, Load, method_of, require_form
 from hybrid_lib.methods.cells import rule_of
 from hybrid_lib.methods.points import growth
-from hybrid_lib.problems import Problem, require_drop
+from hybrid_lib.problems import Problem
 from hybrid_lib.training.solvers import choose
 
 DOUBT = 2.0
@@ -107,7 +107,7 @@ def seconds_of_a_step(problem: Problem, config: Config, seeds: tuple[int, ...] =
 
 def check_memory(problem: Problem, config: Config, seeds: int = 1) -> None:
     """Refuse a run that will not fit into the memory of the device, and name sizes that do."""
-    require_drop(problem, "train")
+    require_form(problem, method_of(config))
     free, needed = MARGIN * free_memory(), forecast(problem, config, seeds)
     if needed.total <= free:
         return

@@ -8,8 +8,10 @@ from hybrid_lib.methods.averaged import Averaged
 from hybrid_lib.methods.defect import Defect
 from hybrid_lib.methods.first_order import FirstOrder
 from hybrid_lib.methods.hypercircle import Hypercircle
+from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.methods.method import Method
 from hybrid_lib.methods.strong import Strong
+from hybrid_lib.problems import Problem, require_drop
 
 BY_NAME: dict[str, Method] = {
     method.name: method for method in (Strong(), Averaged(), Averaged("averaged-both"), Defect(), FirstOrder(), Hypercircle())
@@ -35,6 +37,22 @@ def recommended_method(formulation: str) -> Method:
     if formulation not in CHOICES["formulation"]:
         raise InputError("formulation", "one of " + ", ".join(CHOICES["formulation"]), repr(formulation), "choose one of these")
     return BY_NAME["defect" if formulation == "strong" else formulation]
+
+
+def require_form(problem: Problem, method: Method) -> None:
+    """Refuse a problem whose sides or domain a method does not know, and say which form does.
+
+    Examples
+    --------
+    >>> from hybrid_lib.problems import heat1d_problem
+    >>> require_form(heat1d_problem(0.1), METHODS["averaged"])
+    """
+    box = len(problem.domain.corners) == 1
+    if method.admits_sides and (box or (problem.domain.corners and problem.boundary is not None)):
+        lifting(problem)
+        return
+    elements = "solve it by elements, hybrid_lib.solve"
+    require_drop(problem, method.name, f"use formulation=hypercircle, or {elements}" if box else elements)
 
 
 def balance_every(config: Config) -> int:

@@ -13,6 +13,10 @@ bounded below: no ε, no ∇K, no constant of Poincaré. The mean flux μ = (τ 
 parallelogram law ‖K^{−1/2}(μ − σ)‖ = √J/2. In the norms of (1) the least-squares problem has the condition number one, and its
 normal equations fall apart: a change δv of v and a change δτ of τ meet in −2∫δτ·∇δv = 0 alone.
 
+With conditions on the sides of a box the same holds for w itself (:mod:`hybrid_lib.methods.lifting`): v = g on Γ_D, n·τ = p on
+Γ_N, and where n·K∇w = c(a − w) both sides of (1) get an integral along that side, of (n·τ − c(a − v))²/c on the left
+(:mod:`hybrid_lib.fem.sided`).
+
 Trial fields are :mod:`hybrid_lib.pinn.hypercircle`'s. Training sums over points that are drawn anew in every step; the bound
 that a run reports is an estimate of J by draws of its own, see :func:`sampled_bound`.
 """
@@ -32,14 +36,16 @@ from jax import Array
 from hybrid_lib import fem, training
 from hybrid_lib.config import CoarseConfig, Config, SamplingConfig
 from hybrid_lib.errors import InputError
+from hybrid_lib.fem.fluxes import outward_normals
+from hybrid_lib.fem.sides import facet_rule, side_data
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
 from hybrid_lib.methods.flux import FluxMethod, integral_block
+from hybrid_lib.methods.lifting import balancing_flux, centre, lifting  # noqa: F401, the place of `centre` before
 from hybrid_lib.methods.method import Counts, Data, Load, Tree
 from hybrid_lib.methods.trial import ansatz_of, times
 from hybrid_lib.pinn import networks, phases
-from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz, particular_flux
+from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
 from hybrid_lib.pinn.networks import Ansatz
 from hybrid_lib.pinn.residuals import flux_residual
 from hybrid_lib.problems import Problem, units
@@ -61,6 +67,7 @@ class Hypercircle(FluxMethod):
     name: str = "hypercircle"
     sharp = True
     own_sizes = True
+    admits_sides = True
     reports = ("bound", "bound_mean", "bound_source", "rel_energy", "efficiency")
 
     def check(self, config: Config) -> None:
@@ -85,19 +92,25 @@ class Hypercircle(FluxMethod):
 
     def ansatz(self, problem: Problem, config: Config) -> HypercircleAnsatz:
         """v_θ, and a stream function from a network of the same kind and sizes without factors."""
-        field, flux = ansatz_of(problem, config), units(problem).source
+        field, flux, lift = ansatz_of(problem, config), units(problem).source, lifting(problem)
         if field.dimension == 1:
-            return HypercircleAnsatz(field, None, flux)
-        network = field.network
-        if isinstance(network, networks.TwoScale):
-            network = network.clone(split=False)
-        return HypercircleAnsatz(field, Ansatz(network, 2, times(None, flux)))
+            return HypercircleAnsatz(field, None, 0.0 if lift.fixed else flux)
+        period, split = config.eps * problem.domain.unit, False
+        factor = lift.stream
+        if factor is not None and config.network.layer_factor:
+            factor, split = (factor, lambda x: lift.stream_layer(x, period)), True
+        stream = Ansatz(_with_split(field.network, split), 2, times(factor, flux))
+        if lift.flow is None:
+            return HypercircleAnsatz(field, stream)
+        side = [b - a for a, b in zip(*problem.domain.box, strict=True)][lift.flow]
+        return HypercircleAnsatz(field, stream, flux * side, tuple(float(k == lift.flow) / side for k in (0, 1)))
 
     def sampler(
         self, problem: Problem, config: Config, ansatz: Any, seeds: Sequence[int], fixed: list[Tree], coarse: Coarse | None
     ) -> Callable[[int], list[Data]]:
         """Points with K and the particular flux."""
-        return points.sampler(problem, config, ansatz, seeds, fixed, coefficients(problem))
+        beside = [{"exchange": _exchange(problem, config, ansatz, own)} for own in fixed] if _exchanged(problem) else None
+        return points.sampler(problem, config, ansatz, seeds, fixed, coefficients(problem), constant=beside)
 
     def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse | None) -> training.Objective:
         """In units of the energy norm."""
@@ -150,35 +163,71 @@ def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: flo
     def block(k: int) -> training.PointwiseBlock:
         return integral_block(lambda at, data: _residual(direction, at, data)[:, k], measure, unit)
 
-    blocks = {f"flux_{k}": block(k) for k in range(ansatz.dimension)}
+    blocks: dict[str, Any] = {f"flux_{k}": block(k) for k in range(ansatz.dimension)}
+    sides = ("exchange",) if _exchanged(problem) else ()
+
+    def exchange(fields: Tree, data: Tree, coarse: Tree) -> Array:
+        return _exchange_residual(fields["exchange"], data["exchange"]) / jnp.asarray(unit, data["exchange"]["root"].dtype)
+
+    if sides:
+        blocks["exchange"] = training.PointwiseBlock("exchange", exchange)
     fields = training.PointFields(
-        lambda data: {"collocation": data["embedding"]},
-        lambda theta, data, name, embedding: ansatz.pair_of(theta, embedding),
+        lambda data: {"collocation": data["embedding"]} | {name: data[name]["embedding"] for name in sides},
+        lambda theta, data, name, embedding: (ansatz.side_of if name in sides else ansatz.pair_of)(theta, embedding),
     )
     return training.Objective(fields, blocks, selection=tuple(blocks))
 
 
+def _with_split(network: Any, split: bool) -> Any:
+    """A network like that of the field, with as many terms as it has factors."""
+    if isinstance(network, networks.Scaled):
+        return network.clone(network=_with_split(network.network, split))
+    return network.clone(split=split) if isinstance(network, networks.TwoScale) else network
+
+
+def _exchanged(problem: Problem) -> bool:
+    """Whether a side has an exchange with its surroundings."""
+    return any(kind == "exchange" and rest[-1] != 0.0 for kind, *rest in problem.conditions().values())
+
+
+def _exchange(problem: Problem, config: Config, ansatz: HypercircleAnsatz, fixed: Tree, finer: int = 1) -> Tree:
+    """Gauss points on the sides with an exchange, four a period, and what their block reads there."""
+    dtype, domain = ansatz.network.dtype, problem.domain
+    pieces = 1 if domain.dimension == 1 else finer * min(max(16, math.ceil(4 / config.eps)), 512)
+    mesh = domain.labelled(domain.mesh(pieces))
+    kinds = {name: one for name, one in problem.conditions().items() if one[0] == "exchange"}
+    data = side_data(mesh, kinds)
+    rows = [
+        (one.facets.points, one.facets.measure[:, None] * facet_rule(mesh.dimension)[1], one.coefficient, one.value,
+         np.repeat(outward_normals(mesh, one.facets.cell, one.facets.local)[:, None], one.value.shape[1], axis=1))
+        for one in data.exchanges
+    ]  # fmt: skip
+    x, weight, c, ambient, normal = (np.concatenate([part.reshape(-1, *part.shape[2:]) for part in column])
+                                     for column in zip(*rows, strict=True))  # fmt: skip
+    if c.min() <= 1e-12 * c.max():
+        remedy = "make these places a side of their own, insulated, or solve it by elements, hybrid_lib.solve"
+        raise InputError("boundary", "coefficients of an exchange above zero everywhere", f"{c.min():g}", remedy)
+    x = jnp.asarray(x, dtype)
+    found = {"root": np.sqrt(weight / c), "coefficient": c, "ambient": ambient, "normal": normal}
+    found = {name: jnp.asarray(value, dtype) for name, value in found.items()}
+    particular = jax.vmap(balancing_flux(problem, NODES * finer))(x)
+    return found | {"particular": particular, "embedding": jax.vmap(lambda p: ansatz.embed(fixed, p))(x)}
+
+
+def _exchange_residual(at: tuple[Array, Array], data: Tree) -> Array:
+    """(n·τ − c(a − v))/√c times roots of weights, (M,)."""
+    value, flux = at
+    through = jnp.sum((flux + data["particular"]) * data["normal"], axis=1)
+    return (through - data["coefficient"] * (data["ambient"] - value)) * data["root"]
+
+
 def coefficients(problem: Problem, nodes: int = NODES) -> Callable[[Array], dict[str, Array]]:
     """Points (M, d) ↦ K and σ_p there."""
-    flux = particular_flux(problem.source, centre(problem.domain), nodes)
+    flux = balancing_flux(problem, nodes)
     return lambda x: {
         "conductivity": jax.vmap(problem.medium.conductivity)(x),
         "particular": jax.vmap(flux)(x),
     }
-
-
-def centre(domain: Domain) -> tuple[float, ...]:
-    """A point that sees all of the domain: the middle of the cube that is closest to the others.
-
-    Examples
-    --------
-    >>> from hybrid_lib.pinn.domains import interval
-    >>> centre(interval())
-    (0.5,)
-    """
-    corners = np.asarray(domain.corners, float)
-    nearest = np.abs(corners[:, None] - corners[None]).sum(axis=(1, 2)).argmin()
-    return tuple((corners[nearest] + 0.5).tolist())
 
 
 class SampledBound(NamedTuple):
@@ -235,7 +284,7 @@ def sampled_bound(
     """
     dtype = ansatz.network.dtype
     finer = coefficients(problem, 2 * NODES)
-    coarser = particular_flux(problem.source, centre(problem.domain), NODES)
+    coarser = balancing_flux(problem, NODES)
 
     @fem.shared
     def squares(theta: Tree, fixed: Tree, x: Array, weights: Array) -> Array:
@@ -262,6 +311,10 @@ def sampled_bound(
         x, weights = phases.two_scale(shift, problem.domain, count, dtype, config.eps)
         rows.append(np.asarray(squares(theta, fixed, x, weights), float))
     J, energy, off = np.array(rows).T
+    if _exchanged(problem):  # by a finer rule than that of training
+        side = _exchange(problem, config, ansatz, fixed, 3)
+        r = _exchange_residual(jax.vmap(lambda e: ansatz.side_of(theta, e))(side["embedding"]), side)
+        J = J + float(r @ r)
     quantile = student.ppf(1 - (1 - CONFIDENCE) / 3, draws - 1) / math.sqrt(draws)  # three limits, 99 % together
 
     def limit(values: np.ndarray, sign: int = 1) -> float:

@@ -45,6 +45,8 @@ class Data(TypedDict, total=False):
     coupling, unit_factor, cells, parts : trees
         What a coupling reads: averages or the quadrature in the cells, the factor of the dual norm, the network's part of
         that quadrature, the part of the domain that a point lies in.
+    exchange : tree
+        Points of the sides with an exchange, and what their block reads.
     """
 
     fixed: Tree
@@ -59,6 +61,7 @@ class Data(TypedDict, total=False):
     unit_factor: Array
     cells: Tree
     parts: Array
+    exchange: Tree
 
 
 class Counts(NamedTuple):
@@ -105,6 +108,8 @@ class Method(Protocol):
         Key in :data:`hybrid_lib.methods.choice.BY_NAME`.
     admits_jumps : bool
         Whether K may jump: the method uses no ∇K.
+    admits_sides : bool
+        Whether it knows boxes of any size and conditions on their sides.
     balanced : bool
         Whether Adam balances the weights unless told otherwise.
     own_sizes : bool
@@ -117,6 +122,7 @@ class Method(Protocol):
 
     name: str
     admits_jumps: ClassVar[bool] = False
+    admits_sides: ClassVar[bool] = False
     balanced: ClassVar[bool] = True
     sharp: ClassVar[bool] = False
     own_sizes: ClassVar[bool] = False

@@ -11,8 +11,10 @@ from jax import Array
 
 from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
+from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.multiscale.corrector import expansion
 from hybrid_lib.pinn import networks, windows
+from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.pinn.networks import Ansatz
 from hybrid_lib.problems import Problem, units
 
@@ -20,25 +22,40 @@ from hybrid_lib.problems import Problem, units
 def ansatz_of(problem: Problem, config: Config) -> Ansatz:
     """The trial field of a configuration: network, and the vanishing factor for hard boundary conditions, in the unit of u."""
     dtype, net = jnp.dtype(config.dtype), config.network
+    domain, eps, lift = problem.domain, config.eps, lifting(problem)
+    box = domain.box if domain.extent is None else scaled_box(domain)
     if net.kind == "ms":
         factor = 2 * math.pi if net.cycles else 1.0
         network = networks.multiscale_fourier(
             (1.0, 1 / config.eps), net.widths, net.frequencies, net.activation, dtype, factor, net.trainable_frequencies
         )
     elif net.kind == "two-scale":
-        box = problem.domain.box if net.boundary_layers else None
-        network = networks.two_scale(config.eps, net.widths, box, net.activation, dtype, net.layer_factor, net.slow_widths)
+        ends = box if net.boundary_layers else None
+        network = networks.two_scale(config.eps, net.widths, ends, net.activation, dtype, net.layer_factor, net.slow_widths)
     elif net.kind == "windowed":
         subdomains = net.subdomains or max(4, round(1 / config.eps))
-        network = windows.windowed(subdomains, problem.domain.box, net.widths, net.activation, dtype)
+        network = windows.windowed(subdomains, box, net.widths, net.activation, dtype)
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
-    domain, eps = problem.domain, config.eps
-    factor = domain.vanishing if config.boundary == "hard" else None
-    if net.layer_factor:
-        factor = (factor, lambda x: domain.layer(x, eps))
-    base = _base(problem) if net.corrector else None
+    if domain.extent is not None:
+        network = networks.Scaled(network, domain.box[0], domain.unit)
+    factor = lift.factor if config.boundary == "hard" else None
+    if net.layer_factor and lift.layer is not None:
+        factor = (factor, lambda x: lift.layer(x, eps * domain.unit))
+    base = _base(problem) if net.corrector else lift.base
     return Ansatz(network, problem.domain.dimension, times(factor, units(problem).field), base)
+
+
+def scaled_box(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The box in the coordinates of its network, from zero, with a shortest side of 1.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import box
+    >>> scaled_box(box((1.0, 2.0), (5.0, 4.0)))
+    ((0.0, 0.0), (2.0, 1.0))
+    """
+    return (0.0,) * domain.dimension, tuple(side / domain.unit for side in domain.extent)
 
 
 def times(factor: Any, unit: float) -> Any:
@@ -53,7 +70,7 @@ def times(factor: Any, unit: float) -> Any:
 def _base(problem: Problem) -> Callable[[Array], Array]:
     """The expansion that ``network.corrector`` asks for."""
     medium, domain = problem.medium, problem.domain
-    if medium.period is None or len(domain.corners) > 1:
+    if medium.period is None or len(domain.corners) > 1 or domain.extent is not None or problem.boundary is not None:
         received = f"{domain.name}, period {medium.period}"
         raise InputError(
             "network.corrector", "a medium with a period on the unit cube", received, "leave it out"

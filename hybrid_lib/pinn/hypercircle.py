@@ -41,12 +41,15 @@ class HypercircleAnsatz:
     stream : Ansatz or None
         ψ_θ, without a factor; None in one dimension, where the flux is one number times `unit`.
     unit : float
-        Of the flux on an interval.
+        Of the flux on an interval, 0 where it is given at an end; of the heat that flows along `flow`.
+    flow : tuple of 2 floats, or None
+        ∇t of a coordinate t between two sides with given fluxes: a number times t is added to ψ_θ.
     """
 
     field: Ansatz
     stream: Ansatz | None
     unit: float = 1.0
+    flow: tuple[float, ...] | None = None
 
     @property
     def network(self):
@@ -75,6 +78,8 @@ class HypercircleAnsatz:
             drawn[FLUX] = ({"constant": jnp.zeros(1, self.network.dtype)}, {})
         else:
             drawn[FLUX] = self.stream.init(keys[1])
+        if self.flow is not None:
+            drawn[FLUX] = (drawn[FLUX][0] | {"heat": jnp.zeros(1, self.network.dtype)}, drawn[FLUX][1])
         return {name: pair[0] for name, pair in drawn.items()}, {name: pair[1] for name, pair in drawn.items()}
 
     def value(self, theta: Tree, fixed: Tree, x: Array) -> Array:
@@ -96,8 +101,17 @@ class HypercircleAnsatz:
         gradient = self.field.gradient_of(theta[FIELD], embedding[FIELD])
         if self.stream is None:
             return Pair(gradient, theta[FLUX]["constant"] * jnp.asarray(self.unit, gradient.dtype))
-        along_x, along_y = self.stream.gradient_of(theta[FLUX], embedding[FLUX])
+        if self.flow is None:
+            along_x, along_y = self.stream.gradient_of(theta[FLUX], embedding[FLUX])
+        else:
+            own = {name: part for name, part in theta[FLUX].items() if name != "heat"}
+            heat = theta[FLUX]["heat"][0] * jnp.asarray(self.unit, gradient.dtype)
+            along_x, along_y = self.stream.gradient_of(own, embedding[FLUX]) + heat * jnp.asarray(self.flow, gradient.dtype)
         return Pair(gradient, jnp.stack([along_y, -along_x]))
+
+    def side_of(self, theta: Tree, embedding: dict[str, Embedding | None]) -> tuple[Array, Array]:
+        """v_θ and τ_θ − σ_p, for the points of a side."""
+        return self.field.jet_of(theta[FIELD], embedding[FIELD]).value, self.pair_of(theta, embedding).flux
 
 
 def particular_flux(

@@ -248,6 +248,41 @@ class TwoScale(nn.Module):
         return self.head(x, self.embed(x))
 
 
+class Scaled(nn.Module):
+    """A network in the coordinates (x − lower)/unit, for domains that are not of size one.
+
+    Attributes
+    ----------
+    network : flax Module
+    lower : tuple of d floats
+    unit : float
+    """
+
+    network: nn.Module
+    lower: tuple[float, ...]
+    unit: float
+
+    @property
+    def dtype(self):
+        """That of the network."""
+        return self.network.dtype
+
+    def embed(self, x):
+        """Features there."""
+        return self.network.embed(self._into(x))
+
+    def head(self, x, features):
+        """The trainable part."""
+        return self.network.head(self._into(x), features)
+
+    def __call__(self, x):
+        """The network at one point, or its jet."""
+        return self.network(self._into(x))
+
+    def _into(self, x):
+        return jets.affine(x, 1 / self.unit, jnp.asarray(self.lower, self.dtype))
+
+
 def _scalar(x: Jet | Array) -> Jet | Array:
     """Drop the output axis of length one."""
     return jets.linear(x, lambda part: part[..., 0]) if isinstance(x, Jet) else x[..., 0]

@@ -43,7 +43,7 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
         Number of points, best a power of two.
     dtype : float32 or float64
     period : float
-        ε, from 1e-6 to 1: phases lie on a grid of 2⁻³² of a cell, and the cells of an axis in a table.
+        ε over the domain's unit, from 1e-6 to 1: phases lie on a grid of 2⁻³² of a cell, and the cells of an axis in a table.
     layer : float
         L, in periods.
 
@@ -70,6 +70,8 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
     if not 1e-6 <= period <= 1:
         raise InputError("period", "a number from 1e-6 to 1", period, "pass the period of the medium")
     d, cubes = domain.dimension, len(domain.corners)
+    if domain.extent is not None:
+        return _in_box(key, domain, n, dtype, float(period), float(layer))
     starts, lengths, chances, ends = (jnp.asarray(a, dtype) for a in _cells(float(period), float(layer)))
     u = shifted_sobol(key, n, 2 * d + (cubes > 1), dtype)
     k = jnp.clip(jnp.searchsorted(ends, u[:, :d], side="right"), 0, len(lengths) - 1)
@@ -80,6 +82,18 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
         return corners[:1] + x, weights
     cube = jnp.clip((cubes * u[:, -1]).astype(jnp.int32), 0, cubes - 1)
     return corners[cube] + x, weights
+
+
+def _in_box(key, domain: Domain, n: int, dtype, period: float, layer: float) -> tuple[jax.Array, jax.Array]:
+    """The same in a box of any size: an axis of its length in units of the shortest side has its own cells."""
+    d, weight, axes = domain.dimension, jnp.ones(n, dtype), []
+    u = shifted_sobol(key, n, 2 * d, dtype)
+    for k, (corner, side) in enumerate(zip(domain.corners[0], domain.extent, strict=True)):
+        starts, lengths, chances, ends = (jnp.asarray(a, dtype) for a in _cells(period * domain.unit / side, layer))
+        cell = jnp.clip(jnp.searchsorted(ends, u[:, k], side="right"), 0, len(lengths) - 1)
+        axes.append(corner + side * (starts[cell] + lengths[cell] * u[:, d + k]))
+        weight = weight * lengths[cell] / chances[cell]
+    return jnp.stack(axes, axis=1), weight
 
 
 @lru_cache(maxsize=8)

@@ -54,7 +54,7 @@ def uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
     d, k = domain.dimension, len(domain.corners)
     draw = _open_uniform(key, (n, d + (k > 1)), dtype)  # coordinates in a unit cube, then which one if k > 1
     if k == 1:
-        return _corners(domain, dtype) + draw
+        return _placed(domain, dtype, draw)
     cube = jnp.clip(jnp.floor(k * draw[:, d]).astype(jnp.int32), 0, k - 1)  # (n,)
     return _corners(domain, dtype)[cube] + draw[:, :d]
 
@@ -101,6 +101,8 @@ def sobol(key, domain: Domain, n: int, dtype) -> jax.Array:
     i = np.arange(n, dtype=np.int32)
     cube = jnp.mod(jnp.asarray(i % k) + first, k)  # (n,)
     bits = jnp.asarray(_sobol_integers(-(-n // k), d)[i // k]) ^ shift[cube]  # (n, d) uint32
+    if domain.extent is not None:
+        return _placed(domain, dtype, _from_bits(bits, dtype))
     return _corners(domain, dtype)[cube] + _from_bits(bits, dtype)
 
 
@@ -226,6 +228,11 @@ def boundary_uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
 
 def _corners(domain, dtype) -> jax.Array:
     return jnp.asarray(np.array(domain.corners), dtype)
+
+
+def _placed(domain, dtype, draw) -> jax.Array:
+    """Points of the unit cube in the one box of a domain."""
+    return _corners(domain, dtype) + (draw if domain.extent is None else draw * jnp.asarray(domain.extent, dtype)[None])
 
 
 def _open_uniform(key, shape, dtype) -> jax.Array:
