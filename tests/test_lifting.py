@@ -124,7 +124,8 @@ def test_the_identity_holds_for_any_parameters(case):
 )  # fmt: skip
 def test_what_the_hypercircle_cannot_have_says_which_form_can(boundary, domain, said):
     problem = hl.Problem(medium=hl.media.paper_2d(0.5), domain=domain, boundary=boundary)
-    config = experiments.with_settings(experiments.configuration("heat2d", method="pinn"), {"boundary": "hard", "formulation": "hypercircle"})
+    changes = {"boundary": "hard", "formulation": "hypercircle"}
+    config = experiments.with_settings(experiments.configuration("heat2d", method="pinn"), changes)
     with pytest.raises(hl.InputError) as caught:
         hl.train(problem, config)
     assert said in str(caught.value) and "hybrid_lib.solve" in str(caught.value)

@@ -11,7 +11,14 @@ the method.
 """
 
 from hybrid_lib.methods.cells import Coarse
-from hybrid_lib.methods.choice import BY_NAME, balance_every, finish_steps, method_of, recommended_method, require_form
+from hybrid_lib.methods.choice import (
+    BY_NAME,
+    balance_every,
+    finish_steps,
+    method_of,
+    recommended_method,
+    require_form,
+)
 from hybrid_lib.methods.method import Counts, Data, Load, Method
 
 __all__ = [

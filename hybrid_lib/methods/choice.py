@@ -45,7 +45,7 @@ def require_form(problem: Problem, method: Method) -> None:
     Examples
     --------
     >>> from hybrid_lib.problems import heat1d_problem
-    >>> require_form(heat1d_problem(0.1), METHODS["averaged"])
+    >>> require_form(heat1d_problem(0.1), BY_NAME["averaged"])
     """
     box = len(problem.domain.corners) == 1
     if method.admits_sides and (box or (problem.domain.corners and problem.boundary is not None)):
