@@ -25,7 +25,7 @@ from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
 from hybrid_lib.fem.quadrature import float64
 from hybrid_lib.fem.topology import outer_facets
-from hybrid_lib.problems import Problem, require_drop, units
+from hybrid_lib.problems import Problem, units
 
 SHARP = 1.05
 """Quotient of the two sides at which meshes are fine enough."""
@@ -82,12 +82,12 @@ def certify(
     cells: int | None = None,
     most_unknowns: int = 500_000,
 ) -> Certificate:
-    """Bound the energy error of a field that vanishes on the boundary, guaranteed.
+    """Bound the energy error of a field that vanishes on the boundary, or has the given temperatures, guaranteed.
 
     Parameters
     ----------
     problem : Problem
-        On any domain without holes.
+        On any domain; with conditions on its sides the field is w.
     field : RunResult, Reference, callable or (n,) array
         u: a run (its first seed; for others pass ``lambda x: result.solution(x, 1)``); a reference; a function of points (k, d)
         -> (k,), or -> (k,) and gradients (k, d), as that; a function of one point (d,) -> (); or values at the nodes of linear
@@ -108,7 +108,8 @@ def certify(
     Raises
     ------
     InputError
-        For a field that does not vanish on the boundary, has no values or no gradient that can be found.
+        For a field that does not vanish on the boundary, has other values than those given, none, or no gradient that can be
+        found.
 
     Notes
     -----
@@ -126,8 +127,16 @@ def certify(
     """
     if not isinstance(problem, Problem):
         raise InputError("problem", "a Problem", type(problem).__name__, "see experiments.own_problem; of a run setup.problem")
-    require_drop(problem, "certify")
+    if hasattr(field, "proof"):
+        raise InputError("field", "a run, a function or values at nodes", "what solve returns", "its bound is there already")
     nodal = _nodal(field)
+    if problem.boundary is not None or problem.domain.name not in ("interval", "unit_square", "lshape"):
+        if nodal is not None:
+            raise InputError("field", "a run or a function with conditions on sides", "values at nodes", "pass a function")
+        from hybrid_lib.experiments.certify_sides import certified_sides  # which needs this module
+
+        at = _batch(field, gradient, problem.domain.dimension)
+        return certified_sides(problem, at, _uniform(problem, cells), most_unknowns)
     if nodal is None:
         at = _batch(field, gradient, problem.domain.dimension)
         levels = _uniform(problem, cells)

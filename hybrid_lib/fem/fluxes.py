@@ -23,6 +23,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem import quadratic, transforms
 from hybrid_lib.fem.assembly import cell_gradients, stiffness
+from hybrid_lib.fem.contact import Contact, exchanged, normal_part, outward_normals
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import evaluate
 from hybrid_lib.fem.solve import solve_dirichlet
@@ -69,15 +70,6 @@ class Rule(NamedTuple):
     weights: np.ndarray
 
 
-class Contact(NamedTuple):
-    """Facets where n·τ = c(a − w) need not hold exactly: cells and local numbers (k,), ∫1/c and ∫(a − v) along each (k,)."""
-
-    cell: np.ndarray
-    local: np.ndarray
-    resistance: np.ndarray
-    gap: np.ndarray
-
-
 def means(values: np.ndarray, weights: np.ndarray, m: int) -> np.ndarray:
     """Means over m cells of values (m or 1, q or 1, ...) at the points of a rule, (m, ...).
 
@@ -116,7 +108,7 @@ def balanced_flux(
     insulated : (m, d+1) bool array
         From :func:`insulated_facets`: facets with a given ∫n·τ.
     degree : 1 or 2
-        Of the elements for ψ; 1 with a contact.
+        Of the elements for ψ.
     inflow : (m, d+1) array, optional
         ∫n·τ along those facets; zero by default. If all of the boundary has one, they balance the source.
     contact : Contact, optional
@@ -135,14 +127,14 @@ def balanced_flux(
         miss = slope - np.einsum("mij,mj->mi", inverse, mean)
         top, bottom, held = (np.bincount(part, mesh.volumes * v) for v in (miss[:, 0], inverse[:, 0, 0], insulated.any(axis=1)))
         if contact is not None:
-            through, outward = normal_part(mesh, Flux(mean, source), contact.cell, contact.local), _outward(mesh, contact)
-            np.add.at(top, part[contact.cell], outward * (contact.gap - through * contact.resistance))
-            np.add.at(bottom, part[contact.cell], contact.resistance)
+            outward = outward_normals(mesh, contact.cell, contact.local)[:, 0]
+            np.add.at(top, part[contact.cell], outward * contact.pull(mesh, Flux(mean, source)).sum(axis=1))
+            np.add.at(bottom, part[contact.cell], contact.resistance.sum(axis=1))
         return Flux(mean + (np.where(held > 0, 0.0, top) / bottom)[part][:, None], source)
     shut, entries = _entries(mesh, insulated)
     flux = _closest(mesh, rule, _particular(mesh, facet, source, shut, inflow), source, slope, insulated, degree, contact)
     around, zero = [], np.zeros(m)
-    touch = None if contact is None else contact._replace(gap=np.zeros(len(contact.cell)))
+    touch = None if contact is None else contact.without_gap()
     for cell, local in entries:  # in through one facet of the hole, and out along the tree
         one = zero.copy()
         one[cell] = 1 / mesh.volumes[cell]
@@ -150,26 +142,6 @@ def balanced_flux(
         mean[cell] += (corners.mean(axis=0) - corners[local]) / (d * mesh.volumes[cell])
         around.append(_closest(mesh, rule, mean, zero, np.zeros((m, d)), insulated, degree, touch))
     return _combined(mesh, rule, flux, around, slope, contact) if around else flux
-
-
-def normal_part(mesh: Mesh, flux: Flux, cell: np.ndarray, local: np.ndarray) -> np.ndarray:
-    """n·τ of a flux without bend, constant on each facet, (k,)."""
-    corners = mesh.points[mesh.cells[cell]]
-    kept = np.arange(corners.shape[1]) != local[:, None]
-    middle = corners[kept].reshape(len(cell), -1, mesh.dimension).mean(axis=1)
-    value = flux.mean[cell] - flux.source[cell, None] / mesh.dimension * (middle - corners.mean(axis=1))
-    return np.einsum("kd,kd->k", value, outward_normals(mesh, cell, local))
-
-
-def outward_normals(mesh: Mesh, cell: np.ndarray, local: np.ndarray) -> np.ndarray:
-    """Unit normals of facets that point out of their cells, (k, d)."""
-    inward = mesh.basis_gradients[cell, local]
-    return -inward / np.linalg.norm(inward, axis=1, keepdims=True)
-
-
-def _outward(mesh: Mesh, contact: Contact) -> np.ndarray:
-    """+1 or −1: the normal at ends of an interval."""
-    return outward_normals(mesh, contact.cell, contact.local)[:, 0]
 
 
 def _inverse_means(mesh: Mesh, rule: Rule) -> np.ndarray:
@@ -196,7 +168,7 @@ def _closest(
         turned = TURN.T @ inverse @ TURN
         matrix = stiffness(mesh, (turned + turned.mT) / 2)
         if contact is not None:
-            more, right = _exchanged(mesh, Flux(mean, source), contact)
+            more, right = exchanged(mesh, Flux(mean, source), contact, mesh.cells, len(mesh.points))
             matrix, hats = csr_array(matrix + more), hats + right
         psi = _stream(mesh.points, matrix, hats, mesh.cells, insulated)
         return Flux(mean + cell_gradients(mesh, psi) @ TURN.T, source)
@@ -207,25 +179,12 @@ def _closest(
     moments = np.einsum("m,q,qc,mqi->mci", mesh.volumes, rule.weights, rule.barycentric, miss, optimize=True) @ TURN
     hats = np.einsum("kac,mci,mai->mk", quadratic.slopes(3), moments, mesh.basis_gradients, optimize=True)
     matrix = quadratic.weighted_stiffness(V, values, rule.barycentric, rule.weights)
+    if contact is not None:
+        more, right = exchanged(mesh, Flux(mean, source), contact, V.unknowns, len(V.points))
+        matrix, hats = csr_array(matrix + more), hats + right
     psi = _stream(V.points, matrix, hats, V.unknowns, insulated)
     gradient, bend = quadratic.gradients(V, psi)
     return Flux(mean + gradient @ TURN.T, source, TURN @ bend)
-
-
-def _exchanged(mesh: Mesh, flux: Flux, contact: Contact) -> tuple[csr_array, np.ndarray]:
-    """What ∫(n·(σ_p + η) − c(a − v))²/c with n·η = ∂ψ/∂t adds to the matrix of ψ, and to its right side (m, 3)."""
-    cell, local = contact.cell, contact.local
-    first, last = (local + 1) % 3, (local + 2) % 3
-    a, b = mesh.cells[cell, first], mesh.cells[cell, last]
-    length, n = np.linalg.norm(mesh.points[b] - mesh.points[a], axis=1), len(mesh.points)
-    stiff = contact.resistance / length**2
-    rows, columns = np.concatenate([a, b, a, b]), np.concatenate([a, b, b, a])
-    matrix = csr_array(coo_array((np.concatenate([stiff, stiff, -stiff, -stiff]), (rows, columns)), shape=(n, n)))
-    pull = (contact.gap - normal_part(mesh, flux, cell, local) * contact.resistance) / length
-    right = np.zeros(mesh.cells.shape)
-    np.add.at(right, (cell, last), pull)
-    np.add.at(right, (cell, first), -pull)
-    return matrix, right
 
 
 def _entries(mesh: Mesh, insulated: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
@@ -259,9 +218,9 @@ def _combined(
     miss = slope[:, None] - times(rule.inverse, flux.at(mesh, points))
     right = np.einsum("mq,hmqi,mqi->h", weight, values, miss)
     if contact is not None:
-        through = np.stack([normal_part(mesh, one, contact.cell, contact.local) for one in (*around, flux)])
-        gram += through[:-1] * contact.resistance @ through[:-1].T
-        right += through[:-1] @ (contact.gap - through[-1] * contact.resistance)
+        through = np.stack([normal_part(mesh, one, contact.cell, contact.local, contact.points) for one in around])  # (h, k, q)
+        gram += np.einsum("hkq,kq,jkq->hj", through, contact.resistance, through)
+        right += np.einsum("hkq,kq->h", through, contact.pull(mesh, flux))
     factors = np.linalg.solve(gram, right)
     for factor, one in zip(factors, around, strict=True):
         bend = flux.bend if one.bend is None else flux.bend + factor * one.bend

@@ -16,6 +16,7 @@ linear along each line to the opposite vertex.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,23 @@ import numpy as np
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem.assembly import cell_gradients
 from hybrid_lib.fem.bounds import EnergyBound, Rest, Sampled, bound_by, sampled
-from hybrid_lib.fem.fluxes import Contact, Flux, Rule, balanced_flux, means, normal_part
+from hybrid_lib.fem.contact import Contact, normal_part
+from hybrid_lib.fem.fluxes import Flux, Rule, balanced_flux, means
 from hybrid_lib.fem.mesh import Mesh
-from hybrid_lib.fem.sides import PIECES, Exchange, SideData, facet_rule
+from hybrid_lib.fem.sides import PIECES, Exchange, Facets, SideData, facet_rule
+
+Field = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Value = Callable[[Facets], np.ndarray]
 
 NOTHING = 1e-13
 """Below this share of the energy of the largest value over a cell a bound is rounding, and counts as zero."""
 
 
-def sided_bound(mesh: Mesh, K: Any, f: Any, nodal: np.ndarray, data: SideData) -> EnergyBound:
-    """Bound the energy error of linear elements with conditions on sides.
+def sided_bound(
+    mesh: Mesh, K: Any, f: Any, nodal: np.ndarray, data: SideData, degree: int = 1, field: Field | None = None,
+    sample: Sampled | None = None,
+) -> EnergyBound:  # fmt: skip
+    """Bound the energy error of linear elements, or of any field, with conditions on sides.
 
     Parameters
     ----------
@@ -43,6 +51,12 @@ def sided_bound(mesh: Mesh, K: Any, f: Any, nodal: np.ndarray, data: SideData) -
         Any values with those of `data` at its nodes.
     data : SideData
         Without a clash, and with coefficients above zero.
+    degree : 1 or 2
+        Of the elements for the stream function of the flux.
+    field : callable points (k, d) -> values (k,) and gradients (k, d), optional
+        v, with the given values everywhere on Γ_D; `nodal` are its values at the nodes. By default v is linear between them.
+    sample : Sampled, optional
+        K and f at the points of a rule, from :func:`.bounds.sampled`.
 
     Returns
     -------
@@ -66,7 +80,7 @@ def sided_bound(mesh: Mesh, K: Any, f: Any, nodal: np.ndarray, data: SideData) -
     """
     if (reason := no_bound(data)) is not None:
         raise InputError("sides", "conditions that have a bound", reason, "change the conditions")
-    sample = sampled(mesh, K, f)
+    sample = sampled(mesh, K, f) if sample is None else sample
     m, d = len(mesh.cells), mesh.dimension
     alpha = np.broadcast_to(_eigenvalues(sample.K)[..., 0].min(axis=1), m)
     shut, inflow, within = np.zeros((m, d + 1), bool), np.zeros((m, d + 1)), np.zeros(m)
@@ -81,10 +95,20 @@ def sided_bound(mesh: Mesh, K: Any, f: Any, nodal: np.ndarray, data: SideData) -
     slope, source = cell_gradients(mesh, nodal), means(sample.f, sample.weights, m)
     if not (data.held.size or data.exchanges):  # fluxes all around: what the quadrature leaves of their balance
         source = source - (mesh.volumes @ source + inflow.sum()) / mesh.volumes.sum()
-    rule, contact = Rule(sample.inverse, sample.barycentric, sample.weights), _contact(mesh, nodal, data.exchanges)
-    flux = balanced_flux(mesh, rule, source, slope, shut, 1, inflow if data.fluxes else None, contact)
-    parts = Rest(within, _exchange_gap(mesh, nodal, flux, data.exchanges), _between_nodes(mesh, nodal, sample, data))
-    found = bound_by(mesh, sample, flux, slope[:, None], more=parts)
+
+    def linear(side: Facets) -> np.ndarray:
+        return nodal[side.nodes] @ facet_rule(d)[0].T
+
+    def given(side: Facets) -> np.ndarray:
+        return field(side.points.reshape(-1, d))[0].reshape(side.points.shape[:2])
+
+    rule = Rule(sample.inverse, sample.barycentric, sample.weights)
+    contact = _contact(mesh, linear, data.exchanges)
+    flux = balanced_flux(mesh, rule, source, slope, shut, degree, inflow if data.fluxes else None, contact)
+    gap = _exchange_gap(mesh, linear if field is None else given, flux, data.exchanges)
+    parts = Rest(within, gap, _between_nodes(mesh, nodal, sample, data) if field is None else 0.0)
+    steep = slope[:, None] if field is None else field(sample.points.reshape(-1, d))[1].reshape(sample.points.shape)
+    found = bound_by(mesh, sample, flux, steep, more=parts)
     rounding = NOTHING * np.abs(nodal).max() * np.sqrt(sample.K.max() * mesh.volumes.sum()) / mesh.diameters.min()
     return found._replace(relative=0.0) if found.bound <= rounding else found
 
@@ -109,30 +133,23 @@ def _eigenvalues(K: np.ndarray) -> np.ndarray:
     return K[..., None] if K.ndim == 2 else np.linalg.eigvalsh(K)
 
 
-def _along(mesh: Mesh, nodal: np.ndarray, one: Exchange) -> np.ndarray:
-    """v at the points of facets, (k, q)."""
-    return nodal[one.facets.nodes] @ facet_rule(mesh.dimension)[0].T
-
-
-def _contact(mesh: Mesh, nodal: np.ndarray, exchanges: tuple[Exchange, ...]) -> Contact | None:
+def _contact(mesh: Mesh, value: Value, exchanges: tuple[Exchange, ...]) -> Contact | None:
     """The facets with an exchange, for the flux."""
     if not exchanges:
         return None
-    weights = facet_rule(mesh.dimension)[1]
-    rows = [
-        (e.facets.cell, e.facets.local, e.facets.measure * (1 / e.coefficient @ weights),
-         e.facets.measure * ((e.value - _along(mesh, nodal, e)) @ weights))
-        for e in exchanges
-    ]  # fmt: skip
+    weights, rows = facet_rule(mesh.dimension)[1], []
+    for one in exchanges:
+        measure, (side, _, c) = one.facets.measure[:, None] * weights, (one.facets, one.value, one.coefficient)
+        rows.append((side.cell, side.local, side.points, measure / c, measure * (one.value - value(side))))
     return Contact(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
-def _exchange_gap(mesh: Mesh, nodal: np.ndarray, flux: Flux, exchanges: tuple[Exchange, ...]) -> float:
+def _exchange_gap(mesh: Mesh, value: Value, flux: Flux, exchanges: tuple[Exchange, ...]) -> float:
     """Root of ∫(n·τ − c(a − v))²/c along the sides with an exchange."""
     total, weights = 0.0, facet_rule(mesh.dimension)[1]
     for one in exchanges:
-        through = normal_part(mesh, flux, one.facets.cell, one.facets.local)[:, None]
-        off = through - one.coefficient * (one.value - _along(mesh, nodal, one))
+        through = normal_part(mesh, flux, one.facets.cell, one.facets.local, one.facets.points)
+        off = through - one.coefficient * (one.value - value(one.facets))
         total += float(one.facets.measure @ (off**2 / one.coefficient @ weights))
     return float(np.sqrt(total))
 

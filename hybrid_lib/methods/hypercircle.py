@@ -36,7 +36,7 @@ from jax import Array
 from hybrid_lib import fem, training
 from hybrid_lib.config import CoarseConfig, Config, SamplingConfig
 from hybrid_lib.errors import InputError
-from hybrid_lib.fem.fluxes import outward_normals
+from hybrid_lib.fem.contact import outward_normals
 from hybrid_lib.fem.sides import facet_rule, side_data
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
