@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hybrid_lib.errors import InputError
     from hybrid_lib.experiments import (
         Problem,
+        advise,
         certify,
         configuration,
         load,
@@ -34,6 +35,7 @@ _HOMES = {
     "Neumann": "sides",
     "Problem": "experiments",
     "Robin": "sides",
+    "advise": "experiments",
     "certify": "experiments",
     "configuration": "experiments",
     "distributed": "processes",
@@ -54,6 +56,7 @@ __all__ = [
     "Problem",
     "Robin",
     "__version__",
+    "advise",
     "certify",
     "configuration",
     "distributed",

@@ -37,32 +37,37 @@ def run(options: Any) -> int:
         raise InputError("--tolerance", "a number > 0", options.tolerance, "0.01 is one per cent of the energy norm")
     from hybrid_lib import training
     from hybrid_lib.commands import problem_file, report
-    from hybrid_lib.experiments import export, solve
+    from hybrid_lib.experiments import advise, export, solve
 
     enable_float64()
     given = problem_file.read(options.problem)
     tolerance = options.tolerance or given.tolerance
     tell = (lambda line: None) if options.json else complain
     if options.check:
-        told = {"title": given.problem.name, "sides": list(given.problem.domain.sides)}
-        say(json.dumps(told) if options.json else f"{options.problem}: sides {', '.join(told['sides'])}")
+        advice = advise(given.problem, tolerance)
+        told = {"title": given.problem.name, "sides": list(given.problem.domain.sides), "recommended": advice.recommended}
+        told["ways"] = [way._asdict() for way in advice.ways]
+        say(json.dumps(told) if options.json else f"{advice}\nsides: {', '.join(told['sides'])}")
         return 0
     out = options.out or options.problem.with_suffix("").with_name(f"{options.problem.stem}-solved")
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not options.replace)):
         raise InputError("--out", "a new or empty directory", out, "choose another --out, or --replace")
-    meshes, began = [], time.perf_counter()
+    meshes: list[dict[str, Any]] = []
 
     def announce(one: Any) -> None:
         seconds = time.perf_counter() - began - sum(mesh["seconds"] for mesh in meshes)
         meshes.append({"unknowns": len(one.w), "cells": len(one.mesh.cells), "bound": one.bound, "seconds": seconds})
         tell(f"{len(one.w):>9,} unknowns, bound {'none' if one.bound is None else f'{100 * one.bound:.2g} %'}, {seconds:.1f} s")
 
+    advice = advise(given.problem, tolerance)
+    tell(advice.reason)
+    began = time.perf_counter()
     solution = solve(given.problem, tolerance, announce=announce)
     found = summary(solution, tolerance, meshes)
     fields = export.of_elements(solution)
     found["files"] = [str(export.write_fields(out / f"fields.{name}", fields)) for name in options.format]
     found["files"] += [str(out / "report.html"), str(out / "summary.json")]
-    training.write_atomically(out / "report.html", report.page(solution, found, given.text).encode())
+    training.write_atomically(out / "report.html", report.page(solution, found, given.text, advice).encode())
     training.write_atomically(out / "summary.json", json.dumps(found, indent=1).encode())
     say(json.dumps(found) if options.json else words(found))
     return 0 if found["reached"] else 1

@@ -10,6 +10,7 @@ from hybrid_lib.config import (
     with_settings,
 )
 from hybrid_lib.experiments import config, data, objective, problems  # noqa: F401, former places
+from hybrid_lib.experiments.advise import Advice, Way, advise
 from hybrid_lib.experiments.assemble import Setup, ansatz_of, assemble, evaluator
 from hybrid_lib.experiments.certify import Certificate, certify
 from hybrid_lib.experiments.environment import environment
@@ -40,6 +41,7 @@ __all__ = [
     "METHODS",
     "NETWORKS",
     "SCALES",
+    "Advice",
     "Certificate",
     "CoarseConfig",
     "Config",
@@ -57,6 +59,8 @@ __all__ = [
     "Setup",
     "SmoothingChange",
     "TrainingConfig",
+    "Way",
+    "advise",
     "ansatz_of",
     "assemble",
     "certify",

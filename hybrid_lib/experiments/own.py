@@ -127,7 +127,7 @@ def own_configuration(
     points = {1: 4 * cells, 2: 14 * cells**2}[
         d
     ]  # of one piece: 4 Gauss points, or 7 in each of two triangles
-    wanted = POINTS_A_PARAMETER * _parameters(problem, config)
+    wanted = POINTS_A_PARAMETER * parameters_of(problem, config)
     pieces = max({1: 2, 2: 1}[d], math.ceil((wanted / points) ** (1 / d)))
     return dataclasses.replace(config, coarse=dataclasses.replace(config.coarse, pieces=pieces))
 
@@ -191,7 +191,7 @@ def error_estimate(
     return setup.method.estimate(setup, theta, training.member(setup.data, seed_index), pieces)
 
 
-def _parameters(problem: Problem, config: Config) -> int:
+def parameters_of(problem: Problem, config: Config) -> int:
     """Number of the networks' parameters; nothing is computed."""
     ansatz = method_of(config).ansatz(problem, dataclasses.replace(config, dtype="float32"))
     theta, _ = jax.eval_shape(ansatz.init, jax.random.key(0))

@@ -70,7 +70,7 @@ def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
     neurons = sum(leaf.shape[-1] for leaf in jax.tree.leaves(theta))  # weights and biases of a layer: twice its width
     jet = neurons / 2 * (d + 2)  # values and derivatives of all neurons at one point
 
-    N, load = _load(problem, config)
+    N, load = load_of(problem, config)
     parts = {"points": (N + load.inner) * (embedded + 8.0), "coarse factors": load.factors}
     parts["network"] = 3.0 * (N + load.inner) * jet
     if config.training.optimiser == "gauss-newton":
@@ -86,7 +86,7 @@ def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
     return Forecast(total, max(parts, key=parts.get))
 
 
-def _load(problem: Problem, config: Config) -> tuple[int, Load]:
+def load_of(problem: Problem, config: Config) -> tuple[int, Load]:
     """Number of collocation points, and what the method has beside them."""
     mesh = problem.domain.mesh(config.coarse.cells)
     pieces, order = rule_of(config, mesh)
@@ -159,7 +159,7 @@ def _smaller(problem: Problem, config: Config, seeds: int) -> Iterator[tuple[Con
 
 def _fewer_cells(problem: Problem, config: Config) -> Iterator[tuple[Config, str]]:
     """Fewer coarse cells, cut into as many more pieces, out of step with the period."""
-    if not _load(problem, config)[1].coupling:
+    if not load_of(problem, config)[1].coupling:
         return
     fine = config.coarse.cells * rule_of(config, problem.domain.mesh(config.coarse.cells))[0]
     cells, repeats = config.coarse.cells, round(1 / config.eps)
@@ -168,7 +168,7 @@ def _fewer_cells(problem: Problem, config: Config) -> Iterator[tuple[Config, str
         while repeats > 1 and math.gcd(cells, repeats) > 1 and cells > 4:
             cells -= 1
         coarse, words = dataclasses.replace(config.coarse, cells=cells), f"coarse.cells={cells}"
-        if _load(problem, config)[1].inner or config.sampling.sampler == "gauss":
+        if load_of(problem, config)[1].inner or config.sampling.sampler == "gauss":
             coarse = dataclasses.replace(coarse, pieces=math.ceil(fine / cells))
             words += f" and coarse.pieces={coarse.pieces}"
         yield dataclasses.replace(config, coarse=coarse), words
