@@ -1,7 +1,7 @@
 """Ten problems: what `hybrid_lib.advise` predicts against what it then takes, seconds and memory, one process a problem.
 
 ``python benchmarks/advise.py --out book/results/beyond/advise.json``; one problem: ``--only NAME``. Each method that is predicted
-to reach the tolerance, within 200 s, is run after `advise` in the same process. A prediction counts as right within a factor of two.
+to reach the tolerance, within 200 s, is run after `advise` in the same process. A prediction is right within a factor of two.
 Networks and homogenisation are not run: their times are forecasts from records.
 """
 

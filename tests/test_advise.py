@@ -22,7 +22,7 @@ def test_a_line_is_known_and_elements_win():
     assert ways["linear elements"].reaches and len(solved.w) / 2 <= ways["linear elements"].unknowns <= 2 * len(solved.w)
     assert ways["network, defect coupling"].seconds > ways["linear elements"].seconds
     lines = str(found).splitlines()
-    assert "contrast 3, smallest length 0.0667, no jumps" in lines[0] and len(lines) == len(found.ways) + 3
+    assert "contrast 3, smallest length 0.0667, no jumps" in lines[0] and len(lines) >= len(found.ways) + 3
 
 
 def test_unknowns_of_an_adaptive_mesh_are_predicted():

@@ -13,6 +13,7 @@ at the speed of the record. `benchmarks/advise.py` measures what becomes of the 
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,7 +128,8 @@ class Advice:
         table = [self.header, *self.lines]
         widths = [max(len(row[k]) for row in table) for k in range(len(self.header))]
         rows = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([f"{self.problem.name}, tolerance {self.tolerance:g}: {found}", *rows, self.reason])
+        head = f"{self.problem.name}, tolerance {self.tolerance:g}: {found}"
+        return "\n".join([*textwrap.wrap(head, 80), *rows, *textwrap.wrap(self.reason, 80)])
 
 
 def advise(problem: Problem, tolerance: float = 0.01) -> Advice:
