@@ -196,7 +196,7 @@ def program(
     for name in ("gate_every", "record_every"):
         if getattr(options, name) < 1:
             raise InputError(name, "an integer >= 1", getattr(options, name), "count in training steps")
-    single = iteration(objective if layout is None else _over_points(objective, layout), optimiser, options)
+    single = iteration(objective if layout is None else over_points(objective, layout), optimiser, options)
     prepare, step_members = (_over_seeds(part, seeds, layout) for part in (single.prepare, single.advance))
 
     @fem.shared
@@ -234,7 +234,7 @@ def program(
     return Program(advance, options, capacity) if layout is None else Program(advance, options, capacity, layout, place)
 
 
-def _over_points(objective: Objective, layout: Layout) -> Objective:
+def over_points(objective: Objective, layout: Layout) -> Objective:
     """The objective with its points over the devices, where its fields know points."""
     if not isinstance(objective.fields, PointFields):
         return objective
