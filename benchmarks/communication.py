@@ -51,7 +51,7 @@ def sent(solver: str, N: int, P: int, C: int = 0, products: int = 300) -> dict[s
     if solver == "dense":
         return {"all-reduce": triangle(P) + P + C * P}
     if solver == "woodbury":
-        return {"all-reduce": N * N + C * P, "all-to-all": N * P}
+        return {"all-reduce": N * N + C * P, "all-to-all": N * P}  # each device sends and gets its share
     return {"all-reduce": products * P}
 
 

@@ -117,7 +117,7 @@ def start(layout: str, command: list[str], slurm: bool = False) -> list[subproce
     return started
 
 
-def ended(started: list[subprocess.Popen], seconds: float = 900.0) -> list[str]:
+def ended(started: list[subprocess.Popen], seconds: float = 7200.0) -> list[str]:
     """What processes said on standard error, when all have ended; none outlives this."""
     try:
         return [process.communicate(timeout=seconds)[1] for process in started]
@@ -221,15 +221,19 @@ def kills(count: int, out: Path) -> dict[str, Any]:
         row |= difference(whole, row.pop("history"))
         print(row, flush=True)
         rows.append(row)
-    write(out, {"kills": rows})
+        write(out, {"kills": rows})
     return {"kills": rows}
 
 
 def write(out: Path, parts: dict[str, Any]) -> None:
-    """Replace parts of the record."""
+    """Add parts to the record."""
     from hybrid_lib.training import write_atomically
 
     record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    for name in ("cases", "layouts"):  # of several calls
+        for key, rows in parts.get(name, {}).items():
+            parts[name][key] = record.get(name, {}).get(key, {}) | rows
+        parts |= {name: record[name] | parts[name]} if name in record and name in parts else {}
     write_atomically(out, (json.dumps(record | parts, indent=1) + "\n").encode())
 
 

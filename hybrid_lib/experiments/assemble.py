@@ -125,7 +125,7 @@ def assemble(
     require_precision(config)
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
-    method = method_of(config)
+    method, spread = method_of(config), training.layout(len(seeds), devices)
     if not method.admits_jumps:
         require_no_jumps(problem)
     ansatz, coarse = method.ansatz(problem, config), method.coarse(problem, config)
@@ -138,7 +138,6 @@ def assemble(
 
     data_at = method.sampler(problem, config, ansatz, seeds, fixed, coarse)
     data = data_at(0)
-    spread = training.layout(len(seeds), devices)
     objective, optimiser = method.objective(problem, config, ansatz, coarse), method.optimiser(config, _optimiser(config))
     options = config.training
     loop = training.LoopOptions(

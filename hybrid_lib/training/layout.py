@@ -97,8 +97,8 @@ class Layout:
         )(flat, self._filled(points, "edge"), self._filled(real, "constant"))  # fmt: skip
         return {name: jax.tree.map(lambda leaf, k=counts[name]: leaf[:k], tree) for name, tree in rows.items()}, sums
 
-    def split(self, array: Array, axis: int) -> Array:
-        """`array`, inside a program, with the devices of the points along one of its axes."""
+    def split(self, array: Array, axis: int | None) -> Array:
+        """`array`, inside a program, with the devices of the points along one of its axes, or copied to all of them."""
         spec = Spec(*[POINTS if k == axis else None for k in range(array.ndim)])
         return lax.with_sharding_constraint(array, NamedSharding(_inside() or self.mesh, spec))
 
@@ -163,7 +163,7 @@ def layout(seeds: int, devices: int | None = None) -> Layout | None:
     Returns
     -------
     Layout or None
-        None for one device.
+        Nothing for one device.
 
     Raises
     ------

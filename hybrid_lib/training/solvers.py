@@ -100,11 +100,15 @@ def woodbury(
     """The N × N dual system: O(N²P) once, O(N³/3) for each λ; memory O(NP + N²)."""
     J, r = jacobian(objective, theta, weights, data, coarse, options.chunk)
     gram = J @ J.T  # (N, N)
+    layout = getattr(objective.fields, "layout", None)
+
+    def pulled(s: Array) -> Array:  # on several devices each has some columns of J, and all of them the result
+        return s @ J if layout is None else layout.split(layout.split(s @ J, 0), None)
 
     def correct(damping: Array, s: Array) -> Array:
-        return -(_solve(gram, damping, s) @ J)
+        return -pulled(_solve(gram, damping, s))
 
-    return Model(r @ J, lambda v: (J @ v) @ J, lambda damping: correct(damping, r), correct)
+    return Model(pulled(r), lambda v: pulled(J @ v), lambda damping: correct(damping, r), correct)
 
 
 def conjugate_gradients(
