@@ -19,7 +19,7 @@ from hybrid_lib.media import Medium
 from hybrid_lib.media.medium import check_shape, shape_at_point
 from hybrid_lib.pinn import domains
 from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.sides import Dirichlet, Neumann, Robin, settled
+from hybrid_lib.sides import Condition, Dirichlet, Neumann, Robin, settled
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class Problem:
         conditions = settled(self.boundary, self.domain.sides, d)
         object.__setattr__(self, "boundary", conditions)
         object.__setattr__(self, "direction", (0.0,) * d)
-        if any(isinstance(one, Dirichlet | Robin) and getattr(one, "coefficient", 1.0) != 0.0 for one in conditions.values()):
+        known = [isinstance(one, Dirichlet) or _is_exchange(one) for one in conditions.values()]
+        if any(known):
             return
         total, size = balance(self)
         if abs(total) > BALANCED * size:
@@ -221,12 +222,17 @@ def poincare_constant(domain: Domain) -> float:
     return 1 / (math.pi * math.sqrt(sum((b - a) ** -2 for a, b in zip(lower, upper, strict=True))))
 
 
+def _is_exchange(condition: Condition) -> bool:
+    """Whether it is an exchange with a coefficient that is a number above zero."""
+    return isinstance(condition, Robin) and not callable(condition.coefficient) and condition.coefficient > 0
+
+
 BALANCED = 1e-6
 """What may be left of source and fluxes all around, over the sum of their sizes."""
 
 
 def balance(problem: Problem) -> tuple[float, float]:
-    """∫q + ∫flux over Ω and the sides with a flux, and the sum of what is added, taken positive.
+    """∫q + ∫flux over Ω and the sides with a flux, and the sum of what is added, taken positive; zero where heat has a way out.
 
     Examples
     --------
@@ -238,6 +244,8 @@ def balance(problem: Problem) -> tuple[float, float]:
     points, weights = fem.quadrature_points(mesh, 5)
     parts = [weights * fem.evaluate(problem.source, points)]
     data = side_data(mesh, problem.conditions())
+    if data.held.size or data.exchanges:  # whatever is left goes out there
+        return 0.0, 0.0
     for one in data.fluxes:
         parts.append(one.value * facet_rule(mesh.dimension)[1] * one.facets.measure[:, None])
     return sum(float(part.sum()) for part in parts), sum(float(np.abs(part).sum()) for part in parts)

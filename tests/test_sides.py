@@ -35,6 +35,7 @@ def all_around(**given):
         ({"boundary": hl.Neumann(1.0)}, "fluxes that balance the source where no side has a temperature"),
         ({"boundary": hl.Neumann(), "source": 1.0}, "∫q + ∫flux = 1"),
         ({"boundary": hl.Robin(0.0, 3.0), "source": 1.0}, "fluxes that balance"),
+        ({"boundary": hl.Robin(lambda x: 0 * x[0], 3.0), "source": 1.0}, "fluxes that balance"),
     ],
 )
 def test_a_bad_condition_is_refused_in_a_line(given, said):

@@ -40,6 +40,8 @@ CELLS_A_PERIOD = 4
 """Of the first mesh, where the medium has a period."""
 DEGREE = 2
 """Of the elements for the flux of the bound: with linear ones it is twice the error, with quadratic ones little above it."""
+STALLED = 4
+"""Meshes after which a bound that has not fallen by a tenth will not."""
 BULK = 0.7
 """Share of the squared bound in the cells that are refined."""
 
@@ -265,13 +267,17 @@ def solve(
         raise InputError("tolerance", "a number > 0", repr(tolerance), "0.01 is one per cent of the energy norm")
     target = TOLERANCE if tolerance is None and n is None else tolerance
     domain = problem.domain
-    mesh = domain.labelled(domain.mesh(first_cells(problem) if n is None else n))
+    mesh, bounds = domain.labelled(domain.mesh(first_cells(problem) if n is None else n)), []
     while True:
         found = solve_on(problem, mesh)
         if announce is not None:
             announce(found)
         if found.proof is None or target is None or found.proof.relative <= target:
             return found
+        bounds.append(found.proof.relative)
+        if len(bounds) > STALLED and bounds[-1] > 0.9 * bounds[-1 - STALLED]:
+            reason = f"the bound stays at {found.proof.relative:.2g} on finer meshes, as where a given temperature jumps"
+            return FieldSolution(problem, mesh, found.w, found.data, found.proof, reason)
         finer = fem.bisect(mesh, _marked(found.proof.cells))
         if len(finer.points) > UNKNOWNS:
             received = f"{found.proof.relative:.2g} with {len(mesh.points)} unknowns; a finer mesh would have over {UNKNOWNS}"
