@@ -244,3 +244,8 @@ def test_elements_balance_and_bound_the_heat_of_a_rock_of_contrast_a_million():
     assert set(np.unique(K)) <= set(np.unique(rock)), "the lines of the mesh are those of the pixels"
     assert fine.heat_through("left") == pytest.approx(-fine.heat_through("right"), rel=1e-9)
     assert coarse.heat_through("left") > fine.heat_through("left") > 0, "elements have more energy, which is the heat"
+    assert fine.bound < coarse.bound < 1
+    # with a drop of one the heat is the least energy, and that of elements is more by the square of their error
+    for one in (coarse, fine):
+        assert one.heat_through("left") * (1 - one.bound**2) < fine.heat_through("left")
+        assert one.heat_bound("left") == pytest.approx(one.heat_through("left") * one.bound**2, rel=1e-6)

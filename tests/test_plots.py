@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from hybrid_lib import fem
 from hybrid_lib.errors import InputError
-from hybrid_lib.plots import COLOURS, STYLE, curve, fields, line, style
+from hybrid_lib.plots import COLOURS, STYLE, arrows, convergence, curve, fields, line, on_mesh, style
 
 
 def luminance(colour):
@@ -71,3 +72,44 @@ def test_fields_are_drawn_with_the_first_index_to_the_right():
 def test_fields_want_an_axis_each():
     with pytest.raises(InputError, match="expected at least 1; received 0"):
         fields([], {"one": np.ones((2, 2))})
+
+
+@pytest.mark.parametrize("mesh", [fem.interval(6), fem.lshape(3)], ids=["line", "plane"])
+@pytest.mark.parametrize("where", ["points", "cells"])
+def test_a_field_on_a_mesh_is_drawn_at_nodes_and_in_cells(mesh, where):
+    axis, count = Figure().add_subplot(), len(getattr(mesh, where))
+    on_mesh(axis, mesh, np.arange(1.0, count + 1), "one", log=True)
+    assert axis.get_title() == "one"
+    if mesh.dimension == 2:
+        picture = axis.collections[0]
+        assert picture.norm.vmin == 1 and picture.norm.vmax == count and isinstance(picture.norm, mpl.colors.LogNorm)
+    else:
+        assert axis.get_yscale() == "log"
+        drawn = axis.lines[0].get_ydata() if where == "points" else axis.patches[0].get_data().values
+        np.testing.assert_array_equal(drawn, np.arange(1.0, count + 1))
+
+
+def test_arrows_stay_in_the_domain_and_point_as_the_field_does():
+    axis, mesh = Figure().add_subplot(), fem.lshape(4)
+    vectors = np.where(mesh.points[mesh.cells].mean(axis=1)[:, :1] < 0, [[2.0, 1.0]], [[0.0, 0.0]])
+    arrows(axis, mesh, vectors)
+    (drawn,) = axis.collections
+    assert np.all(drawn.XY[:, 0] < 0) and len(drawn.XY) > 50, "none where there is no flux"
+    np.testing.assert_allclose(drawn.U, 2 * drawn.V)
+    arrows(axis, mesh, 0 * vectors)
+    assert len(axis.collections) == 1
+
+
+def test_convergence_shows_the_bounds_and_the_tolerance():
+    axis = Figure().add_subplot()
+    convergence(axis, [100, 400], [0.2, 0.1], 0.15)
+    np.testing.assert_array_equal(axis.lines[0].get_xydata(), [[100, 0.2], [400, 0.1]])
+    assert axis.lines[1].get_ydata()[0] == 0.15 and axis.get_xscale() == axis.get_yscale() == "log"
+
+
+def test_values_of_another_mesh_are_refused():
+    axis, mesh = Figure().add_subplot(), fem.unit_square(2)
+    with pytest.raises(InputError, match=r"values on a mesh: expected shape \(9,\) or \(8,\); received shape \(3,\)"):
+        on_mesh(axis, mesh, np.zeros(3))
+    with pytest.raises(InputError, match=r"arrows: expected shape \(8, 2\); received shape \(9, 2\)"):
+        arrows(axis, mesh, np.zeros((9, 2)))

@@ -26,10 +26,11 @@ Paths are relative to the file. Formulas are read by :class:`hybrid_lib.media.Ex
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,7 +112,8 @@ def read(path: Path | str) -> ProblemFile:
         raise InputError("medium", "a table [medium]", "none", f"give one of {', '.join(KINDS)}")
     parameters = content.get("parameters", {})
     reader = _Reader(path.parent, parameters)
-    domain = reader.domain(content.get("domain", {}))
+    with _named("[domain]"):
+        domain = reader.domain(content.get("domain", {}))
     medium = reader.medium(content["medium"], domain)
     if domain is None:
         domain = domains.box(*medium.pixels.box) if medium.pixels is not None else domains.unit_square()
@@ -125,6 +127,17 @@ def read(path: Path | str) -> ProblemFile:
         raise InputError("title", "a text", repr(title)[:60], "put it in quotes")
     problem = Problem(title, domain, medium, source, boundary=sides)
     return ProblemFile(problem, float(tolerance), text)
+
+
+@contextlib.contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Put the place in the file before what is wrong, unless it is said."""
+    try:
+        yield
+    except InputError as error:
+        if place.strip("[]") in error.what:
+            raise
+        raise InputError(f"{place}, {error.what}", error.expected, error.received, error.remedy) from None
 
 
 def known(table: str, given: Iterable[str], keys: Iterable[str]) -> None:
@@ -238,7 +251,10 @@ class _Reader(NamedTuple):
         """A condition for each side that is named, and for the others if there is a word for them."""
         names = domain.sides
         known("sides", table, (*names, "others"))
-        given = {name: self.condition(f"sides.{name}", one, domain.dimension) for name, one in table.items()}
+        given = {}
+        for name, one in table.items():
+            with _named(f"sides.{name}"):
+                given[name] = self.condition(f"sides.{name}", one, domain.dimension)
         others = given.pop("others", None)
         if others is not None:
             given |= {name: others for name in names if name not in given}
