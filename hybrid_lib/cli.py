@@ -264,6 +264,8 @@ def _run(options) -> int:
         settings.get("formulation", "strong"),
     )  # fmt: skip
     config = experiments.with_settings(config, settings)
+    if options.forecast and not processes.is_coordinator():
+        return 0
     if options.forecast:
         return _forecast(config, options)
     quiet = options.json or not processes.is_coordinator()

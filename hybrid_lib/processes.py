@@ -35,9 +35,9 @@ import os, sys
 loss, *noise = map(os.fsencode, sys.argv[1:])
 said = not loss
 for line in sys.stdin.buffer:
-    if b"client.h:" in line:
+    if b"client.h:" in line and loss:
         line = loss + b"\\n"
-    elif any(part in line for part in noise):
+    elif b"client.h:" in line or any(part in line for part in noise):
         continue
     if line.startswith(b"hybrid: process 0 of "):
         if said:
@@ -50,7 +50,7 @@ _peers: _Peers | None = None
 
 def distributed(
     coordinator: str | None = None, processes: int | None = None, process: int | None = None, wait: int = WAIT
-) -> None:
+) -> bool:
     """Join the processes of a run; to be called in each of them, before anything is computed.
 
     Parameters
@@ -64,6 +64,11 @@ def distributed(
         Which of them this is; 0 is the coordinator.
     wait : int
         Seconds to wait for the others.
+
+    Returns
+    -------
+    bool
+        Whether this process is the coordinator, which writes, and is to speak.
 
     Raises
     ------
@@ -107,6 +112,7 @@ def distributed(
         _peers = _Peers(jax.process_index(), jax.process_count())
         sys.excepthook = _excepthook
         atexit.register(_leave)
+    return is_coordinator()
 
 
 def is_coordinator() -> bool:

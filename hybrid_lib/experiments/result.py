@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hybrid_lib import fem, training
+from hybrid_lib import fem, processes, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import export
 from hybrid_lib.experiments.assemble import Setup, draw
@@ -196,7 +196,13 @@ class RunResult:
         ------
         InputError
             If there is something in `out`, or it cannot be written.
+
+        Notes
+        -----
+        Of several processes the first writes.
         """
+        if not processes.is_coordinator():
+            return
         setup, source = self.setup, getattr(self.setup, "source", None)
         with claimed(out, setup.config, setup.seeds, resume=False) as folder:
             if source is not None:  # read from a folder: what lies there

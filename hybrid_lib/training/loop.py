@@ -238,7 +238,7 @@ def over_points(objective: Objective, layout: Layout) -> Objective:
     """The objective with its points over the devices, where its fields know points."""
     if not isinstance(objective.fields, PointFields):
         return objective
-    return replace(objective, fields=replace(objective.fields, layout=layout, chunk=None))
+    return replace(objective, fields=replace(objective.fields, layout=layout))
 
 
 def _over_seeds(function: Callable, seeds: int, layout: Layout | None = None) -> Callable:
