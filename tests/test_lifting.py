@@ -131,11 +131,26 @@ def test_what_the_hypercircle_cannot_have_says_which_form_can(boundary, domain, 
     assert said in str(caught.value) and "hybrid_lib.solve" in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["pinn", "hybrid"])
-def test_other_forms_name_the_one_that_can(method):
-    problem = hl.Problem(medium=hl.media.paper_2d(0.5), boundary=hl.Dirichlet(1.0))
+@pytest.mark.parametrize(
+    ("method", "boundary"),
+    [("hybrid", hl.Dirichlet(1.0)), ("pinn", dict.fromkeys(SQUARE, hl.Neumann()) | {"left": hl.Dirichlet()})],
+)
+def test_other_forms_name_the_one_that_can(method, boundary):
+    problem = hl.Problem(medium=hl.media.paper_2d(0.5), boundary=boundary)
     with pytest.raises(hl.InputError, match="use formulation=hypercircle, or solve it by elements"):
         hl.train(problem, experiments.configuration("heat2d", method=method))
+
+
+def test_the_network_alone_has_given_temperatures():
+    around = {"left": hl.Dirichlet(1.0), "right": hl.Dirichlet(3.0)}
+    problem = hl.Problem(medium=hl.media.constant(2.0, 1), source=4.0, boundary=around)
+    changes = {"boundary": "hard", "dtype": "float64", "training.optimiser": "gauss-newton", "training.steps": "8"}
+    changes |= {"network.widths": "6", "sampling.points": "40", "training.record_every": "4", "training.report_every": "8"}
+    config = experiments.with_settings(experiments.configuration("heat1d-eps15", "pinn", "mlp"), changes)
+    result, x = hl.train(problem, config), np.linspace(0, 1, 9)[:, None]
+    assert np.abs(result.solution(x)[0] - (1 + 3 * x - x**2)[:, 0]).max() < 1e-3
+    with pytest.raises(hl.InputError, match="boundary: expected hard with given temperatures"):
+        hl.train(problem, experiments.with_settings(config, {"boundary": "soft", "sampling.boundary_points": "2"}))
 
 
 def test_one_temperature_around_the_notch():
@@ -149,13 +164,14 @@ def test_one_temperature_around_the_notch():
 def test_a_run_on_an_interval_is_bounded_kept_and_resumed(tmp_path):
     around = {"left": hl.Dirichlet(1.0), "right": hl.Robin(2.0, 5.0)}
     problem = hl.Problem(medium=hl.media.paper_1d(1.0), domain=domains.interval(0.0, 4.0), source=1.0, boundary=around)
-    config = experiments.own_configuration(problem, formulation="hypercircle", widths=(6, 6), steps=15)
+    config = experiments.own_configuration(problem, formulation="hypercircle", widths=(5, 5), steps=10)
     assert config.eps == 0.25
+    config = experiments.with_settings(config, {"sampling.points": "256"})
     result = hl.train(problem, config, out=tmp_path / "run")
     w = hl.solve(problem, n=400)
     x = np.linspace(0, 4, 41)[:, None]
-    assert result.summary["seeds"][0]["bound"] < 0.03
-    assert np.abs(result.solution(x)[0] - w(x)).max() < 0.02 * np.ptp(w.w)
+    assert result.summary["seeds"][0]["bound"] < 0.1
+    assert np.abs(result.solution(x)[0] - w(x)).max() < 0.05 * np.ptp(w.w)
     again = hl.load(tmp_path / "run", problem=problem)
     assert np.array_equal(again.solution(x)[0], result.solution(x)[0])
     around |= {"right": hl.Robin(2.0, 6.0)}

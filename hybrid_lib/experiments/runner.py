@@ -194,8 +194,8 @@ def _reference(given: Reference | str | None, problem: Problem, config: Config, 
         return given
     if given != "auto":
         raise InputError("reference", 'a Reference, None or "auto"', repr(given), "experiments.reference(problem) makes one")
-    if config.experiment not in EXPERIMENTS:
-        return None
+    if config.experiment not in EXPERIMENTS or problem.boundary is not None or problem.domain.extent is not None:
+        return None  # a problem of one's own, whatever its sizes are called
     if not method_of(config).sharp or problem.domain.dimension == 1:
         return solve_reference(problem, until=until)
     try:

@@ -28,6 +28,7 @@ class Averaged(Strong):
     """The strong blocks and ``coupling``; the name is that of the coupling in :mod:`hybrid_lib.multiscale.coupling`."""
 
     name: str = "averaged"
+    admits_temperatures = False
 
     def coarse(self, problem: Problem, config: Config) -> Coarse:
         """Mesh and problem."""

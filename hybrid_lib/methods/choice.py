@@ -48,6 +48,10 @@ def require_form(problem: Problem, method: Method) -> None:
     >>> require_form(heat1d_problem(0.1), BY_NAME["averaged"])
     """
     box = len(problem.domain.corners) == 1
+    kinds = {condition[0] for condition in problem.conditions().values()}
+    if method.admits_temperatures and problem.boundary is not None and problem.domain.extent is None and kinds == {"value"}:
+        lifting(problem)
+        return
     if method.admits_sides and (box or (problem.domain.corners and problem.boundary is not None)):
         lifting(problem)
         return

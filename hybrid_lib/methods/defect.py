@@ -58,6 +58,7 @@ class Defect(Strong):
     """The strong blocks and ``coupling``, the defect in its dual norm; the weights stay."""
 
     name: str = "defect"
+    admits_temperatures = False
     balanced = False
 
     def coarse(self, problem: Problem, config: Config) -> Coarse:

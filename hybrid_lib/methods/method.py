@@ -108,8 +108,8 @@ class Method(Protocol):
         Key in :data:`hybrid_lib.methods.choice.BY_NAME`.
     admits_jumps : bool
         Whether K may jump: the method uses no ∇K.
-    admits_sides : bool
-        Whether it knows boxes of any size and conditions on their sides.
+    admits_sides, admits_temperatures : bool
+        Whether it knows boxes of any size and conditions on their sides; whether it knows temperatures all around unit boxes.
     balanced : bool
         Whether Adam balances the weights unless told otherwise.
     own_sizes : bool
@@ -123,6 +123,7 @@ class Method(Protocol):
     name: str
     admits_jumps: ClassVar[bool] = False
     admits_sides: ClassVar[bool] = False
+    admits_temperatures: ClassVar[bool] = False
     balanced: ClassVar[bool] = True
     sharp: ClassVar[bool] = False
     own_sizes: ClassVar[bool] = False

@@ -13,6 +13,7 @@ from jax import Array
 
 from hybrid_lib import fem, training
 from hybrid_lib.config import Config
+from hybrid_lib.errors import InputError
 from hybrid_lib.fem import Mesh
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
@@ -32,9 +33,12 @@ class Strong(Method):
     """Blocks ``pde`` and, with soft conditions, ``boundary``; the hybrid methods add theirs."""
 
     name: str = "strong"
+    admits_temperatures = True
 
     def ansatz(self, problem: Problem, config: Config) -> Ansatz:
-        """u_θ."""
+        """u_θ; with given temperatures w_θ, which has them."""
+        if problem.boundary is not None and config.boundary != "hard":
+            raise InputError("boundary", "hard with given temperatures", config.boundary, "set boundary=hard")
         return ansatz_of(problem, config)
 
     def sampler(
