@@ -161,6 +161,7 @@ def test_one_temperature_around_the_notch():
     assert float(lift.base(x)) == float(temperature(x)) and float(lift.factor(x)) == 0.0
 
 
+@pytest.mark.slow
 def test_a_run_on_an_interval_is_bounded_kept_and_resumed(tmp_path):
     around = {"left": hl.Dirichlet(1.0), "right": hl.Robin(2.0, 5.0)}
     problem = hl.Problem(medium=hl.media.paper_1d(1.0), domain=domains.interval(0.0, 4.0), source=1.0, boundary=around)
