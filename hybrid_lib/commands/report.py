@@ -63,7 +63,7 @@ def page(solution: Any, found: Mapping[str, Any], text: str, advice: Any = None)
         parts.append(f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
     parts.append("</div>")
     if advice is not None:
-        parts.append("<h2>What other methods would take</h2>")
+        parts.append("<h2>What each method would take</h2>")
         parts.append(_table(advice.header, advice.lines) + f"<p>{html.escape(advice.reason)}</p>")
     parts.append("<h2>Meshes</h2>")
     meshes = [(m["unknowns"], m["cells"], _per_cent(m["bound"]), f"{m['seconds']:.2f}") for m in found["meshes"]]

@@ -177,9 +177,9 @@ def advise(problem: Problem, tolerance: float = 0.01) -> Advice:
         ways += _uniform(problem, tolerance, meshes)
     if medium.period is not None and medium.period < 1 and problem.domain.dimension == 2:
         ways.append(_homogenised(linear))
-    if plain and length is not None:
-        ways.append(_network(problem, tolerance, jumps, length))
-    chosen, reason = _choice(ways, tolerance, plain)
+    if (network := _network(problem, tolerance, jumps, length)) is not None:
+        ways.append(network)
+    chosen, reason = _choice(ways, tolerance)
     return Advice(problem, float(tolerance), medium.beta / medium.alpha, length, jumps, tuple(ways), chosen, reason)
 
 
@@ -311,23 +311,26 @@ def _homogenised(linear: Way) -> Way:
     return Way("homogenisation", 8192, _memory("sine", 8192), 2 * 4096 * ASSUMED + 0.5, False, words)
 
 
-def _network(problem: Problem, tolerance: float, jumps: bool, length: float) -> Way:
-    """The network of `own_configuration`, by its shapes."""
-    d, period = problem.domain.dimension, problem.medium.period
-    formulation = "hypercircle" if jumps else "strong"
-    config = own_configuration(problem, length, formulation=formulation)
+def _network(problem: Problem, tolerance: float, jumps: bool, length: float | None) -> Way | None:
+    """The network of `own_configuration`, by its shapes; None for a problem that it does not take."""
+    d, period, sided = problem.domain.dimension, problem.medium.period, problem.boundary is not None
+    formulation = "hypercircle" if jumps or sided else "strong"
+    try:
+        config = own_configuration(problem, length, formulation=formulation)
+    except InputError:
+        return None
     N, load = sizes.load_of(problem, config)
     P = parameters_of(problem, config)
     step = 2.0 * (N * load.rows + load.coupling) * P**2 + P**3
     seconds = COMPILES + config.training.steps * step / SPEED
     contrast = problem.medium.beta / problem.medium.alpha
-    tame = not jumps and period is not None and contrast <= TAME
+    tame = formulation == "strong" and period is not None and contrast <= TAME
     reaches = None if not tame else True if tolerance >= KNOWN[d] else None
-    name = "network, hypercircle" if jumps else "network, defect coupling"
+    name = "network, hypercircle" if formulation == "hypercircle" else "network, defect coupling"
     return Way(name, P, sizes.forecast(problem, config).total + 5e8, seconds, reaches, "time of the record's machine")
 
 
-def _choice(ways: list[Way], tolerance: float, plain: bool) -> tuple[str, str]:
+def _choice(ways: list[Way], tolerance: float) -> tuple[str, str]:
     """The quickest that is known to reach the tolerance, and why."""
     sure = sorted((way for way in ways if way.reaches), key=lambda way: way.seconds)
     linear = ways[0]
@@ -343,7 +346,7 @@ def _choice(ways: list[Way], tolerance: float, plain: bool) -> tuple[str, str]:
     if others:
         text += f", {others[0].method} {others[0].seconds:.2g} s"
     if not any("network" in way.method for way in ways):
-        text += ". Networks are trained here on the interval and the square with a drop only"
+        text += ". No network of this library takes the problem as it is"
     elif "network" not in first.method:
         text += ". As for most problems of one or two dimensions a network is no match for that"
     return first.method, text + "."

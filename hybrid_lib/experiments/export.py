@@ -255,8 +255,10 @@ def of_run(result: Any, seed_index: int, which: str | None, n: int | None) -> Fi
     u, slope = result.solution(mesh.points, seed_index, which)
     K = fem.cell_coefficient(mesh, problem.medium.conductivity)
     inner = result.solution(mesh.points[mesh.cells].mean(axis=1), seed_index, which)[1]
-    nodal = {"w": u + mesh.points @ e, "u": u, "gradient": slope + e}
-    about = {"w": "the solution u + e.x", "u": "its part that is zero on the boundary", "gradient": "of w"}
+    nodal = {"w": u + mesh.points @ e, "gradient": slope + e}
+    about = {"w": "temperature", "gradient": "of w"}
+    if e.any():
+        nodal, about = nodal | {"u": u}, about | {"w": "the solution u + e.x", "u": "its part that is zero on the boundary"}
     return Fields(mesh, nodal, *cells_of(K, inner + e), about | ABOUT)
 
 
