@@ -101,8 +101,8 @@ class Problem:
         object.__setattr__(self, "boundary", conditions)
         object.__setattr__(self, "direction", (0.0,) * d)
         known = [isinstance(one, Dirichlet) or _is_exchange(one) for one in conditions.values()]
-        if any(known):
-            return
+        if any(known) and not any(callable(getattr(one, "coefficient", None)) for one in conditions.values()):
+            return  # nothing has to be looked at along the sides
         total, size = balance(self)
         if abs(total) > BALANCED * size:
             received = f"∫q + ∫flux = {total:.6g}, where their sizes add up to {size:.6g}"

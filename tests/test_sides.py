@@ -52,10 +52,10 @@ def test_a_bad_value_is_refused_where_it_is_written(make):
         make()
 
 
-def test_an_exchange_that_turns_negative_is_refused():
-    problem = hl.Problem(medium=TWO, boundary=all_around(top=hl.Robin(lambda x: x[0] - 0.5, 1.0)))
+@pytest.mark.parametrize("others", [{}, {"left": hl.Dirichlet(0.0)}], ids=["insulated", "one temperature"])
+def test_an_exchange_that_turns_negative_is_refused(others):
     with pytest.raises(hl.InputError, match="boundary 'top', coefficient: expected values >= 0"):
-        solve(problem, n=4)
+        hl.Problem(medium=TWO, boundary=all_around(top=hl.Robin(lambda x: x[0] - 0.5, 1.0), **others))
 
 
 @pytest.mark.parametrize("door", ["train", "own_configuration", "reference"])
