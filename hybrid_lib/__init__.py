@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hybrid_lib import fem, media
+    from hybrid_lib import fem, media, sides
     from hybrid_lib.errors import InputError
     from hybrid_lib.experiments import (
         Problem,
@@ -46,6 +46,7 @@ _HOMES = {
     "own_configuration": "experiments",
     "reference": "experiments",
     "run": "experiments",
+    "sides": "",
     "solve": "experiments",
     "train": "experiments",
 }
@@ -68,6 +69,7 @@ __all__ = [
     "own_configuration",
     "reference",
     "run",
+    "sides",
     "solve",
     "train",
 ]
