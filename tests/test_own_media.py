@@ -249,3 +249,28 @@ def test_elements_balance_and_bound_the_heat_of_a_rock_of_contrast_a_million():
     for one in (coarse, fine):
         assert one.heat_through("left") * (1 - one.bound**2) < fine.heat_through("left")
         assert one.heat_bound("left") == pytest.approx(one.heat_through("left") * one.bound**2, rel=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.booleans())
+def test_values_on_cells_are_the_means_where_no_cell_is_cut(rows, columns, times, periodic):
+    values = 1.0 + np.arange(rows * columns).reshape(columns, rows)
+    medium = media.raster(values, period=1.0 if periodic else None)
+    corners = {}
+    for name, n in (("fits", times * np.lcm(rows, columns)), ("cut", 7)):
+        mesh = fem.unit_square(int(n))
+        corners[name] = mesh.points[mesh.cells]
+    np.testing.assert_array_equal(medium.pixels.cell_values(corners["fits"]), medium.pixels.cell_means(corners["fits"]))
+    found = medium.pixels.cell_values(corners["cut"])
+    assert (found is None) == (rows > 1 or columns > 1)
+
+
+def test_a_conductivity_that_is_constant_on_cells_has_the_bound_of_its_values():
+    problem = hl.Problem(medium=media.by_tag(two_materials(), {"steel": 50, "air": 0.5}), source=1.0, boundary=Dirichlet(0.0))
+    mesh = problem.domain.labelled(fem.refine(two_materials()))
+    K = fem.cell_coefficient(mesh, problem.medium.conductivity)[:, 0, 0]
+    w = fem.solve_diffusion(mesh, K, 1.0)
+    known = fem.energy_bound(mesh, K, 1.0, w).bound
+    assert fem.energy_bound(mesh, problem.medium.conductivity, 1.0, w).bound == pytest.approx(known, rel=1e-12)
+    slow = fem.energy_bound(mesh, lambda x: problem.medium.conductivity(x), 1.0, w).bound  # at half a million points
+    assert slow == pytest.approx(known, rel=1e-9)
