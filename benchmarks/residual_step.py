@@ -18,7 +18,7 @@ from timing import digits, interleave, sample
 
 from hybrid_lib import media
 from hybrid_lib.pinn import domains, jets, networks, sampling
-from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.residuals import lifted_source, strong_residual
 
 NETWORKS: dict[str, Callable] = {

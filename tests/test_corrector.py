@@ -12,8 +12,8 @@ from hybrid_lib import experiments, media
 from hybrid_lib.errors import InputError
 from hybrid_lib.multiscale.corrector import expansion, sine_solution, trigonometric
 from hybrid_lib.pinn import jets, networks
+from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.domains import lshape
-from hybrid_lib.pinn.networks import Ansatz
 
 
 def test_sine_series_is_exact_for_sines_and_its_gradient_is_the_derivative(key):

@@ -21,7 +21,7 @@ from hybrid_lib.multiscale.defect import (
 )
 from hybrid_lib.multiscale.upscaling import parts_of, upscaled_scalar
 from hybrid_lib.pinn import networks
-from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.ansatz import Ansatz
 
 
 def source(x):

@@ -19,6 +19,7 @@ from hybrid_lib.experiments import Problem, configuration, first_order, referenc
 from hybrid_lib.experiments.first_order import FluxFields, stability_range
 from hybrid_lib.methods import balance_every
 from hybrid_lib.pinn import domains, networks, residuals
+from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.training import jacobians
 
 TINY = {
@@ -125,7 +126,7 @@ def test_fields_against_ad_and_differences(name, kind, key):
         "mlp": networks.mlp((5, 4), dtype=dtype),
     }[kind]
     domain = domains.interval() if d == 1 else domains.unit_square()
-    ansatz = first_order.first_order_ansatz(networks.Ansatz(network, d, domain.vanishing))
+    ansatz = first_order.first_order_ansatz(Ansatz(network, d, domain.vanishing))
     theta, fixed = ansatz.init(key)
     theta = shaken(theta, key)
     x = jnp.asarray([0.37, 0.81])[:d]
@@ -203,7 +204,7 @@ def test_bounds_hold_on_random_networks_in_one_dimension(eps, key):
     w_div = first_order.divergence_weight(problem.medium, problem.domain)
     total = exact.gradient + 1
     ansatz = first_order.first_order_ansatz(
-        networks.Ansatz(networks.two_scale(eps, (6,), dtype=jnp.float64), 1, problem.domain.vanishing)
+        Ansatz(networks.two_scale(eps, (6,), dtype=jnp.float64), 1, problem.domain.vanishing)
     )
     evaluate = jax.jit(lambda t: jax.vmap(lambda p: ansatz.fields(t, {"u": {}, "flux": {"0": {}}}, p))(x))
     ratios = []
@@ -249,7 +250,7 @@ def test_bounds_hold_on_random_networks_with_a_tensor(key):
     K, q, exact = np.asarray(K), np.asarray(q), (np.asarray(slope), np.asarray(flux_exact))
     w_div = first_order.divergence_weight(problem.medium, problem.domain)
     ansatz = first_order.first_order_ansatz(
-        networks.Ansatz(networks.two_scale(0.5, (6,), dtype=jnp.float64), 2, problem.domain.vanishing)
+        Ansatz(networks.two_scale(0.5, (6,), dtype=jnp.float64), 2, problem.domain.vanishing)
     )
     _, fixed = ansatz.init(key)
     evaluate = jax.jit(lambda t: jax.vmap(lambda p: ansatz.fields(t, fixed, p))(x))

@@ -8,7 +8,7 @@ from shaken import shaken
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn import jets, networks, windows
-from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.ansatz import Ansatz
 
 BOX = ((0.0, 0.0), (1.0, 1.0))
 METRIC = jnp.array([[2.0, 0.3], [0.3, 1.0]])

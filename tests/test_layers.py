@@ -12,8 +12,8 @@ from hybrid_lib import experiments
 from hybrid_lib.errors import InputError
 from hybrid_lib.multiscale.compression import average, compression
 from hybrid_lib.pinn import jets, networks, sampling
+from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.domains import interval, lshape, unit_square
-from hybrid_lib.pinn.networks import Ansatz
 
 BOX = {1: ((0.0,), (1.0,)), 2: ((0.0, 0.0), (1.0, 1.0))}
 DOMAIN = {1: interval(), 2: unit_square()}

@@ -12,7 +12,7 @@ import pytest
 from hybrid_lib import training
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn import networks
-from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.training import LoopOptions, fit, loop
 
 OPTIONS = LoopOptions(gate_every=3, balance_every=4, record_every=2)

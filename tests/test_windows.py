@@ -14,7 +14,7 @@ from hybrid_lib import experiments
 from hybrid_lib.config import with_settings
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn import windows
-from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.ansatz import Ansatz
 
 BOX = ((-1.0, 0.5), (1.0, 1.5))
 NETWORK = windows.windowed(3, BOX, (5,), dtype=jnp.float64)

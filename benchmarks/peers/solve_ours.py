@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from hybrid_lib import experiments, media, training
 from hybrid_lib.methods import method_of
 from hybrid_lib.pinn import jets, networks
+from hybrid_lib.pinn.ansatz import Ansatz
 
 options = common.arguments(("default", "hybrid", "uniform"))
 
@@ -73,7 +74,7 @@ def assembled(ansatz):
 ansatz, program, state, data = setup.ansatz, setup.program, setup.state, setup.data
 if options.features:
     network = Periodic((common.WIDTH,) * 2)
-    ansatz, program, state, data = assembled(networks.Ansatz(network, 2, problem.domain.vanishing))
+    ansatz, program, state, data = assembled(Ansatz(network, 2, problem.domain.vanishing))
 
 
 def uniform_start(members):

@@ -20,7 +20,7 @@ from hybrid_lib.methods import Method, balance_every, method_of, require_form
 from hybrid_lib.methods.defect import coupling_weight  # noqa: F401, its former place
 from hybrid_lib.methods.trial import ansatz_of  # noqa: F401
 from hybrid_lib.multiscale.coarse import CoarseProblem
-from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.problems import Problem
 
 Tree = Any

@@ -22,7 +22,7 @@ from hybrid_lib.methods.strong import Strong
 from hybrid_lib.multiscale import defect as rules
 from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale.coarse import CoarseProblem
-from hybrid_lib.pinn.networks import Ansatz
+from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.residuals import lifted_source, strong_residual
 from hybrid_lib.problems import Problem, units
 

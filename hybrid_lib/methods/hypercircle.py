@@ -45,8 +45,8 @@ from hybrid_lib.methods.lifting import balancing_flux, centre, lifting  # noqa: 
 from hybrid_lib.methods.method import Counts, Data, Load, Tree
 from hybrid_lib.methods.trial import ansatz_of, times
 from hybrid_lib.pinn import networks, phases
+from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
-from hybrid_lib.pinn.networks import Ansatz
 from hybrid_lib.pinn.residuals import flux_residual
 from hybrid_lib.problems import Problem, units
 

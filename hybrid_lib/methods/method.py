@@ -138,7 +138,7 @@ class Method(Protocol):
 
     @abstractmethod
     def ansatz(self, problem: Problem, config: Config) -> Any:
-        """The trial field: an :class:`~hybrid_lib.pinn.networks.Ansatz`, or what can be read as one that is u.
+        """The trial field: an :class:`~hybrid_lib.pinn.ansatz.Ansatz`, or what can be read as one that is u.
 
         A run reads ``dimension``, ``network.dtype``, ``init``, ``embed``, ``jet``, ``base`` and ``without_base``.
         """

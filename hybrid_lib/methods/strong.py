@@ -19,7 +19,7 @@ from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
 from hybrid_lib.methods.method import Data, Method, Tree
 from hybrid_lib.methods.trial import ansatz_of
-from hybrid_lib.pinn.networks import Ansatz, Embedding
+from hybrid_lib.pinn.ansatz import Ansatz, Embedding
 from hybrid_lib.pinn.residuals import lifted_source
 from hybrid_lib.problems import Problem, units
 from hybrid_lib.training import ritz

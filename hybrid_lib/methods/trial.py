@@ -14,8 +14,8 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.multiscale.corrector import expansion
 from hybrid_lib.pinn import networks, windows
+from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.pinn.networks import Ansatz
 from hybrid_lib.problems import Problem, units
 
 

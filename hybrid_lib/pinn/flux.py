@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hybrid_lib.pinn.ansatz import Ansatz, Embedding
 from hybrid_lib.pinn.jets import Jet
-from hybrid_lib.pinn.networks import Ansatz, Embedding
 
 Tree = Any
 
@@ -31,7 +31,7 @@ class FluxFields(NamedTuple):
 class FirstOrderAnsatz:
     """A trial field u_θ together with a trial flux σ_θ; θ = {"u": …, "flux": {"0": …, …}}, and the fixed frequencies alike.
 
-    Read as an :class:`~hybrid_lib.pinn.networks.Ansatz` it is u_θ, so that errors and solutions are taken of u.
+    Read as an :class:`~hybrid_lib.pinn.ansatz.Ansatz` it is u_θ, so that errors and solutions are taken of u.
 
     Attributes
     ----------

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hybrid_lib.pinn.ansatz import Ansatz, Embedding
 from hybrid_lib.pinn.jets import Jet
-from hybrid_lib.pinn.networks import Ansatz, Embedding
 
 Tree = Any
 FIELD, FLUX = "field", "flux"

@@ -157,7 +157,7 @@ def windowed(
 
     Examples
     --------
-    >>> from hybrid_lib.pinn.networks import Ansatz
+    >>> from hybrid_lib.pinn.ansatz import Ansatz
     >>> theta, _ = Ansatz(windowed(15, ((0.0,), (1.0,)), (8,)), 1).init(jax.random.key(0))
     >>> sum(leaf.size for leaf in jax.tree.leaves(theta))  # 16 networks 1-8-1
     400

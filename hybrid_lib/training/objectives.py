@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hybrid_lib.pinn.ansatz import Ansatz, Embedding
 from hybrid_lib.pinn.jets import Jet
-from hybrid_lib.pinn.networks import Ansatz, Embedding
 from hybrid_lib.pinn.residuals import strong_residual
 from hybrid_lib.training.layout import Layout
 
