@@ -78,7 +78,7 @@ def test_diverged_run_says_why(capsys):
             ["run", "heat3d"],
             "experiment: expected one of heat1d-eps15, heat1d-eps100, heat2d; received 'heat3d'",
         ),
-        (["run", "heat2d", "--network", "cnn"], "network: expected one of ms, mlp, two-scale; received 'cnn'"),
+        (["run", "heat2d", "--network", "cnn"], "network: expected one of ms, mlp, two-scale, windowed; received 'cnn'"),
         (["run", "heat2d", "--method", "fem"], "method: expected one of hybrid, pinn; received 'fem'"),
         (["run", "heat2d", "--coupling", "none"], "coarse.coupling: expected one of averaged, averaged-both"),
         (["run", "heat2d", "--optimiser", "sgd"], "optimiser: expected one of adam"),

@@ -56,7 +56,7 @@ def sided_bound(
     field : callable points (k, d) -> values (k,) and gradients (k, d), optional
         v, with the given values everywhere on Γ_D; `nodal` are its values at the nodes. By default v is linear between them.
     sample : Sampled, optional
-        K and f at the points of a rule, from :func:`.bounds.sampled`.
+        K and f at the points of a rule, from :func:`hybrid_lib.fem.bounds.sampled`.
 
     Returns
     -------
