@@ -32,6 +32,8 @@ CASES = [f"{method}, {how}" for method in METHODS for how in ("adam", *SOLVERS)]
 CASES += ["defect, adam, two seeds", "strong, dense, first damping 1e-6"]
 TIMES = ("seconds_a_step", "compile_seconds")
 STEPS = {"adam": 50, "gauss-newton": 10}
+RUN_STEPS = 600
+"""Of the run that loses a process."""
 DAMPING = 1.0
 """First λ over the Rayleigh quotient. The solver's own, 1e-6, lets rounding grow by the condition number that it leaves."""
 
@@ -145,19 +147,19 @@ def run(out: str, joined: list[str], resume: bool) -> None:
     from hybrid_lib import experiments
 
     hl.enable_float64()
-    settings = {"dtype": "float64", "network.widths": "6", "sampling.points": "50", "training.steps": "600"}
+    settings = {"dtype": "float64", "network.widths": "6", "sampling.points": "50", "training.steps": str(RUN_STEPS)}
     settings |= {"training.report_every": "20", "training.record_every": "10", "training.learning_rate": "1e-3"}
     config = experiments.with_settings(experiments.configuration("heat1d-eps15", "pinn"), settings)
     experiments.run(config, out=out, resume=resume, reference=None, checkpoint_every=0.0)
 
 
-def lose(moment: float, victim: int, then: str, whole: dict[str, np.ndarray] | None = None) -> dict[str, Any]:
-    """Two processes of which one is killed some time after the first checkpoint, and the run that goes on in layout `then`.
+def lose(share: float, victim: int, then: str, whole: dict[str, np.ndarray] | None = None) -> dict[str, Any]:
+    """Two processes of which one is killed when a share of the steps is saved, and the run that goes on in layout `then`.
 
     Parameters
     ----------
-    moment : float
-        Seconds after the first step was saved.
+    share : float
+        Of the steps, below one half, so that a run on a quick machine is not over before it is disturbed.
     victim : int
         0 is the coordinator.
     then : str
@@ -175,9 +177,8 @@ def lose(moment: float, victim: int, then: str, whole: dict[str, np.ndarray] | N
         out = Path(folder) / "run"
         started = start("2 x 1", ["--run", str(out)])
         until = time.monotonic() + 300
-        while training.steps_done(out / "checkpoint" / "state.npz") == 0 and time.monotonic() < until:
-            time.sleep(0.05)
-        time.sleep(moment)
+        while training.steps_done(out / "checkpoint" / "state.npz") < max(1, share * RUN_STEPS) and time.monotonic() < until:
+            time.sleep(0.005)
         began = time.monotonic()
         started[victim].kill()
         said = ended(started, 60)[1 - victim].strip()
@@ -217,7 +218,7 @@ def kills(count: int, out: Path) -> dict[str, Any]:
     """So many losses at random moments, into the record."""
     whole, draw, rows = undisturbed(), np.random.default_rng(0), []
     for k in range(count):
-        row = lose(draw.uniform(0, 4), int(draw.integers(2)), ("1 x 1", "1 x 4", "2 x 1")[k % 3])
+        row = lose(draw.uniform(0, 0.5), int(draw.integers(2)), ("1 x 1", "1 x 4", "2 x 1")[k % 3])
         row |= difference(whole, row.pop("history"))
         print(row, flush=True)
         rows.append(row)

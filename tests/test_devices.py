@@ -73,7 +73,7 @@ def test_two_processes_of_slurm_give_the_history_of_one(layouts, alone):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_lost_process_ends_all_in_a_line_and_the_run_goes_on_in_another_layout(layouts, victim):
     whole = layouts.undisturbed()
-    found = layouts.lose(np.random.default_rng().uniform(0, 2), victim, ("1 x 4", "1 x 1")[victim])
+    found = layouts.lose(np.random.default_rng().uniform(0, 0.5), victim, ("1 x 4", "1 x 1")[victim])
     what = "the coordinator" if victim == 0 else "process 1"
     assert found["status"] == 1 and found["kept"] >= 20
     line = f"hybrid: process {victim} of 2: expected all processes up to the end; received {what} is lost; "
