@@ -1,7 +1,7 @@
 r"""Fields as files of other programs, chosen by the suffix: VTK and XDMF for ParaView, NetCDF, NPZ, CSV; a network as a function.
 
 - ``.vtu``: the mesh, fields at nodes and in cells, for ParaView, VTK and meshio;
-- ``.vtk``, ``.xdmf``: the same, written by meshio;
+- ``.vtk``, ``.xdmf``: the same, written by meshio, the second with h5py;
 - ``.npz``: the same as arrays ``points``, ``cells``, ``node:NAME``, ``cell:NAME``, for ``numpy.load``;
 - ``.csv``: a line a node, its coordinates and the fields at nodes;
 - ``.nc``: all fields on a uniform grid of the bounding box, NaN outside, for and by xarray;
@@ -167,6 +167,8 @@ def _vtu(fields: Fields) -> bytes:
 
 def _by_meshio(fields: Fields, suffix: str) -> bytes:
     meshio = require_package("meshio", f"writing {suffix}", EXTRA)
+    if suffix == ".xdmf":
+        require_package("h5py", "writing .xdmf", EXTRA)  # meshio imports it, whatever the format of the numbers
     mesh = fields.mesh
     made = meshio.Mesh(
         _in_space(mesh.points),
