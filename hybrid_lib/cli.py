@@ -7,7 +7,6 @@ input, a file or a folder cannot be used, one line on standard error says why; 1
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import json
 import os
@@ -16,10 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hybrid_lib import __version__, enable_float64, processes, terminal
-from hybrid_lib.commands import solve
+from hybrid_lib import __version__, processes, terminal
+from hybrid_lib.commands import replication, solve
+from hybrid_lib.commands.start import use_float64
 from hybrid_lib.errors import InputError
-from hybrid_lib.terminal import complain, say
+from hybrid_lib.terminal import Progress, complain, say
 
 
 class _Parser(argparse.ArgumentParser):
@@ -94,42 +94,6 @@ def _known_failure(error: Exception) -> InputError | None:
     return None
 
 
-def _folders(write: bool, **paths: Path | None) -> None:
-    """Refuse a folder that is a file or lies below one, and, to `write`, one that cannot be written or made."""
-    for name, path in paths.items():
-        there = next((p for p in (path, *path.parents) if os.path.exists(p)), None) if path is not None else None
-        if there is not None and not there.is_dir():
-            raise InputError(f"--{name}", "a folder", f"{path}; {there} is a file", f"choose another --{name}")
-        if write and there is not None and not os.access(there, os.W_OK | os.X_OK):
-            found = f"{path}: no permission to write" + ("" if there == path else f" in {there}")
-            raise InputError(f"--{name}", "a folder that can be written", found, f"choose another --{name}")
-
-
-def _results(options, write: bool) -> Path:
-    """The folder of the artefacts: the one named, else that of the clone or of the working directory, which is to exist."""
-    from hybrid_lib import replication
-
-    results = options.results or replication.results_folder()
-    if options.results is None and not os.path.isdir(results):
-        found = f"none in the folder of the library nor in {os.getcwd()}"
-        remedy = "change into a clone of the repository, or name a folder with --results DIR"
-        raise InputError("--results", "the folder book/results of a clone", found, remedy)
-    _folders(write, results=results)
-    return results
-
-
-def _use_float64() -> None:
-    """Enable float64 in JAX, and say in one line if it finds no device."""
-    import jax
-
-    enable_float64()
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError) as error:  # for a missing plugin JAX has no message
-        found = str(error).partition("(")[0].strip() or f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
-        raise InputError("device", "a platform that JAX finds here", found, "unset JAX_PLATFORMS") from error
-
-
 def _commands() -> dict[str, argparse.ArgumentParser]:
     """The parser of each command, by name."""
     actions = _parser()._actions
@@ -177,33 +141,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="print one JSON object on standard output, as run --json does")
     show.set_defaults(action=_show)
     solve.add_to(commands)
-    _add_ledger(commands)
+    replication.add_to(commands)
     return parser
-
-
-def _add_ledger(commands) -> None:
-    """``reproduce`` and ``ledger``."""
-    again = commands.add_parser("reproduce", help="paper-scale runs into book/results, resumable")
-    again.add_argument("claims", nargs="*", metavar="CLAIM", help="claims or runs; see --list")
-    again.add_argument("--pending", action="store_true", help="whatever is missing, cheapest first")
-    again.add_argument("--scale", choices=("paper", "laptop"), help="only runs of this scale")
-    again.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop before this; call again to go on")
-    again.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="run directories (default: runs)")
-    again.add_argument("--results", type=Path, metavar="DIR", help="artefacts (default: book/results)")
-    again.add_argument("--list", action="store_true", help="print what is missing and do nothing")
-    again.add_argument("--estimate", action="store_true", help="only time a few iterations of what is missing")
-    again.add_argument("--smoke", action="store_true", help="tiny sizes, for a test of the path; needs --results")
-    again.add_argument(
-        "--checkpoint-every", type=float, default=30.0, metavar="SECONDS", help="between checkpoints (default: 30)"
-    )
-    again.set_defaults(action=_reproduce)
-
-    book = commands.add_parser("ledger", help="the paper's claims against our results")
-    book.add_argument("--check", action="store_true", help="verify hashes, figures and verdicts; exit status 1 if not")
-    book.add_argument("--update", action="store_true", help="compute the rows from the artefacts and write them")
-    book.add_argument("--results", type=Path, metavar="DIR", help="artefacts (default: book/results)")
-    book.add_argument("--json", action="store_true", help="print the rows as JSON")
-    book.set_defaults(action=_ledger)
 
 
 def _list(options) -> int:
@@ -257,7 +196,7 @@ def _run(options) -> int:
         raise InputError("command line", "--distributed beside --coordinator, --processes, --process", "none", "add it")
     from hybrid_lib import experiments
 
-    _use_float64()  # the command's choice; a run's own dtype is in its configuration
+    use_float64()  # the command's choice; a run's own dtype is in its configuration
     settings = _settings(options)
     config = experiments.configuration(
         options.experiment, options.method, options.network, options.scale, options.optimiser,
@@ -269,7 +208,7 @@ def _run(options) -> int:
     if options.forecast:
         return _forecast(config, options)
     quiet = options.json or not processes.is_coordinator()
-    progress = _Progress(config.training.steps, quiet)
+    progress = Progress(config.training.steps, quiet)
     with progress as callbacks:
         result = experiments.run(
             config,
@@ -306,103 +245,10 @@ def _forecast(config, options) -> int:
 def _show(options) -> int:
     from hybrid_lib import experiments
 
-    _use_float64()
+    use_float64()
     result = experiments.load(options.run)
     say(json.dumps(result.summary) if options.json else repr(result))
     return 0
-
-
-def _reproduce(options) -> int:
-    if not options.claims and not options.pending:
-        raise InputError("reproduce", "claims, or --pending", "neither", "see `hybrid reproduce --pending --list`")
-    if options.time_limit is not None and not options.time_limit > 0:
-        raise InputError("--time-limit", "seconds > 0", options.time_limit, "leave it out for no limit")
-    if options.smoke and options.results is None:
-        raise InputError("--smoke", "a --results folder of its own", "none", "add --results DIR")
-    results = _results(options, write=not options.list)
-    _folders(write=not (options.list or options.estimate), runs=options.runs)
-    from hybrid_lib import replication
-
-    _use_float64()  # the coarse problems and references are made in float64
-    names = replication.missing(replication.wanted(options.claims, options.scale), results)
-    if options.list:
-        say("\n".join(names))
-        return 0
-    if options.estimate:
-        replication.estimate([name for name in names if name in replication.RUNS], results, complain)
-        return 0
-    replication.reproduce(
-        names,
-        runs=options.runs,
-        results=results,
-        time_limit=options.time_limit,
-        smoke=options.smoke,
-        say=complain,
-        progress=lambda steps: _Progress(steps, quiet=False),
-        checkpoint_every=options.checkpoint_every,
-    )
-    left = replication.missing(names, results)
-    if left:
-        complain(f"{len(left)} not finished: {', '.join(left)}")
-    return 1 if left else 0
-
-
-def _ledger(options) -> int:
-    from hybrid_lib import replication
-
-    results = _results(options, options.update)
-    if options.check:
-        problems = replication.check(results)
-        for line in problems:
-            complain(f"hybrid: {line}")
-        if not problems:
-            say(f"{len(replication.read(results))} rows hold")
-        return 1 if problems else 0
-    if options.update and not any(os.path.isfile(results / f"{name}.json") for name in replication.wanted([])):
-        remedy = "`hybrid reproduce` makes them, see its --list"
-        raise InputError("--results", "a folder with artefacts", f"none in {results}", remedy)
-    table = replication.write(results) if options.update else replication.read(results)
-    if options.json:
-        say(json.dumps({"rows": table}))
-        return 0
-    for row in table:
-        ours = row["ours"]["text"] if row["ours"] else "-"
-        say(f"{row['verdict']:<14} {row['id']:<31} paper {row['paper']['text']:<16} ours {ours:<20} {row['reason']}")
-    say(", ".join(f"{count} {verdict}" for verdict, count in replication.summary(table).items()))
-    return 0
-
-
-class _Progress:
-    """A progress bar on a terminal, nothing in pipes; a context that yields the callbacks of a run."""
-
-    def __init__(self, steps: int, quiet: bool):
-        self._bar = None
-        if sys.stderr.isatty() and not quiet:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=steps, unit="it", dynamic_ncols=True, leave=False)
-
-    def __enter__(self):
-        return () if self._bar is None else (self._update,)
-
-    def __exit__(self, *_):
-        with contextlib.suppress(OSError):
-            if self._bar is not None:
-                self._bar.close()
-
-    def say(self, line: str) -> None:
-        """Print a line on standard error, above the bar."""
-        if self._bar is None:
-            complain(line)
-        else:
-            with contextlib.suppress(OSError):
-                self._bar.write(line, file=sys.stderr)
-
-    def _update(self, result) -> None:
-        with contextlib.suppress(OSError):  # the terminal has gone; the run has not
-            self._bar.update(int(result.state.step) - self._bar.n)
-            if "rel_l2" in result.evaluations:
-                self._bar.set_postfix(rel_l2=f"{float(result.evaluations['rel_l2'][-1].min()):.2e}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 r"""The terminal of the command line: signs for every encoding, streams that may be closed or full, signals that end a run.
 
-Only :mod:`hybrid_lib.cli` uses it. The library itself writes to no stream and installs no handler of signals.
+Only the command line uses it. The library itself writes to no stream and installs no handler of signals.
 """
 
 from __future__ import annotations
@@ -171,3 +171,36 @@ def _catch_signals() -> dict[signal.Signals, object]:
 
     found = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
     return {number: signal.signal(number, end) for number in found if signal.getsignal(number) is signal.SIG_DFL}
+
+
+class Progress:
+    """A progress bar on a terminal, nothing in pipes; a context that yields the callbacks of a run."""
+
+    def __init__(self, steps: int, quiet: bool):
+        self._bar = None
+        if sys.stderr.isatty() and not quiet:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=steps, unit="it", dynamic_ncols=True, leave=False)
+
+    def __enter__(self):
+        return () if self._bar is None else (self._update,)
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            if self._bar is not None:
+                self._bar.close()
+
+    def say(self, line: str) -> None:
+        """Print a line on standard error, above the bar."""
+        if self._bar is None:
+            complain(line)
+        else:
+            with contextlib.suppress(OSError):
+                self._bar.write(line, file=sys.stderr)
+
+    def _update(self, result) -> None:
+        with contextlib.suppress(OSError):  # the terminal has gone; the run has not
+            self._bar.update(int(result.state.step) - self._bar.n)
+            if "rel_l2" in result.evaluations:
+                self._bar.set_postfix(rel_l2=f"{float(result.evaluations['rel_l2'][-1].min()):.2e}")

@@ -130,7 +130,7 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(name, monkeypatch, capsys, tmp_path)
 
     monkeypatch.setattr(training, "save", again)
 
-    monkeypatch.setattr(cli._Progress, "__enter__", lambda self: (end,))
+    monkeypatch.setattr(cli.Progress, "__enter__", lambda self: (end,))
     steps = ["--set", "training.steps=40", "--set", "training.report_every=10"]
     out = tmp_path / "run"
     arguments = ["run", "heat1d-eps15", *SMALL, *steps, "--out", str(out)]

@@ -66,7 +66,7 @@ def page(solution: Any, found: Mapping[str, Any], text: str, advice: Any = None)
         parts.append("<h2>What each method would take</h2>")
         parts.append(_table(advice.header, advice.lines) + f"<p>{html.escape(advice.reason)}</p>")
     parts.append("<h2>Meshes</h2>")
-    meshes = [(m["unknowns"], m["cells"], _per_cent(m["bound"]), f"{m['seconds']:.2f}") for m in found["meshes"]]
+    meshes = [(m["unknowns"], m["cells"], per_cent(m["bound"]), f"{m['seconds']:.2f}") for m in found["meshes"]]
     parts.append(_table(("unknowns", "cells", "bound of the relative error", "seconds"), meshes))
     parts.append(f"<h2>The problem file</h2><pre>{html.escape(text.strip())}</pre>")
     parts.append(f"<footer>hybrid_lib {__version__}; every number is in the unit of the problem file.</footer>")
@@ -80,8 +80,8 @@ def answer(found: Mapping[str, Any]) -> str:
     """How sure the solution is, in a sentence."""
     if found["bound"] is None:
         return f"Solved with {found['unknowns']:,} unknowns; no bound of the error: {found['reason']}."
-    sure = f"The relative error of the energy is at most {_per_cent(found['bound'])}, guaranteed up to quadrature"
-    met = f"the tolerance was {_per_cent(found['tolerance'])}"
+    sure = f"The relative error of the energy is at most {per_cent(found['bound'])}, guaranteed up to quadrature"
+    met = f"the tolerance was {per_cent(found['tolerance'])}"
     return f"{sure}; {met}{'' if found['reached'] else ', which was not reached: ' + found['reason']}."
 
 
@@ -165,6 +165,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
 
 
-def _per_cent(value: float | None) -> str:
+def per_cent(value: float | None) -> str:
     """A relative error for people."""
     return "none" if value is None else f"{100 * value:.2g} %"

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hybrid_lib import enable_float64
+from hybrid_lib.commands.start import use_float64
 from hybrid_lib.errors import InputError
 from hybrid_lib.terminal import complain, say
 
@@ -39,7 +39,7 @@ def run(options: Any) -> int:
     from hybrid_lib.commands import problem_file, report
     from hybrid_lib.experiments import advise, export, solve
 
-    enable_float64()
+    use_float64()
     given = problem_file.read(options.problem)
     tolerance = options.tolerance or given.tolerance
     tell = (lambda line: None) if options.json else complain
@@ -57,7 +57,7 @@ def run(options: Any) -> int:
     def announce(one: Any) -> None:
         seconds = time.perf_counter() - began - sum(mesh["seconds"] for mesh in meshes)
         meshes.append({"unknowns": len(one.w), "cells": len(one.mesh.cells), "bound": one.bound, "seconds": seconds})
-        tell(f"{len(one.w):>9,} unknowns, bound {'none' if one.bound is None else f'{100 * one.bound:.2g} %'}, {seconds:.1f} s")
+        tell(f"{len(one.w):>9,} unknowns, bound {report.per_cent(one.bound)}, {seconds:.1f} s")
 
     advice = advise(given.problem, tolerance)
     tell(advice.reason)

@@ -9,7 +9,7 @@ from hybrid_lib.config import (
     paths,
     with_settings,
 )
-from hybrid_lib.experiments import config, data, objective, problems  # noqa: F401, former places
+from hybrid_lib.experiments import config, objective, problems  # noqa: F401, former places
 from hybrid_lib.experiments.advise import Advice, Way, advise
 from hybrid_lib.experiments.assemble import Setup, ansatz_of, assemble, evaluator
 from hybrid_lib.experiments.certify import Certificate, certify

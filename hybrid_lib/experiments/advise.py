@@ -282,8 +282,7 @@ def quadratic_bound(problem: Problem, n: int) -> tuple[int, float, float]:
     gradient = slope[:, None] + (data.points - mesh.points[mesh.cells].mean(axis=1)[:, None]) @ bend
     found = bounds.bound_by(mesh, data, flux, gradient, e)
     whole = gradient + e
-    conducted = whole * data.K[..., None] if data.K.ndim == 2 else np.einsum("mqij,mqj->mqi", data.K, whole)
-    size = math.sqrt(mesh.volumes @ (np.sum(whole * conducted, axis=-1) @ data.weights))
+    size = math.sqrt(mesh.volumes @ (np.sum(whole * fluxes.times(data.K, whole), axis=-1) @ data.weights))
     return len(V.points), found.bound / size, time.perf_counter() - began
 
 

@@ -24,6 +24,7 @@ from hybrid_lib import fem
 from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.experiments import export
 from hybrid_lib.fem import sides
+from hybrid_lib.fem.contact import outward_normals
 from hybrid_lib.fem.fluxes import times
 from hybrid_lib.fem.location import locate
 from hybrid_lib.fem.sided import no_bound, sided_bound
@@ -212,8 +213,7 @@ class FieldSolution:
         own, length = np.zeros((len(names), n)), np.zeros((len(names), n))
         for row, name in enumerate(names):
             here = sides.facets(mesh, mesh.sides[name])
-            normal = -mesh.basis_gradients[here.cell, here.local]
-            normal = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+            normal = outward_normals(mesh, here.cell, here.local)
             through = np.einsum("kd,kde,ke->k", normal, K[here.cell], slopes[here.cell])
             own[row] = sides.side_load(mesh, here, through[:, None] * np.ones(here.points.shape[:2]))
             length[row] = sides.side_load(mesh, here, np.ones(here.points.shape[:2]))

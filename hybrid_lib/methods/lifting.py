@@ -80,7 +80,7 @@ def lifting(problem: Problem) -> Lifting:
     if len(domain.corners) != 1:
         values = {condition[1] for condition in kinds.values() if condition[0] == "value"}
         if domain.corners and len(values) == 1 and all(condition[0] == "value" for condition in kinds.values()):
-            return Lifting(functools.partial(_constant_or, values.pop()), domain.vanishing, domain.layer)
+            return Lifting(functools.partial(_value, values.pop()), domain.vanishing, domain.layer)
         remedy = "give one temperature all around, or solve it by elements, hybrid_lib.solve"
         raise InputError("boundary", "conditions on the sides of a box", f"those of {domain.name}", remedy)
     if all(condition[0] == "flux" for condition in kinds.values()):
@@ -179,11 +179,8 @@ def centre(domain: Domain) -> tuple[float, ...]:
 
 
 def _value(value: Value, x: Array) -> Array:
+    """A number or a function of one point, in the dtype of the point."""
     return jnp.asarray(value(x) if callable(value) else value, x.dtype)
-
-
-def _constant_or(value: Value, x: Array) -> Array:
-    return _value(value, x)
 
 
 def _ends(lower: Any, upper: Any, x: Array) -> tuple[Array, Array]:

@@ -93,6 +93,11 @@ class Domain:
         upper = lower.max(axis=0) + np.array(self.extent or 1.0)
         return tuple(lower.min(axis=0).tolist()), tuple(upper.tolist())
 
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the faces, (k, d) each."""
+        starts = np.array([start for start, _, _ in self.faces])
+        return starts, starts + np.array([[m * e for e in direction] for _, direction, m in self.faces])
+
     def distance(self, x: jax.Array) -> jax.Array:
         """Euclidean distance of one point to ∂Ω, ≥ 0 inside and outside alike; cost O(number of faces).
 
@@ -115,8 +120,7 @@ class Domain:
         0.25
         """
         x = self._point(x)
-        starts = np.array([start for start, _, _ in self.faces])  # (k, d)
-        ends = starts + np.array([[m * e for e in direction] for _, direction, m in self.faces])
+        starts, ends = self._ends()
         lower, upper = (jnp.asarray(f(starts, ends), x.dtype) for f in (np.minimum, np.maximum))
         zero = jnp.zeros((), x.dtype)
         gaps = jnp.maximum(jnp.maximum(lower - x[None, :], x[None, :] - upper), zero)  # (k, d)

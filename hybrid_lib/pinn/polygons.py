@@ -56,11 +56,6 @@ class Polygon(Domain):
         lower, upper = self.box
         return min(b - a for a, b in zip(lower, upper, strict=True))
 
-    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the faces, (k, d) each."""
-        starts = np.array([start for start, _, _ in self.faces])
-        return starts, starts + np.array([[m * e for e in direction] for _, direction, m in self.faces])
-
     def distance(self, x: jax.Array) -> jax.Array:
         """Euclidean distance of one point to ∂Ω, as :meth:`.Domain.distance`.
 
