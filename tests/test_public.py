@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -201,13 +202,17 @@ def test_sdist_and_wheel_hold_the_library_and_nothing_else_and_run_elsewhere(tmp
     for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "CHANGELOG.md", "CITATION.cff"):
         shutil.copyfile(ROOT / name, tree / name)
     shutil.copytree(ROOT / "hybrid_lib", tree / "hybrid_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "examples", tree / "examples")
     result = run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", cwd=tree)
     assert result.returncode == 0, result.stdout + result.stderr
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     modules = {path.relative_to(tree).as_posix() for path in tree.glob("hybrid_lib/**/*.py")}
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert held == modules and wheel.name == f"hybrid_lib-{hybrid_lib.__version__}-py3-none-any.whl"
-    assert (tmp_path / "dist" / f"hybrid_lib-{hybrid_lib.__version__}.tar.gz").is_file()
+    stem = f"hybrid_lib-{hybrid_lib.__version__}"
+    with tarfile.open(tmp_path / "dist" / f"{stem}.tar.gz") as sdist:
+        packed = set(sdist.getnames())
+    assert {f"{stem}/examples/{path.name}" for path in (ROOT / "examples").iterdir() if path.is_file()} <= packed
 
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
