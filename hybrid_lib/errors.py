@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -104,23 +104,30 @@ def require_coordinates(what: str, function: Callable, dimension: int) -> None:
     Traceback (most recent call last):
     ...
     hybrid_lib.errors.InputError: source: expected coordinates of a point with 1: x[0]; received index 1; read no other
+    >>> require_coordinates("source", lambda x: x[1:2].sum(), 1)
+    Traceback (most recent call last):
+    ...
+    hybrid_lib.errors.InputError: source: expected coordinates of a point with 1: x[0]; received an empty slice; read no other
     """
     import jax
     from jax.experimental import checkify
 
-    def suspicious(jaxpr: Any) -> bool:  # picks from an array of as many numbers as a point has
+    def steps(jaxpr: Any) -> Iterator[Any]:
         for equation in jaxpr.eqns:
-            sizes = [getattr(v.aval, "shape", None) for v in equation.invars[:1]]
-            if equation.primitive.name in ("dynamic_slice", "gather") and sizes == [(dimension,)]:
-                return True
+            yield equation
             inner = jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns") or hasattr(v, "jaxpr"))
-            if any(suspicious(getattr(v, "jaxpr", v)) for v in inner if hasattr(v, "eqns") or hasattr(v, "jaxpr")):
-                return True
-        return False
+            for value in inner:
+                if hasattr(value, "eqns") or hasattr(value, "jaxpr"):
+                    yield from steps(getattr(value, "jaxpr", value))
 
-    point = np.full(dimension, 0.5, np.float32)
+    point, known = np.full(dimension, 0.5, np.float32), ", ".join(f"x[{k}]" for k in range(dimension))
+    expected = f"coordinates of a point with {dimension}: {known}"
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        if not suspicious(jax.make_jaxpr(function)(jax.ShapeDtypeStruct(point.shape, point.dtype)).jaxpr):
+        done = list(steps(jax.make_jaxpr(function)(jax.ShapeDtypeStruct(point.shape, point.dtype)).jaxpr))
+        if any(0 in getattr(value.aval, "shape", ()) for equation in done for value in equation.outvars):
+            raise InputError(what, expected, "an empty slice", "read no other")
+        read = [getattr(e.invars[0].aval, "shape", ()) for e in done if e.primitive.name in ("dynamic_slice", "gather")]
+        if (dimension,) not in read:  # nothing picks from an array of as many numbers as a point has
             return
         try:
             found = checkify.checkify(function, errors=checkify.index_checks)(jax.numpy.asarray(point))[0].get()
@@ -128,9 +135,8 @@ def require_coordinates(what: str, function: Callable, dimension: int) -> None:
             return
     wrong = re.search(r"index (-?\d+)", found or "")
     if wrong:
-        known, index = ", ".join(f"x[{k}]" for k in range(dimension)), int(wrong.group(1))
-        received = f"index {index if index >= 0 else index - dimension}"
-        raise InputError(what, f"coordinates of a point with {dimension}: {known}", received, "read no other")
+        index = int(wrong.group(1))
+        raise InputError(what, expected, f"index {index if index >= 0 else index - dimension}", "read no other")
 
 
 def require_picklable(what: str, content: Any) -> None:

@@ -176,6 +176,21 @@ def units(problem: Problem) -> Units:
     return Units(medium.alpha, max(drop, driven) or 1.0)
 
 
+def argument(problem: Problem, value: Any, dtype: Any) -> Any:
+    """A number, or numbers, of a problem as its training programs read them: an argument, so that problems share programs.
+
+    In the paper's problems, whose units are one, they stay what they are, and so do the last bits of their histories.
+
+    Examples
+    --------
+    >>> [type(argument(problem, 1.0, "float32")).__name__ for problem in (heat1d_problem(0.1), own_problem(media.paper_1d(0.1)))]
+    ['float', 'ArrayImpl']
+    """
+    if problem.source in (_slope, _hill) and problem.medium.alpha == 1:
+        return value
+    return fem.given(value, dtype)
+
+
 def _given_drop(problem: Problem) -> float:
     """The spread of the given temperatures, around the domain too, or what the largest flux makes of its length."""
     domain = problem.domain

@@ -94,6 +94,30 @@ def test_another_seed_does_not_trace_training_anew_and_its_numbers_are_the_same(
     assert all(np.array_equal(a, b) for a, b in zip(second, numbers(solved(0.5, 4)), strict=True))
 
 
+@pytest.mark.parametrize("change", [{}, {"coarse.coupling": "defect"}, {"method": "pinn", "formulation": "hypercircle"}])
+def test_sources_and_media_share_a_training_program(change):
+    solved(0.5, 0, **change)
+    with traces() as found:
+        solved(0.9, 1, delta=0.12, weight=2.0, source=lambda x: 3.0 * x[0], **change)  # another alpha, another unit
+    assert found and not [name for name in found if "advance" in name]
+
+
+def test_what_is_given_is_an_argument_and_no_constant():
+    def made(a, b):
+        a, b = fem.given(a), fem.given(b)
+        return fem.shared(lambda x: jnp.stack([a, b, x]))
+
+    for a, b in ((1.0, 2.0), (5.0, 7.0)):
+        with compilations() as found:
+            assert made(a, b)(jnp.ones(())).tolist() == [a, b, 1.0]
+    assert not found
+    within = [jax.jit(functools.partial(jnp.multiply, fem.given(c))) for c in (3.0, 4.0)]  # a constant of a program within
+    assert [float(fem.shared(lambda x, f=f: f(x))(jnp.ones(()))) for f in within] == [3.0, 4.0]
+    one = fem.given(2.0)
+    both = [fem.shared(lambda x, p=p: p[0] - p[1] + x)(jnp.ones(())) for p in ((one, one), (one, fem.given(3.0)))]
+    assert [float(value) for value in both] == [1.0, 0.0]
+
+
 def test_identities_tell_values_apart_and_users_have_none():
     one, same, other = (media.paper_1d(eps).conductivity for eps in (0.1, 0.1, 0.2))
     assert identity(one) == identity(same) != identity(other)

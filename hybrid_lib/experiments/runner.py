@@ -113,6 +113,12 @@ def train(
     InputError
         For bad settings, sizes that do not fit into the memory (it names some that do), an existing `out` without `resume`,
         one that another process writes to, or a run with another configuration, medium, source, direction or start.
+
+    Notes
+    -----
+    In one process training is compiled once for sizes, network and method: seeds, weights, averaging lengths, sources, media and
+    drops share the program. A medium or a source as such is compiled anew, to be evaluated at the points, and so are the errors
+    against another reference. Another period has another program where the network is of the kind ``two-scale``.
     """
     began = time.perf_counter()
     validated(config)

@@ -25,6 +25,7 @@ from hybrid_lib.fem.dense import (
     tensor_solve,
     thin_svd,
 )
+from hybrid_lib.fem.identity import given
 from hybrid_lib.fem.location import inside, interpolate, interpolation_matrix, locate
 from hybrid_lib.fem.mesh import Mesh, box, from_simplices, interval, lshape, refine, unit_square
 from hybrid_lib.fem.norms import flux_error, flux_norm, h1_error, h1_seminorm, l2_error, l2_norm
@@ -56,6 +57,7 @@ __all__ = [
     "flux_load",
     "flux_norm",
     "from_simplices",
+    "given",
     "h1_error",
     "h1_seminorm",
     "half_solve",

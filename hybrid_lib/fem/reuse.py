@@ -7,8 +7,9 @@ is traced again whenever it is wrapped again: nothing is served by name. What a 
 the conductivity there, averages, weights) has no part in it. A function that is made of this library's code and of values alone
 is not even traced again: see :mod:`hybrid_lib.fem.identity`.
 
-The arrays that a function closes over stay constants of its program. As arguments they would make two sources share one, but the
-compiler folds constants, and the last bits of a history would change.
+The arrays that a function closes over are constants of its program, but for those of :func:`hybrid_lib.fem.identity.given`, which
+are arguments: two sources then share a program. Not all arrays are, since the compiler folds constants, and the last bits of a
+history would change.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
-from jax.extend.core import jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from hybrid_lib.fem.identity import identity
+from hybrid_lib.fem.identity import identity, is_given
 
 KEPT = 128
 """Most programs that are kept; the ones used longest ago go first."""
@@ -61,8 +62,8 @@ class shared:  # noqa: N801, used as a function, like jax.jit
         signature = structure, tuple(map(jax.typeof, leaves)), *(getattr(jax.config, name) for name in SETTINGS)
         if signature not in self._bound:
             self._bound[signature] = _found(self._function, signature, arguments)
-        program, shape = self._bound[signature]
-        return jax.tree.unflatten(shape, program(leaves))
+        program, shape, given, _ = self._bound[signature]
+        return jax.tree.unflatten(shape, program(given, leaves))
 
     def lower(self, *arguments: Any) -> jax.stages.Lowered:
         """What ``jax.jit`` makes of the function at these arguments, to be looked at or timed; not shared."""
@@ -70,48 +71,65 @@ class shared:  # noqa: N801, used as a function, like jax.jit
 
     def compile(self, *arguments: Any) -> Callable:
         """The compiled program for arguments of these shapes and types, without a call; it takes what the function takes."""
-        program, shape = _bind(self._function, arguments)
+        program, shape, given, _ = _bind(self._function, arguments)
         leaves = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arguments)]
         if program not in _compiled:
-            _compiled[program] = program.lower(leaves).compile()
+            _compiled[program] = program.lower(given, leaves).compile()
         compiled = _compiled[program]
-        return lambda *given: jax.tree.unflatten(shape, compiled(jax.tree.leaves(given)))
+        return lambda *arguments: jax.tree.unflatten(shape, compiled(given, jax.tree.leaves(arguments)))
 
 
 class _Bound(NamedTuple):
-    """A program on the leaves of the arguments, and the structure of its value."""
+    """A program on what is given and on leaves, the structure of its value, what is given, and whether that is all of it."""
 
     program: Callable
     shape: Any
+    given: tuple[Any, ...]
+    complete: bool
 
 
 def _found(function: Callable, signature: tuple, arguments: tuple) -> _Bound:
-    """What a function of the same identity was bound to before, or what it is bound to now."""
-    known = identity(function)
+    """What a function of the same identity was bound to before, with what is given now, or what it is bound to now."""
+    met: list[Any] = []
+    known = identity(function, met)
     if known is None:
         return _bind(function, arguments)
-    bound = _traced.pop((known, signature), None) or _bind(function, arguments)
-    _traced[known, signature] = bound
+    if (kept := _traced.pop((known, signature), None)) is None:
+        bound = _bind(function, arguments)
+        places = [next((k for k, one in enumerate(met) if one is array), None) for array in bound.given]
+        if not bound.complete or None in places:
+            return bound
+        kept = bound._replace(given=tuple(places))
+    _traced[known, signature] = kept
     while len(_traced) > KEPT:
         _traced.popitem(last=False)
-    return bound
+    return kept._replace(given=tuple(met[k] for k in kept.given))
 
 
 def _bind(function: Callable, arguments: tuple) -> _Bound:
     """The program of a function at these arguments: one that is known, or a new one."""
     traced, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
     text = traced.jaxpr.pretty_print(use_color=False)
-    key = hashlib.sha256(_ADDRESS.sub("", text).encode())
-    for constant in (*traced.consts, *_inner_constants(traced.jaxpr)):
+    inner = list(_inner_constants(traced.jaxpr))
+    given = tuple(constant for constant in traced.consts if is_given(constant))
+    held = [None if is_given(constant) else constant for constant in traced.consts]
+    key = hashlib.sha256((_ADDRESS.sub("", text) + str([constant is None for constant in held])).encode())
+    for constant in (*(constant for constant in held if constant is not None), *inner):
         keyed = jax.dtypes.issubdtype(constant.dtype, jax.dtypes.prng_key)
         key.update(np.asarray(jax.random.key_data(constant) if keyed else constant).tobytes())
     digest = b"" if "callback" in text else key.digest()  # what a callback does, no text says
-    program = _programs.pop(digest, None) or jax.jit(lambda leaves: jaxpr_as_fun(traced)(*leaves))
+    jaxpr = traced.jaxpr
+
+    def run(given: tuple, leaves: list) -> list:
+        rest = iter(given)
+        return jaxpr_as_fun(ClosedJaxpr(jaxpr, [next(rest) if one is None else one for one in held]))(*leaves)
+
+    program = _programs.pop(digest, None) or jax.jit(run)
     if digest:
         _programs[digest] = program
     while len(_programs) > KEPT:
         _programs.popitem(last=False)
-    return _Bound(program, jax.tree.structure(shape))
+    return _Bound(program, jax.tree.structure(shape), given, not any(map(is_given, inner)))
 
 
 def _inner_constants(jaxpr: Any) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from hybrid_lib.multiscale.coarse import state as coarse_state
 from hybrid_lib.multiscale.compression import average, compression, pad
 from hybrid_lib.multiscale.coupling import FineValues, coupling
 from hybrid_lib.multiscale.upscaling import parts_of, upscaled_scalar
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem, argument, units
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Averaged(Strong):
 
     def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse) -> training.Objective:
         """K̂ by (4.10), a scalar on one part, an isotropic tensor on each of several; the block is in units of u."""
-        d, unit, of, e = problem.domain.dimension, units(problem).field, coarse.problem, problem.direction
+        d, of = problem.domain.dimension, coarse.problem
+        unit, e = (argument(problem, value, config.dtype) for value in (units(problem).field, problem.direction))
 
         def upscale(fields, data):
             jet = fields["collocation"]

@@ -3,6 +3,7 @@ r"""The coarse mesh of a run: its problem, the rule in its cells, and when the c
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from hybrid_lib.multiscale.coarse import CoarseProblem, coarse_problem, is_ellip
 from hybrid_lib.multiscale.defect import ORDER, parts_of_an_edge
 from hybrid_lib.multiscale.upscaling import parts_of
 from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.problems import Problem
+from hybrid_lib.problems import Problem, argument
 
 
 class Coarse(NamedTuple):
@@ -38,19 +39,17 @@ def coarse_problem_of(problem: Problem, config: Config, mesh: Mesh) -> CoarsePro
     if config.coarse.parts > 1:
         centres = mesh.points[mesh.cells].mean(axis=1)  # (m, d)
         parts = parts_of(centres, config.coarse.parts)
-    return coarse_problem(
-        mesh,
-        problem.source,
-        np.asarray(problem.direction),
-        parts,
-        jnp.dtype(config.dtype),
-        isotropic_constant=config.coarse.parts == 1,
+    dtype = jnp.dtype(config.dtype)
+    made = coarse_problem(
+        mesh, problem.source, np.asarray(problem.direction), parts, dtype, isotropic_constant=config.coarse.parts == 1
     )
+    varied = {name: argument(problem, getattr(made, name), dtype) for name in ("source", "unit_state", "direction")}
+    return replace(made, **varied)
 
 
 def coarse_model(problem: Problem, coarse: CoarseProblem, upscale: Callable) -> training.CoarseModel:
     """K̂ by `upscale`, and coarse data that are renewed when it moves by a part of α."""
-    alpha = problem.medium.alpha
+    alpha = argument(problem, problem.medium.alpha, coarse.source.dtype)
     return training.CoarseModel(
         upscale=upscale,
         refresh=lambda K_hat: refresh(coarse, K_hat),
@@ -59,9 +58,9 @@ def coarse_model(problem: Problem, coarse: CoarseProblem, upscale: Callable) -> 
     )
 
 
-def in_units(values: Array, unit: float) -> Array:
+def in_units(values: Array, unit: float | Array) -> Array:
     """`values` over their unit."""
-    return values if unit == 1 else values / jnp.asarray(unit, values.dtype)
+    return values if isinstance(unit, float) and unit == 1 else values / jnp.asarray(unit, values.dtype)
 
 
 def rule_of(config: Config, mesh: Mesh) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale.coarse import CoarseProblem
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.residuals import lifted_source, strong_residual
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem, argument, units
 
 
 class CellFields(NamedTuple):
@@ -78,7 +78,7 @@ class Defect(Strong):
 
     def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse) -> training.Objective:
         """The block is in units of the energy norm; K̂ is that of the rule in the cells."""
-        of, unit = coarse.problem, units(problem).energy
+        of, unit = coarse.problem, argument(problem, units(problem).energy, config.dtype)
 
         def upscale(fields, data):
             return rules.upscaled(of, data["coupling"], fields["cells"].flux, fields["cells"].slope)

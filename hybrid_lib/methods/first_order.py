@@ -63,7 +63,7 @@ from hybrid_lib.methods.trial import ansatz_of
 from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.pinn.flux import FirstOrderAnsatz, FluxFields, first_order_ansatz
 from hybrid_lib.pinn.residuals import balance_residual, flux_residual
-from hybrid_lib.problems import Problem, poincare_constant, units
+from hybrid_lib.problems import Problem, argument, poincare_constant, units
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class FirstOrder(FluxMethod):
 
     def ansatz(self, problem: Problem, config: Config) -> FirstOrderAnsatz:
         """u_θ and σ_θ."""
-        return first_order_ansatz(ansatz_of(problem, config), units(problem).source)
+        return first_order_ansatz(ansatz_of(problem, config), argument(problem, units(problem).source, config.dtype))
 
     def sampler(
         self, problem: Problem, config: Config, ansatz: Any, seeds: Sequence[int], fixed: list[Tree], coarse: Coarse | None
@@ -94,7 +94,7 @@ class FirstOrder(FluxMethod):
 
     def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse | None) -> training.Objective:
         """In units of the energy norm."""
-        return first_order_objective(problem, ansatz, self.unit(problem))
+        return first_order_objective(problem, ansatz, argument(problem, self.unit(problem), config.dtype))
 
     def flux(self, problem: Problem, ansatz: Any, theta: Tree, fixed: Tree, x: Array) -> Array:
         """σ_θ."""
@@ -105,7 +105,7 @@ class FirstOrder(FluxMethod):
         return Load(rows=counts.dimension + 1)
 
 
-def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz, unit: float = 1.0) -> training.Objective:
+def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz, unit: float | Array = 1.0) -> training.Objective:
     r"""Blocks ``flux_0`` … ``flux_{d−1}`` and ``divergence``, whose terms add up to J; needs hard boundary conditions.
 
     The weight w_div is a part of the last block, and all weights are one: the sum of the terms is J, and the
@@ -115,7 +115,7 @@ def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz, unit: floa
     ----------
     problem : Problem
     ansatz : FirstOrderAnsatz
-    unit : float
+    unit : float or ()
         Unit of the root of J; training takes that of the problem, see ``problems.units``.
 
     Returns
@@ -124,7 +124,7 @@ def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz, unit: floa
         Over ``data["embedding"]``, ``["conductivity"]``, ``["source"]`` (q itself, not the lifted f) and, for a quadrature
         with weights, ``["scale"]``.
     """
-    root = math.sqrt(divergence_weight(problem.medium, problem.domain))
+    root = argument(problem, math.sqrt(divergence_weight(problem.medium, problem.domain)), ansatz.network.dtype)
     measure, direction = problem.domain.measure, problem.direction
 
     def flux_block(k: int) -> training.PointwiseBlock:

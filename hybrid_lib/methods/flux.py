@@ -42,7 +42,7 @@ class FluxMethod(Method):
 
 
 def integral_block(
-    residual: Callable[[Tree, Tree], Array], measure: float, unit: float = 1.0, factor: float = 1.0
+    residual: Callable[[Tree, Tree], Array], measure: float, unit: float | Array = 1.0, factor: float | Array = 1.0
 ) -> training.PointwiseBlock:
     """Block whose square is factor²∫r²/unit², from `residual` (fields at the points, data) -> (M,) and their weights, if any."""
 

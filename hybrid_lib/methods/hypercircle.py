@@ -48,7 +48,7 @@ from hybrid_lib.pinn import networks, phases
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
 from hybrid_lib.pinn.residuals import flux_residual
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem, argument, units
 
 WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 75, 45
 """The sizes of each network in the plane, of its fast and its slow part, the steps, and those of them with the fewest points."""
@@ -92,18 +92,19 @@ class Hypercircle(FluxMethod):
 
     def ansatz(self, problem: Problem, config: Config) -> HypercircleAnsatz:
         """v_θ, and a stream function from a network of the same kind and sizes without factors."""
-        field, flux, lift = ansatz_of(problem, config), units(problem).source, lifting(problem)
+        field, lift = ansatz_of(problem, config), lifting(problem)
+        own = lambda factor: argument(problem, factor * units(problem).source, config.dtype)  # noqa: E731, of the flux
         if field.dimension == 1:
-            return HypercircleAnsatz(field, None, 0.0 if lift.fixed else flux)
+            return HypercircleAnsatz(field, None, own(0.0 if lift.fixed else 1.0))
         period, split = config.eps * problem.domain.unit, False
         factor = lift.stream
         if factor is not None and config.network.layer_factor:
             factor, split = (factor, lambda x: lift.stream_layer(x, period)), True
-        stream = Ansatz(_with_split(field.network, split), 2, times(factor, flux))
+        stream = Ansatz(_with_split(field.network, split), 2, times(factor, own(1.0)))
         if lift.flow is None:
             return HypercircleAnsatz(field, stream)
         side = [b - a for a, b in zip(*problem.domain.box, strict=True)][lift.flow]
-        return HypercircleAnsatz(field, stream, flux * side, tuple(float(k == lift.flow) / side for k in (0, 1)))
+        return HypercircleAnsatz(field, stream, own(side), tuple(float(k == lift.flow) / side for k in (0, 1)))
 
     def sampler(
         self, problem: Problem, config: Config, ansatz: Any, seeds: Sequence[int], fixed: list[Tree], coarse: Coarse | None
@@ -114,7 +115,7 @@ class Hypercircle(FluxMethod):
 
     def objective(self, problem: Problem, config: Config, ansatz: Any, coarse: Coarse | None) -> training.Objective:
         """In units of the energy norm."""
-        return hypercircle_objective(problem, ansatz, self.unit(problem))
+        return hypercircle_objective(problem, ansatz, argument(problem, self.unit(problem), config.dtype))
 
     def optimiser(self, config: Config, optimiser: training.Optimiser) -> training.Optimiser:
         """A step for the field and one for the flux: their normal equations do not meet."""
@@ -142,14 +143,14 @@ class Hypercircle(FluxMethod):
         }
 
 
-def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: float = 1.0) -> training.Objective:
+def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: float | Array = 1.0) -> training.Objective:
     """Blocks ``flux_0`` … ``flux_{d−1}`` whose terms add up to J/unit².
 
     Parameters
     ----------
     problem : Problem
     ansatz : HypercircleAnsatz
-    unit : float
+    unit : float or ()
         Unit of the root of J.
 
     Returns

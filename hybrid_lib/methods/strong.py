@@ -16,12 +16,12 @@ from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem import Mesh
 from hybrid_lib.methods import points
-from hybrid_lib.methods.cells import Coarse
+from hybrid_lib.methods.cells import Coarse, in_units
 from hybrid_lib.methods.method import Data, Method, Tree
 from hybrid_lib.methods.trial import ansatz_of
 from hybrid_lib.pinn.ansatz import Ansatz, Embedding
 from hybrid_lib.pinn.residuals import lifted_source
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem, argument, units
 from hybrid_lib.training import ritz
 
 CHUNK, CACHE_BYTES = 250, 2_000_000
@@ -99,17 +99,17 @@ def point_fields(problem: Problem, config: Config, ansatz: Ansatz) -> training.P
 
 def blocks(problem: Problem, config: Config) -> dict[str, training.objectives.Residual]:
     """``pde`` and, with soft conditions, ``boundary``, in the units of the problem."""
-    of = units(problem)
-    found = {"pde": _pde_block(problem, config, of.source)}
+    of, weighted = units(problem), config.sampling.sampler in ("gauss", "graded")
+    found = {"pde": _in_units(training.pde_block(problem.domain.measure), argument(problem, of.source, config.dtype), weighted)}
     if config.boundary == "soft":
-        found["boundary"] = training.boundary_block(problem.domain.boundary_measure / of.field**2)
+        block = training.boundary_block(problem.domain.boundary_measure)
+        found["boundary"] = _in_units(block, argument(problem, of.field, config.dtype))
     return found
 
 
-def _pde_block(problem: Problem, config: Config, unit: float) -> training.PointwiseBlock:
-    block = training.pde_block(problem.domain.measure / unit**2)
-    if config.sampling.sampler not in ("gauss", "graded"):
-        return block
-    return training.PointwiseBlock(
-        "collocation", lambda fields, data, coarse: block(fields, data, coarse) * data["scale"]
-    )
+def _in_units(block: training.PointwiseBlock, unit: float | Array, weighted: bool = False) -> training.PointwiseBlock:
+    def residual(fields: Tree, data: Tree, coarse: Tree) -> Array:
+        r = in_units(block(fields, data, coarse), unit)
+        return r * data["scale"] if weighted else r
+
+    return training.PointwiseBlock(block.points, residual)

@@ -16,7 +16,7 @@ from hybrid_lib.multiscale.corrector import expansion
 from hybrid_lib.pinn import networks, windows
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem, argument, units
 
 
 def ansatz_of(problem: Problem, config: Config) -> Ansatz:
@@ -43,7 +43,7 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
     if net.layer_factor and lift.layer is not None:
         factor = (factor, lambda x: lift.layer(x, eps * domain.unit))
     base = _base(problem) if net.corrector else lift.base
-    return Ansatz(network, problem.domain.dimension, times(factor, units(problem).field), base)
+    return Ansatz(network, problem.domain.dimension, times(factor, argument(problem, units(problem).field, dtype)), base)
 
 
 def scaled_box(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -58,9 +58,9 @@ def scaled_box(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (0.0,) * domain.dimension, tuple(side / domain.unit for side in domain.extent)
 
 
-def times(factor: Any, unit: float) -> Any:
+def times(factor: Any, unit: float | Array) -> Any:
     """The factor or factors of an ansatz times the unit of its field."""
-    if unit == 1:
+    if isinstance(unit, float) and unit == 1:
         return factor
     if isinstance(factor, tuple):
         return tuple(times(one, unit) for one in factor)

@@ -107,9 +107,9 @@ class FirstOrderAnsatz:
         return self.fields_of(theta, self.embed(fixed, x))
 
 
-def first_order_ansatz(solution: Ansatz, unit: float = 1.0) -> FirstOrderAnsatz:
+def first_order_ansatz(solution: Ansatz, unit: float | Array = 1.0) -> FirstOrderAnsatz:
     """u_θ as it is, and a flux of networks of the same kind and size, times `unit`."""
-    factor = None if unit == 1 else lambda x: jnp.asarray(unit, x.dtype)
+    factor = None if isinstance(unit, float) and unit == 1 else lambda x: jnp.asarray(unit, x.dtype)
     return FirstOrderAnsatz(solution, Ansatz(solution.network, solution.dimension, factor))
 
 
