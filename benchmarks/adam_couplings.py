@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from hybrid_lib import experiments, training
-from hybrid_lib.experiments.assemble import coupling_weight
+from hybrid_lib.methods.defect import coupling_weight
 
 
 def configuration(name: str, coupling: str, options: argparse.Namespace) -> experiments.Config:

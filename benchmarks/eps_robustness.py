@@ -30,7 +30,7 @@ import numpy as np
 from defect_seeds import kept
 
 from hybrid_lib import experiments, fem, training
-from hybrid_lib.experiments.assemble import coupling_weight
+from hybrid_lib.methods.defect import coupling_weight
 
 CELLS, POINTS = 97, 2048
 METHODS = (

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import experiments, media
-from hybrid_lib.experiments.assemble import coupling_weight
 from hybrid_lib.experiments.environment import environment
+from hybrid_lib.methods.defect import coupling_weight
 
 OUT = Path(__file__).resolve().parents[1] / "book" / "results" / "beyond" / "factorial.json"
 COUPLINGS, OPTIMISERS, NETWORKS = ("none", "averaged", "defect"), ("gauss-newton", "adam"), ("two-scale", "ms")

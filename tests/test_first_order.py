@@ -15,11 +15,11 @@ from hybrid_lib import experiments, media, training
 from hybrid_lib.cli import main
 from hybrid_lib.config import fingerprint
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments import Problem, configuration, first_order, references, with_settings
-from hybrid_lib.experiments.first_order import FluxFields, stability_range
-from hybrid_lib.methods import balance_every
+from hybrid_lib.experiments import Problem, configuration, references, stability_range, with_settings
+from hybrid_lib.methods import balance_every, first_order
 from hybrid_lib.pinn import domains, networks, residuals
 from hybrid_lib.pinn.ansatz import Ansatz
+from hybrid_lib.pinn.flux import FluxFields
 from hybrid_lib.training import jacobians
 
 TINY = {

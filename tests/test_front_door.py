@@ -15,6 +15,7 @@ import pytest
 
 import hybrid_lib as hl
 from hybrid_lib import cli, experiments
+from hybrid_lib.config import as_dict
 from hybrid_lib.experiments import reopen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,7 +172,7 @@ def test_what_is_no_run_is_refused(tmp_path, spoil, message):
 
 def test_settings_of_another_version(tmp_path):
     config = experiments.configuration("heat2d", optimiser="gauss-newton")
-    stored = json.loads(json.dumps({"config": experiments.config.as_dict(config), "seeds": [0]}))
+    stored = json.loads(json.dumps({"config": as_dict(config), "seeds": [0]}))
     assert reopen.config_of(stored, tmp_path) == config
     del stored["config"]["training"]["momentum"]
     assert reopen.config_of(stored, tmp_path) == config

@@ -6,7 +6,7 @@ The build would run them one after another. This script reads a chapter as the b
 build does, and keeps the outputs where the build looks for them, so that a build afterwards runs nothing.
 Chapters start in the order of their times, longest first: what an earlier run took, or else seconds.json.
 A chapter that fails is not kept, its traceback is printed and the exit status is 1; the others go on.
-With --compare a chapter fails too whose cells tagged nbval-check-output print something else than in its .ipynb.
+With --compare a chapter fails too whose cells tagged ``nbval-check-output`` print something else than in its .ipynb.
 """
 
 from __future__ import annotations

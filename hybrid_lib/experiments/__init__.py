@@ -9,21 +9,10 @@ from hybrid_lib.config import (
     paths,
     with_settings,
 )
-from hybrid_lib.experiments import config, objective, problems  # noqa: F401, former places
 from hybrid_lib.experiments.advise import Advice, Way, advise
 from hybrid_lib.experiments.assemble import Setup, ansatz_of, assemble, evaluator
 from hybrid_lib.experiments.certify import Certificate, certify
 from hybrid_lib.experiments.environment import environment
-from hybrid_lib.experiments.first_order import (
-    FirstOrderAnsatz,
-    divergence_weight,
-    error_bounds,
-    first_order_ansatz,
-    first_order_objective,
-    objective_value,
-    poincare_constant,
-    stability_range,
-)
 from hybrid_lib.experiments.jumps import MeanFlux, SmoothingChange, mean_flux, smoothing_change
 from hybrid_lib.experiments.own import ErrorEstimate, error_estimate, field_energy, own_configuration
 from hybrid_lib.experiments.price import Elements, element_cost
@@ -34,7 +23,15 @@ from hybrid_lib.experiments.result import RunResult
 from hybrid_lib.experiments.runner import run, train
 from hybrid_lib.experiments.sizes import Forecast, forecast, seconds_of_a_step
 from hybrid_lib.experiments.solve import FieldSolution, solve
-from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem, own_problem, units
+from hybrid_lib.methods.first_order import (
+    divergence_weight,
+    error_bounds,
+    first_order_objective,
+    objective_value,
+    stability_range,
+)
+from hybrid_lib.pinn.flux import FirstOrderAnsatz, first_order_ansatz
+from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem, own_problem, poincare_constant, units
 
 __all__ = [
     "EXPERIMENTS",

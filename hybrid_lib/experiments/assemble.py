@@ -17,7 +17,6 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.jumps import require_no_jumps
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.methods import Method, balance_every, method_of, require_form
-from hybrid_lib.methods.defect import coupling_weight  # noqa: F401, its former place
 from hybrid_lib.methods.trial import ansatz_of  # noqa: F401
 from hybrid_lib.multiscale.coarse import CoarseProblem
 from hybrid_lib.pinn.ansatz import Ansatz

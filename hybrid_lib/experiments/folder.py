@@ -9,7 +9,6 @@ start, as far as values at some thousand points and integrals of the reference t
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -22,11 +21,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from hybrid_lib import fem, training
+from hybrid_lib import training
 from hybrid_lib.config import ABSENT, LEFT_OUT, Config, as_dict, fingerprint, flat
 from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.identity import MOST_POINTS, problem_record, same
 from hybrid_lib.experiments.references import Reference
-from hybrid_lib.fem import sides
 from hybrid_lib.problems import Problem, units
 
 try:
@@ -35,10 +34,6 @@ except ImportError:  # pragma: no cover, Windows: two processes in one directory
     fcntl = None
 
 Tree = Any
-MOST_POINTS = 5000
-"""Collocation points at which medium and source are recorded."""
-SAME = 1e-6
-"""Relative difference up to which two values are the same, above the rounding of another device, also in float32."""
 BEGUN = ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz")
 """Files of a run that has begun."""
 _LEFT = re.compile(r"\.((config|environment|summary)\.json|(problem|history|finish|state)\.npz)\.[0-9a-f]+\.tmp")
@@ -110,10 +105,10 @@ class RunFolder:
         stored = self.record()
         if not stored:
             return
-        for name, now in _problem_record(problem, reference, stored["points"]).items():
+        for name, now in problem_record(problem, reference, stored["points"]).items():
             if name == "reference" and name not in stored:
                 continue  # begun without one
-            if not _same(stored.get(name), now):
+            if not same(stored.get(name), now):
                 name = "medium or source" if name == "reference" else name
                 remedy = "resume with the same problem, or choose another --out"
                 remedy = remedy if what == "--resume" else "pass the problem of the run"
@@ -132,7 +127,7 @@ class RunFolder:
         """Write ``problem.npz``, unless it is there: what :meth:`check_problem` looks at, and the frequencies of all seeds."""
         if self.record():
             return
-        arrays = _problem_record(problem, reference, points[:MOST_POINTS].astype(float))
+        arrays = problem_record(problem, reference, points[:MOST_POINTS].astype(float))
         arrays["units"] = np.asarray(units(problem))  # what the network's factor needs, for who reads the run without the problem
         arrays |= {f"fixed{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(fixed))}
         buffer = io.BytesIO()
@@ -216,15 +211,6 @@ def locked(out: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 fcntl.flock(handle, fcntl.LOCK_UN)  # a forked child may still hold the handle
             os.close(handle)
-
-
-def digest(tree: Tree) -> str:
-    """SHA-256 of the leaves of a tree of arrays, 16 hexadecimal digits."""
-    found = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        values = np.ascontiguousarray(leaf)
-        found.update(f"{values.dtype}{values.shape}".encode() + values.tobytes())
-    return found.hexdigest()[:16]
 
 
 class Saver:
@@ -335,50 +321,6 @@ def _undo(out: Path, new: list[Path]) -> None:
         for path in (out / "checkpoint", *new):
             if path.exists():
                 path.rmdir()
-
-
-def same_problem(one: Problem, other: Problem, points: np.ndarray) -> bool:
-    """Whether two problems have the same domain and direction, and the same medium and source at `points` (k, d)."""
-    if one is other:
-        return True
-    a, b = (_values(problem, points[:MOST_POINTS].astype(float)) for problem in (one, other))
-    return a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
-
-
-def _values(problem: Problem, points: np.ndarray) -> dict[str, np.ndarray]:
-    known = {
-        "domain": np.asarray(problem.domain.name),
-        "direction": np.asarray(problem.direction, float),
-        "points": points,
-        "medium": fem.evaluate(problem.medium.conductivity, points),
-        "source": fem.evaluate(problem.source, points),
-    }
-    if problem.domain.extent is not None:
-        known["box"] = np.asarray(problem.domain.box)
-    return known if problem.boundary is None else known | _side_values(problem)
-
-
-def _side_values(problem: Problem) -> dict[str, np.ndarray]:
-    """Kind and values of the condition on each side, at its middle and two other points."""
-    mesh, values = problem.domain.labelled(problem.domain.mesh(1)), {}
-    for name, (kind, *given) in problem.conditions().items():
-        x = sides.facets(mesh, mesh.sides[name]).points.reshape(-1, mesh.dimension)
-        values[f"kind of {name}"] = np.asarray(kind)
-        values[f"values of {name}"] = np.stack([sides.values_at(value, x) for value in given])
-    return values
-
-
-def _problem_record(problem: Problem, reference: Reference | None, points: np.ndarray) -> dict[str, np.ndarray]:
-    """Values at `points`, and three integrals of the reference, where there is one, which feel what lies between them."""
-    if reference is None:
-        return _values(problem, points)
-    return _values(problem, points) | {"reference": np.asarray([reference.upscaled, *reference.norms()])}
-
-
-def _same(stored: np.ndarray | None, now: np.ndarray) -> bool:
-    if stored is None or stored.shape != now.shape:
-        return False
-    return bool(np.all(stored == now) if now.dtype.kind != "f" else np.allclose(stored, now, rtol=SAME, atol=0))
 
 
 def _same_settings(out: Path, config: Config, seeds: tuple[int, ...]) -> str | None:

@@ -20,7 +20,8 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import export
 from hybrid_lib.experiments.assemble import Setup, draw
 from hybrid_lib.experiments.environment import environment
-from hybrid_lib.experiments.folder import RunFolder, claimed, digest, write_json
+from hybrid_lib.experiments.folder import RunFolder, claimed, write_json
+from hybrid_lib.experiments.identity import digest
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.experiments.summary import table
 from hybrid_lib.multiscale.defect import QuadratureError

@@ -22,7 +22,8 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, assemble, evaluator
 from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.finish import finish_all
-from hybrid_lib.experiments.folder import UNKNOWN, RunFolder, Saver, claimed, digest, same_problem
+from hybrid_lib.experiments.folder import UNKNOWN, RunFolder, Saver, claimed
+from hybrid_lib.experiments.identity import digest, same_problem
 from hybrid_lib.experiments.references import OutOfTimeError, Reference
 from hybrid_lib.experiments.references import reference as solve_reference
 from hybrid_lib.experiments.registry import EXPERIMENTS, problem_of

@@ -9,8 +9,8 @@ Paper: (4.1), (4.2), (4.8)/(4.11) and the media of section 4.4.
 """
 
 from hybrid_lib.media.data import random_smooth, raster
-from hybrid_lib.media.expressions import Expression, from_formula
-from hybrid_lib.media.formulas import constant, from_function, layered, paper_1d, paper_2d, tensor
+from hybrid_lib.media.expressions import Expression, from_formula, from_function
+from hybrid_lib.media.formulas import constant, layered, paper_1d, paper_2d, tensor
 from hybrid_lib.media.images import from_image
 from hybrid_lib.media.medium import SAFETY, SAMPLES, Medium
 from hybrid_lib.media.tables import table

@@ -1,4 +1,4 @@
-"""Formulas as text, ``"3 + sin(2*pi*x/eps)"``: read as numbers, names and a list of functions, never run as a program."""
+"""Media of a function of one point, or of a formula as text: numbers, names and a list of functions, never run as a program."""
 
 from __future__ import annotations
 
@@ -6,17 +6,31 @@ import ast
 import difflib
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hybrid_lib.errors import InputError
-from hybrid_lib.media.formulas import from_function
-from hybrid_lib.media.medium import Medium, check_dimension, recorded
+from hybrid_lib.media.medium import (
+    SAFETY,
+    Medium,
+    check_dimension,
+    check_period,
+    check_shape,
+    check_values,
+    edge_points,
+    evaluate,
+    make_medium,
+    pointwise,
+    positive,
+    recorded,
+    sample_points,
+)
 
 COORDINATES = "xy"
 """Names of the coordinates of a point."""
@@ -126,7 +140,7 @@ class Expression:
         """The value of a part of the formula, a scalar of the dtype of x."""
         match node:
             case ast.Constant(value=bool() | int() | float() as number):
-                return jnp.asarray(float(number) if abs(number) < 1e300 else math.inf, x.dtype)
+                return _number(number, x.dtype)
             case ast.Name(id=name):
                 return self._named(name, x)
             case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=int(power))) if power <= POWERS:
@@ -163,7 +177,7 @@ class Expression:
             return x[names.index(name)]
         known = CONSTANTS | dict(self.parameters)
         if name in known:
-            return jnp.asarray(known[name], x.dtype)
+            return _number(known[name], x.dtype)
         if name in FUNCTIONS:
             raise InputError(self.what, f"{name}(…)", name, "give it its arguments")
         raise self._unknown(name, [*names, *known, *FUNCTIONS])
@@ -181,6 +195,104 @@ class Expression:
         near = difflib.get_close_matches(name, known, n=1)
         one = "there is no y in one dimension" if name == "y" else f"known are {', '.join(known)}"
         return InputError(self.what, "known names", repr(name), f"did you mean {near[0]}?" if near and name != "y" else one)
+
+
+def _number(number: float, dtype: Any) -> jax.Array:
+    """A number of the formula; infinite where the type of the points ends before it."""
+    most = float(jnp.finfo(dtype).max)
+    return jnp.asarray(float(number) if abs(number) <= most else math.inf if number > 0 else -math.inf, dtype)
+
+
+@recorded
+def from_function(
+    function: Callable,
+    dimension: int,
+    alpha: float | None = None,
+    beta: float | None = None,
+    gradient: Callable | None = None,
+    *,
+    period: float | None = None,
+    box: tuple[float | Sequence[float], float | Sequence[float]] = (0.0, 1.0),
+    is_lipschitz: bool | None = None,
+) -> Medium:
+    """A medium from a JAX function of one point, x (d,) -> () or (d, d).
+
+    The function is evaluated at `SAMPLES` points of a box and on its boundary: it must be finite, symmetric and
+    positive there. Bounds that are not given are the extreme eigenvalues at these points, divided or
+    multiplied by `SAFETY`; then ``bounds_exact`` is False. Given ones are taken as exact once the samples
+    respect them.
+
+    Parameters
+    ----------
+    function : callable
+        The conductivity; its value is cast to x's dtype.
+    dimension : int
+        d.
+    alpha, beta : float, optional
+        Known bounds.
+    gradient : callable, optional
+        x (d,) -> (d,), ∇K of a scalar or the row divergence Σ_i ∂_i K_ij of a tensor. None: automatic
+        differentiation.
+    period : float, optional
+        Known period; checked at the sample points.
+    box : (lower, upper)
+        Where the samples lie, by numbers for all axes or corners: (−1, 1) for the L-shape, ``domain.box`` for any.
+    is_lipschitz : bool, optional
+        False: K jumps and has no divergence. True: it does not, by the caller's word. None: whoever needs ∇·K looks for jumps
+        that automatic differentiation does not see (`jnp.where`, `jnp.floor`, `jnp.round`, comparisons) and refuses them.
+
+    Raises
+    ------
+    InputError
+        If the function is none or JAX cannot trace it, a shape is wrong, a sample is not finite, not symmetric, not
+        positive definite or outside the given bounds, or the function does not have the given period.
+
+    Examples
+    --------
+    >>> medium = from_function(lambda x: 1.0 + x[0] ** 2, 1, alpha=1.0, beta=2.0)
+    >>> float(medium.divergence(jnp.array([0.5]))[0])
+    1.0
+    """
+    d = check_dimension(dimension)
+    if not callable(function):
+        raise InputError("function", "a function of one point x", function, "a number goes to media.constant")
+    conductivity = pointwise(function, d)
+    shape = check_shape("function", conductivity, d, ((), (d, d)))
+    if gradient is not None:
+        check_shape("gradient", pointwise(gradient, d), d, ((d,),))
+    if period is not None:
+        period = positive("period", period, "pass None when there is none")
+    points = sample_points(d, *box)
+    values = evaluate(conductivity, points)
+    edge = edge_points(d, *box)
+    ranges = [check_values(v, x) for v, x in ((values, points), (evaluate(conductivity, edge), edge))]
+    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+    if period is not None:
+        check_period(conductivity, period, points, values)
+    slack = 1e-5  # of each bound: rounding, float32 included
+    noise = 4.0 * np.finfo(values.dtype).eps * high if shape else 0.0  # of the eigenvalues of a tensor
+    exact = alpha is not None and beta is not None
+    alpha = low / SAFETY if alpha is None else positive("alpha", alpha, "the medium is elliptic")
+    beta = high * SAFETY if beta is None else positive("beta", beta, "the medium is elliptic")
+    if alpha > low * (1.0 + slack) + noise or beta < high * (1.0 - slack):
+        raise InputError(
+            "bounds",
+            f"alpha ≤ {low:g} and beta ≥ {high:g}, the values found at sample points",
+            f"alpha = {alpha:g}, beta = {beta:g}",
+            "widen them or leave them out",
+        )
+    return make_medium(
+        conductivity,
+        d,
+        alpha,
+        beta,
+        divergence=gradient,
+        bounds_exact=exact,
+        period=period,
+        name="function",
+        is_tensor=shape != (),
+        is_lipschitz=is_lipschitz,
+    )
 
 
 @recorded

@@ -26,7 +26,6 @@ from jax import Array
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn import jets
-from hybrid_lib.pinn.ansatz import Ansatz  # noqa: F401, its former place
 from hybrid_lib.pinn.jets import Jet
 
 ACTIVATIONS: dict[str, Callable] = {"tanh": jets.tanh, "swish": jets.swish}
