@@ -1,4 +1,4 @@
-"""Chapters run beforehand: the build finds their outputs, a change or a failure is of one chapter, and outputs are compared."""
+"""Chapters run beforehand: the build finds their outputs, a change runs one chapter, a failure keeps the others."""
 
 import os
 import subprocess
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("jupyter_book")
-jupytext, nbformat = pytest.importorskip("jupytext"), pytest.importorskip("nbformat")
 
 SCRIPT = Path(__file__).resolve().parents[1] / "book" / "_tools" / "execute.py"
 PAGES = ("one", "two", "three")
@@ -50,9 +49,9 @@ def write(root, page, code):
     (root / f"{page}.md").write_text(PAGE.replace("CODE", code), encoding="utf-8")
 
 
-def execute(root, *options):
+def execute(root):
     environment = os.environ | {"PYTHONWARNINGS": ""}
-    command = [sys.executable, str(SCRIPT), "--root", str(root), "--jobs", "2", *options]
+    command = [sys.executable, str(SCRIPT), "--root", str(root), "--jobs", "2"]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
@@ -92,12 +91,4 @@ def test_build_executes_nothing_after_it_and_a_failure_keeps_the_others(toy):
     status = (toy / "_build" / "html" / "index.html").read_text(encoding="utf-8")
     assert all(f'href="{page}.html"' in status for page in PAGES)
 
-    for page, value in zip(PAGES, (10, 20, 13), strict=True):  # what the notebooks were committed with
-        made = jupytext.read(toy / f"{page}.md")
-        made.cells[-1].outputs = [nbformat.v4.new_output("stream", text=f"value {value}\n")]
-        made.cells[-1].metadata["tags"] = ["nbval-check-output"]
-        nbformat.write(made, toy / f"{page}.ipynb")
-    third = execute(toy, "--compare")
-    assert "outputs of all 3 chapters are in the cache" in third.stdout
-    assert "3 cells compared with the notebooks, 1 chapters differ" in third.stdout and third.returncode == 1
-    assert "-value 13\n+value 12" in third.stderr and "1 failed: three" in third.stderr
+    assert "outputs of all 3 chapters are in the cache" in execute(toy).stdout

@@ -1,12 +1,11 @@
 """Run the chapters that the execution cache lacks, as many at a time as there are cores.
 
-    python book/_tools/execute.py [--jobs N] [--compare]
+    python book/_tools/execute.py [--jobs N]
 
 The build would run them one after another. This script reads a chapter as the build does, runs it as the
 build does, and keeps the outputs where the build looks for them, so that a build afterwards runs nothing.
 Chapters start in the order of their times, longest first: what an earlier run took, or else seconds.json.
 A chapter that fails is not kept, its traceback is printed and the exit status is 1; the others go on.
-With --compare a chapter fails too whose cells tagged ``nbval-check-output`` print something else than in its .ipynb.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
-import difflib
 import json
 import multiprocessing
 import os
@@ -138,36 +136,6 @@ def execute(root: Path, jobs: int) -> list[str]:
     return failed
 
 
-def printed(cell: nbformat.NotebookNode) -> str:
-    """What a cell wrote to standard output."""
-    return "".join(output["text"] for output in cell.outputs if output.get("name") == "stdout")
-
-
-def compare(root: Path) -> list[str]:
-    """Hold what the tagged cells printed, as the cache has it, against the notebooks; the chapters that differ."""
-    settings = configuration(root)
-    cache = get_cache(str(root / settings["nb_execution_cache_path"]))
-    differ, cells = [], 0
-    for chapter in chapters(root, settings):
-        if lacks(cache, chapter.notebook):  # it failed
-            continue
-        record = cache.match_cache_notebook(chapter.notebook)
-        both = cache.get_cache_bundle(record.pk).nb, nbformat.read(chapter.path.with_suffix(".ipynb"), as_version=4)
-        now, kept = ([cell for cell in notebook.cells if cell.cell_type == "code"] for notebook in both)
-        if [cell.source for cell in now] != [cell.source for cell in kept]:
-            differ.append(chapter.path.stem)
-            print(f"{chapter.path.stem}.ipynb is not made from its .md: run make notebooks", file=sys.stderr, flush=True)
-            continue
-        tagged = [(b, a) for a, b in zip(now, kept, strict=True) if "nbval-check-output" in b.metadata.get("tags", [])]
-        cells += len(tagged)
-        if wrong := [(printed(b).splitlines(), printed(a).splitlines()) for b, a in tagged if printed(b) != printed(a)]:
-            differ.append(chapter.path.stem)
-            for both in wrong:
-                print(*difflib.unified_diff(*both, f"{chapter.path.stem}.ipynb", "now", lineterm=""), sep="\n", file=sys.stderr)
-    print(f"book: {cells} cells compared with the notebooks, {len(differ)} chapters differ", flush=True)
-    return differ
-
-
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -178,11 +146,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=cores(), help="chapters at a time; default: the number of cores")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of _config.yml; default: this book's")
-    parser.add_argument("--compare", action="store_true", help="compare the cells tagged nbval-check-output with the notebooks")
     arguments = parser.parse_args()
-    root = arguments.root.resolve()
-    failed = execute(root, max(1, arguments.jobs))
-    failed += compare(root) if arguments.compare else []
+    failed = execute(arguments.root.resolve(), max(1, arguments.jobs))
     if failed:
         sys.exit(f"book: {len(failed)} failed: {', '.join(sorted(failed))}")
 

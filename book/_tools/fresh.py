@@ -43,7 +43,7 @@ def main() -> None:
         print("book: library, pins and data unchanged; only chapters with changed code run")
         return
     print("book: library, pins or data changed; every chapter runs")
-    for folder in (CACHE, *(ROOT / "_build").glob("**/.doctrees")):
+    for folder in (CACHE, ROOT / "_build"):
         shutil.rmtree(folder, ignore_errors=True)
     CACHE.mkdir()
     KEY.write_text(current, encoding="utf-8")
