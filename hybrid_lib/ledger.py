@@ -1,0 +1,3 @@
+"""The former place of :mod:`hybrid_lib.replication`."""
+
+from hybrid_lib.replication import *  # noqa: F403
