@@ -31,6 +31,7 @@ SOLVERS = ("dense", "woodbury", "cg")
 CASES = [f"{method}, {how}" for method in METHODS for how in ("adam", *SOLVERS)]
 CASES += ["defect, adam, two seeds", "strong, dense, first damping 1e-6"]
 TIMES = ("seconds_a_step", "compile_seconds")
+XLA = "--xla_backend_optimization_level=0"
 STEPS = {"adam": 50, "gauss-newton": 10}
 RUN_STEPS = 600
 """Of the run that loses a process."""
@@ -100,7 +101,7 @@ def start(layout: str, command: list[str], slurm: bool = False) -> list[subproce
     count, devices = LAYOUTS[layout]
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu", "NPROC": "1", "OPENBLAS_NUM_THREADS": "1",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices} {XLA}",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
     with socket.socket() as place:

@@ -9,12 +9,15 @@ import pytest
 # One thread a worker, for there are as many workers as cores; tests/test_standstill.py runs commands with all of them. Tests may
 # also ask jaxlib for batched factorisations, which the library does not: in a pool of two threads these can wait for ever.
 os.environ.setdefault("NPROC", "1")
-# Tests compile far more than they run.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
-# The same programs come again and again, in a resumed run for instance: each worker keeps its own on disk until it ends.
+# Tests compile far more than they run: half the time without LLVM's passes, half of that with the plain emitter of loops and one
+# module a program. The chapters and a command in tests/test_standstill.py run with XLA's own settings.
+FAST = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST}"
+# The same programs come again, in a resumed run, a command of its own or the next module: each worker keeps its own to its end.
 PROGRAMS = tempfile.TemporaryDirectory(prefix="hybrid-lib-tests-")
+os.environ |= {"JAX_COMPILATION_CACHE_DIR": PROGRAMS.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 jax.config.update("jax_compilation_cache_dir", PROGRAMS.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -28,58 +28,57 @@ def layouts():
     sys.path.remove(str(ROOT / "benchmarks"))
 
 
+SHARED = ["averaged, dense", "defect, woodbury", "strong, cg", "hypercircle, adam"]
+SEEDS = "defect, adam, two seeds"
+
+
 @pytest.fixture(scope="module")
 def alone(layouts):
-    """Histories on one device, by case."""
-    kept = {}
-
-    def history(cases):
-        missing = [case for case in cases if case not in kept]
-        if missing:
-            found = layouts.launch("1 x 1", missing)
-            kept.update({case: {k: v for k, v in found.items() if k.startswith(f"{case}|")} for case in missing})
-        return {name: rows for case in cases for name, rows in kept[case].items()}
-
-    return history
+    """Histories on one device; one process for all cases."""
+    return layouts.launch("1 x 1", [*SHARED, SEEDS, "strong, adam"])
 
 
-def same(layouts, alone, layout, cases, **how):
-    """Whether a layout gives the histories of one device, and each of them has rows."""
-    one, other = alone(cases), layouts.launch(layout, cases, **how)
-    for case in cases:
-        rows = [values for name, values in one.items() if name.startswith(f"{case}|loss")]
-        assert rows and all(len(np.unique(values)) > 5 for values in rows), "a history that moves"
-        assert layouts.difference(one, other, case)["of_the_largest"] < ROUNDING
+@pytest.fixture(scope="module")
+def four(layouts):
+    """The same on four devices."""
+    return layouts.launch("1 x 4", [*SHARED, SEEDS])
 
 
-def test_four_devices_give_the_history_of_one(layouts, alone):
-    """Two seeds by two shares of the points: five coarse cells, which do not divide evenly, and fifty points, which do."""
-    same(layouts, alone, "1 x 4", ["defect, adam, two seeds"])
+@pytest.fixture(scope="module")
+def undisturbed(layouts):
+    return layouts.undisturbed()
+
+
+def same(layouts, one, other, case):
+    """Whether two layouts give the same history, one that moves."""
+    rows = [values for name, values in one.items() if name.startswith(f"{case}|loss")]
+    assert rows and all(len(np.unique(values)) > 5 for values in rows), "a history that moves"
+    assert layouts.difference(one, other, case)["of_the_largest"] < ROUNDING
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["averaged, dense", "defect, woodbury", "strong, cg", "hypercircle, adam"])
-def test_four_shares_of_the_points_give_the_steps_of_one(layouts, alone, case):
-    same(layouts, alone, "1 x 4", [case])
+@pytest.mark.parametrize("case", [*SHARED, SEEDS])
+def test_four_devices_give_the_history_of_one(layouts, alone, four, case):
+    """Shares of fifty points, which divide evenly; two seeds by two shares: five coarse cells, which do not."""
+    same(layouts, alone, four, case)
 
 
 @pytest.mark.slow
 def test_two_processes_of_slurm_give_the_history_of_one(layouts, alone):
     """Its variables set by hand."""
-    same(layouts, alone, "2 x 1", ["strong, adam"], slurm=True)
+    same(layouts, alone, layouts.launch("2 x 1", ["strong, adam"], slurm=True), "strong, adam")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_lost_process_ends_all_in_a_line_and_the_run_goes_on_in_another_layout(layouts, victim):
-    whole = layouts.undisturbed()
+def test_a_lost_process_ends_all_in_a_line_and_the_run_goes_on_in_another_layout(layouts, undisturbed, victim):
     found = layouts.lose(np.random.default_rng().uniform(0, 0.5), victim, ("1 x 4", "1 x 1")[victim])
     what = "the coordinator" if victim == 0 else "process 1"
     assert found["status"] == 1 and found["kept"] >= 20
     line = f"hybrid: process {victim} of 2: expected all processes up to the end; received {what} is lost; "
     assert found["said"].startswith(line)
     assert "--resume" in found["said"] and "\n" not in found["said"]
-    assert layouts.difference(whole, found["history"])["of_the_largest"] < ROUNDING
+    assert layouts.difference(undisturbed, found["history"])["of_the_largest"] < ROUNDING
 
 
 def test_on_one_device_there_is_no_layout():

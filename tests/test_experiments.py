@@ -105,9 +105,12 @@ def test_reference_cache_is_keyed_by_the_problem_and_survives_damage(tmp_path, m
     np.testing.assert_array_equal(first.value, again.value)
 
 
-@pytest.mark.parametrize("experiment", list(experiments.EXPERIMENTS))
-@pytest.mark.parametrize("method", experiments.METHODS)
-@pytest.mark.parametrize("network", experiments.NETWORKS)
+# The two in one dimension differ by their period, so that one network stands for all at the smaller one.
+PAPER = [(e, m, n) for e in ("heat1d-eps15", "heat2d") for m in experiments.METHODS for n in experiments.NETWORKS]
+PAPER += [("heat1d-eps100", method, "two-scale") for method in experiments.METHODS]
+
+
+@pytest.mark.parametrize(("experiment", "method", "network"), PAPER)
 def test_every_run_of_the_paper_answers(experiment, method, network):
     if network == "windowed" or (experiment, network) == ("heat2d", "two-scale"):  # with gauss-newton only
         with pytest.raises(InputError, match=network):

@@ -28,8 +28,9 @@ def network(kind, activation, dtype=jnp.float64):
     return networks.multiscale_fourier((1.0, 5.0), (8, 6), 5, activation, dtype)
 
 
-PLAIN = [("mlp", "tanh"), ("mlp", "swish"), ("ms", "tanh"), ("ms", "swish")]
-CASES = [(*case, d, tensor) for case in PLAIN for d in (1, 2) for tensor in (0, 1)]
+# Every two of network, activation, dimension and kind of the second-order term meet.
+CASES = [("mlp", "tanh", 1, 0), ("mlp", "swish", 1, 1), ("mlp", "tanh", 2, 1), ("mlp", "swish", 2, 0)]
+CASES += [("ms", "tanh", 1, 1), ("ms", "swish", 1, 0), ("ms", "tanh", 2, 0), ("ms", "swish", 2, 1)]
 CASES += [("two-scale", "tanh", 1, 0), ("two-scale", "swish", 2, 1), ("layers", "tanh", 2, 0), ("layers", "tanh", 2, 1)]
 CASES += [("windowed", "tanh", 2, 0), ("windowed", "swish", 2, 1)]
 CASES += [("trained", "tanh", 1, 0), ("trained", "tanh", 2, 1)]
