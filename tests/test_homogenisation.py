@@ -186,3 +186,13 @@ def test_errors():
         layered_tensor([1.0, 2.0], [0.5, 0.6])
     with pytest.raises(InputError, match="direction: expected an axis below 2"):
         layered_tensor([1.0, 2.0], direction=2)
+
+
+def test_what_the_points_of_a_rule_do_not_see_is_told():
+    thin = lambda x: jnp.where(jnp.abs(x[0] % 1 - 0.503) < 1e-3, 1e-3, 1.0)  # noqa: E731
+    for call in (lambda: harmonic_mean(thin), lambda: homogenised_tensor(thin, 2, 8)):
+        with pytest.warns(UserWarning, match="the mean of 1/K is 1 by its rule and 2.95"):
+            call()
+    assert harmonic_mean(thin, 20_000) == pytest.approx(1 / (0.998 + 2.0), rel=1e-3)
+    with pytest.raises(InputError, match=r"period along axis 0: expected K\(x\) = K\(x \+ 0.7\)"):
+        harmonic_mean(lambda x: 2 + jnp.sin(2 * jnp.pi * x[0]), period=0.7)

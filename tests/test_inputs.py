@@ -42,12 +42,22 @@ def test_tensor_conductivities_give_the_entry_along_the_drop():
     np.testing.assert_allclose(along[0], whole[0, 0, 0], rtol=1e-12)
 
 
+def trained(**options):
+    config = experiments.configuration("heat1d-eps15")
+    return experiments.run(config, **options)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: fem.solve_diffusion(fem.unit_square(2), media.paper_2d(0.5), 1.0), "received Medium; pass one of"),
         (lambda: coarse_problem(fem.interval(4), direction=0.0), "direction: expected an integer below 1"),
         (lambda: upscale(np.ones(2), np.ones((1, 2, 1)), np.zeros(2)), "weights of part 0: expected one that is not 0"),
+        (lambda: fem.from_simplices(np.eye(3)[:, :2] + 0j, [[0, 1, 2]]), "points: expected real numbers; received values of"),
+        (lambda: trained(time_limit=float("nan")), "time_limit: expected seconds; received nan"),
+        (lambda: trained(checkpoint_every="a"), "checkpoint_every: expected seconds >= 0"),
+        (lambda: trained(callbacks=print), "callbacks: expected a tuple of functions"),
+        (lambda: trained(resume=True), "out: expected the directory of the run that is resumed; received none"),
         (lambda: training.member({"a": jnp.zeros((2, 3))}, 2), "seed index: expected an index of 2 seeds; received 2"),
     ],
 )

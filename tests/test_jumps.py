@@ -195,3 +195,15 @@ def test_the_first_order_system_and_the_callers_word_pass():
     with pytest.raises(InputError, match="jumps from 1 to 2"):
         require_no_jumps(own_problem(media.from_function(function, 1)))
     require_no_jumps(own_problem(media.raster([1.0, 9.0], smoothing="linear")))
+
+
+@pytest.mark.parametrize("size", [1e6, 1e-6])
+def test_jumps_are_found_on_domains_of_any_size(size):
+    def layer(x):
+        return jnp.where(x[0] < 0.3 * size, 1.0, 4.0)
+
+    def smooth(x):
+        return 2 + jnp.sin(30 * x[0] / size)
+
+    one, other = (find_jump(media.from_function(K, 1, box=(0.0, size)), domains.interval(0.0, size)) for K in (layer, smooth))
+    assert one.point[0] == pytest.approx(0.3 * size, rel=1e-12) and other is None

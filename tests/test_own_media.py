@@ -135,12 +135,20 @@ def test_deep_and_floating_pictures_keep_their_levels(tmp_path):
         (lambda f: media.from_image(PICTURE, 1, values={0: 1, 10: 2, 200: 0}), "expected a conductivity > 0"),
         (lambda f: media.from_image(PICTURE, 1), "pass alpha and beta to map grey levels"),
         (lambda f: media.from_image(PICTURE, 1, values={}, alpha=1.0), "leave one out"),
+        (lambda f: media.from_image(f / "seen.png", 1), "expected pixels that are not transparent"),
+        (lambda f: media.from_image(np.dstack([PICTURE] * 4), 1), "expected pixels that are not transparent"),
+        (lambda f: media.from_image(np.ma.masked_less(PICTURE, 5), 1), "received masked pixels; fill them"),
+        (lambda f: media.from_image(f / "two.gif", 1), "expected one picture; received 2 in one file"),
         (lambda f: media.from_image(PICTURE[0], 1), "expected a picture (rows, columns); received shape (3,)"),
     ],
 )  # fmt: skip
 def test_what_is_no_picture_is_said_in_one_line(make, words, tmp_path):
     for name in ("text.png", "text.npy"):
         (tmp_path / name).write_text("no picture")
+    image = pytest.importorskip("PIL.Image")
+    grey = [image.fromarray(np.full((2, 2), level, np.uint8)) for level in (50, 90)]
+    image.merge("LA", grey).save(tmp_path / "seen.png")
+    grey[0].save(tmp_path / "two.gif", save_all=True, append_images=grey[1:])
     with pytest.raises(InputError) as caught:
         make(tmp_path)
     assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -101,6 +101,7 @@ def find_jump(medium: Medium, domain: Domain) -> Jump | None:
         b.append(points[line, k + 1])
     a, b = np.concatenate(a), np.concatenate(b)
     weights = np.linspace(0, 1, PARTS + 1)[:, None]
+    shortest = 1e-13 * max(np.ptp(domain.box, axis=0).max(), np.abs(domain.box).max())
     while len(a):
         points = a[:, None] + weights * (b - a)[:, None]  # (candidates, parts + 1, d)
         K, slope = values(points, (b - a)[:, None])
@@ -108,12 +109,12 @@ def find_jump(medium: Medium, domain: Domain) -> Jump | None:
         worst, every = np.argmax(found, axis=1), np.arange(len(a))
         size, lengths = found[every, worst], np.linalg.norm(b - a, axis=1)
         a, b = points[every, worst], points[every, worst + 1]
-        if lengths.max() < 1e-13 and np.any(size > LEAST):
+        if lengths.max() < shortest and np.any(size > LEAST):
             k = int(np.argmax(size))
             shape = (d, d) if medium.is_tensor else ()
             below, above = K[k, worst[k]].reshape(shape), K[k, worst[k] + 1].reshape(shape)
             return Jump(tuple(a[k].tolist()), below, above)
-        keep = size > LEAST / 2 if lengths.max() >= 1e-13 else np.zeros(len(a), bool)
+        keep = size > LEAST / 2 if lengths.max() >= shortest else np.zeros(len(a), bool)
         a, b = a[keep], b[keep]
     return None
 
@@ -194,15 +195,18 @@ def _jump(medium: Medium, domain: Domain) -> Jump | None:
 
 
 def _inside(domain: Domain, points: np.ndarray) -> np.ndarray:
-    """Whether points (..., d) lie in Ω, up to the seams of its cubes."""
-    return np.any([np.all((points > c) & (points < np.add(c, 1)), axis=-1) for c in domain.corners], axis=0)
+    """Whether points (..., d) lie in Ω, up to the seams of its boxes."""
+    if not domain.corners:
+        return fem.inside(domain.mesh(8), points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
+    sides = domain.extent or 1.0
+    return np.any([np.all((points > c) & (points < np.add(c, sides)), axis=-1) for c in domain.corners], axis=0)
 
 
 def _lines(medium: Medium, domain: Domain):
     """Points (lines, points, d) on lines through Ω and through one period, with the step (lines, d) from one to the next."""
     lower, upper = (np.array(c) for c in domain.box)
     boxes = [(lower, upper - lower, POINTS[domain.dimension])]
-    if medium.period is not None and medium.period < 0.5:
+    if medium.period is not None and medium.period < 0.5 * np.min(upper - lower):
         start = lower + 0.1 * (upper - lower)
         boxes.append((start, np.full(len(lower), medium.period), POINTS[domain.dimension] // 3))
     for start, sides, count in boxes:

@@ -103,7 +103,7 @@ def own_configuration(
             length,
             dtype="float64",
             network=NetworkConfig(
-                "two-scale", widths or {1: (16, 16), 2: (20, 20)}[d], boundary_layers=True, layer_factor=True
+                "two-scale", {1: (16, 16), 2: (20, 20)}[d] if widths is None else widths, boundary_layers=True, layer_factor=True
             ),
             sampling=SamplingConfig(points=2048, sampler="graded") if d == 1 else SamplingConfig(sampler="gauss"),
             coarse=CoarseConfig(cells=cells, coupling="defect"),

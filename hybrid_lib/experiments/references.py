@@ -217,7 +217,7 @@ def _quadrature_1d(problem: Problem, cells: int, order: int = 8) -> tuple:
     c = (e + total(Q / K)) / total(1 / K)
     slope = (c - Q) / K - e
     u = _running_integral(slope, h, weights, matrix)
-    return x, np.tile(h * weights, cells), u.reshape(-1), slope.reshape(-1), total(K * (slope + e)) / e
+    return x, np.tile(h * weights, cells), u.reshape(-1), slope.reshape(-1), total(K * (slope + e)) / e if e else math.nan
 
 
 def _to_points(values: np.ndarray, cells: int, times: int, order: int = 8) -> np.ndarray:
@@ -259,7 +259,7 @@ def _extrapolated_2d(problem: Problem, cells: int, mesh_cells: int, until: float
     e = np.asarray(problem.direction)
     K = fem.evaluate(problem.medium.conductivity, points)
     K = K[:, None, None] * np.eye(2) if K.ndim == 1 else K  # (E, 2, 2)
-    upscaled = float(weights2 @ np.einsum("a,eab,eb->e", e, K, gradient + e)) / float(e @ e)
+    upscaled = float(weights2 @ np.einsum("a,eab,eb->e", e, K, gradient + e)) / float(e @ e) if e.any() else math.nan
     return Reference(points, weights2, value.reshape(-1), gradient, error, upscaled, error_h1, Surface(spline))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from hybrid_lib.experiments.sizes import check_memory
 from hybrid_lib.experiments.summary import duration, summary
 from hybrid_lib.methods import method_of
 from hybrid_lib.methods.points import growth, work
-from hybrid_lib.problems import Problem
+from hybrid_lib.problems import Problem, is_number
 
 Tree = Any
 CHECKPOINT_SECONDS = 30.0
@@ -124,6 +125,7 @@ def train(
     began = time.perf_counter()
     validated(config)
     seeds = _whole(seeds)
+    _require_options(time_limit, checkpoint_every, callbacks, announce, out, resume)
     if not processes.is_coordinator():
         callbacks, announce = (), None
     if setup is not None:
@@ -319,6 +321,23 @@ def _outlook(steps: int, left: float, each: float, until: float | None) -> str:
         return said
     fit = max(1, int(steps * max(remaining, 0.0) / (left * each)))
     return f"{said}, past the time limit: about {fit:,} of them fit; set training.steps={fit}, or give it a folder and resume"
+
+
+def _require_options(time_limit: Any, every: Any, callbacks: Any, announce: Any, out: Any, resume: Any) -> None:
+    """Refuse options of :func:`train` that would be found out in the middle of a run, or never."""
+    endless = isinstance(time_limit, float) and time_limit == math.inf
+    if time_limit is not None and not is_number(time_limit) and not endless:
+        raise InputError("time_limit", "seconds", repr(time_limit), "leave it out for no limit")
+    if not is_number(every) or every < 0:
+        raise InputError("checkpoint_every", "seconds >= 0", repr(every), "0 saves at every report")
+    if not isinstance(callbacks, tuple | list) or not all(map(callable, callbacks)):
+        raise InputError("callbacks", "a tuple of functions", repr(callbacks)[:80], "one is (function,)")
+    if announce is not None and not callable(announce):
+        raise InputError("announce", "a function of one line", repr(announce)[:80], "print is one")
+    if out is not None and not isinstance(out, str | os.PathLike):
+        raise InputError("out", "a path", repr(out)[:80], "leave it out to keep all in memory")
+    if resume and out is None:
+        raise InputError("out", "the directory of the run that is resumed", "none", "pass out=, or resume=False")
 
 
 def _whole(seeds: Any) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 
 LOCAL_EDGES = {1: ((0, 1),), 2: ((0, 1), (1, 2), (0, 2))}  # by dimension, in local vertex numbers
 
@@ -83,7 +83,11 @@ def unique_pairs(first: np.ndarray, second: np.ndarray, n: int) -> tuple[np.ndar
 def checked_arrays(points: Any, cells: Any) -> tuple[np.ndarray, np.ndarray]:
     """Copies of the arrays in the right shapes and dtypes, or an InputError."""
     try:
+        if np.iscomplexobj(points) or np.ma.is_masked(points):
+            real_array("points", points)
         points, cells = np.array(points, dtype=np.float64), np.array(cells)
+    except InputError:
+        raise
     except (TypeError, ValueError) as error:
         raise InputError(
             "mesh", "arrays of points and cells", str(error), "make all rows equally long"

@@ -90,8 +90,13 @@ def _grey(image: Any) -> np.ndarray:
     what = "image"
     if isinstance(image, (str, Path)):
         what, image = f"image {str(image)!r}", _read(Path(image))
+    if np.ma.is_masked(image):
+        raise InputError(what, "a value in every pixel", "masked pixels", "fill them: array.filled(value)")
     levels = np.asarray(image)
     if levels.ndim == 3 and levels.shape[2] in (1, 3, 4):
+        full = np.iinfo(levels.dtype).max if levels.dtype.kind in "iu" else 1
+        if levels.shape[2] == 4 and np.any(levels[..., 3] < full):
+            raise _transparent(what)
         colours = levels[..., : 3 if levels.shape[2] > 1 else 1]
         if np.any(colours != colours[..., :1]):
             raise InputError(
@@ -104,6 +109,10 @@ def _grey(image: Any) -> np.ndarray:
     if levels.ndim != 2 or 0 in levels.shape:
         raise InputError(what, "a picture (rows, columns)", f"shape {levels.shape}", "pass one grey picture")
     return levels
+
+
+def _transparent(what: str) -> InputError:
+    return InputError(what, "pixels that are not transparent", "some that are", "put them on a background, and save it without")
 
 
 def _read(path: Path) -> np.ndarray:
@@ -121,12 +130,18 @@ def _read(path: Path) -> np.ndarray:
     pillow = require_package("PIL.Image", f"reading {path.name}", "pillow")
     try:
         with pillow.open(path) as picture:
+            if (count := getattr(picture, "n_frames", 1)) > 1:
+                raise InputError(what, "one picture", f"{count} in one file", "save one of them")
+            if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
+                raise _transparent(what)
             if picture.mode in ("P", "PA"):
                 picture = picture.convert("RGB")
             elif picture.mode == "LA":
                 picture = picture.convert("L")
             levels = np.asarray(picture)
             return levels.astype(np.uint8) if levels.dtype == bool else levels
+    except InputError:
+        raise
     except (OSError, ValueError, SyntaxError) as error:
         remedy = "save it as PNG, TIFF or .npy"
         raise InputError(what, "a picture", str(error).partition("\n")[0][:80] or "none", remedy) from None

@@ -198,6 +198,7 @@ def homogenised_tensor(
         points, weights = fem.quadrature_points(mesh, order)
         values = fem.evaluate(scaled, points)
         inverse = np.linalg.inv(values) if values.ndim == 4 else 1 / values
+        _warn_of_unseen("homogenised_tensor", scaled, dimension, [np.einsum("mq,mq...", weights, v) for v in (values, inverse)])
         inverse = np.einsum("mq,mq...->m...", weights / mesh.volumes[:, None], inverse)
     sides = _enclosed(fine, _dual(mesh, inverse, n))
     if sides.error > MOST_ERROR:
@@ -210,7 +211,7 @@ def homogenised_tensor(
     return (4 * fine - coarse) / 3 if richardson else fine
 
 
-def harmonic_mean(conductivity: Callable, n: int = 256, period: float = 1.0) -> float:
+def harmonic_mean(conductivity: Callable, n: int = 256, period: float = 1.0, *, sample: bool = False) -> float:
     r"""Homogenised conductivity in one dimension, :math:`K^* = (\int_0^1 1/K)^{-1}`.
 
     Parameters
@@ -222,6 +223,8 @@ def harmonic_mean(conductivity: Callable, n: int = 256, period: float = 1.0) -> 
         none, they are exact.
     period : float
         Period of K.
+    sample : bool
+        As in :func:`cell_problem`.
 
     Returns
     -------
@@ -230,7 +233,12 @@ def harmonic_mean(conductivity: Callable, n: int = 256, period: float = 1.0) -> 
     Raises
     ------
     InputError
-        If K is not positive and finite.
+        If K is not positive and finite, or has another period.
+
+    Warns
+    -----
+    UserWarning
+        Where n points do not see what more points do.
 
     Examples
     --------
@@ -248,6 +256,10 @@ def harmonic_mean(conductivity: Callable, n: int = 256, period: float = 1.0) -> 
             f"shape {values.shape}, min {values.min():.3g}",
             "pass a scalar function of x (1,)",
         )
+    scaled = _scaled(conductivity, period)
+    if not sample:
+        _check_period(scaled, 1, period)
+    _warn_of_unseen("harmonic_mean", scaled, 1, [np.mean(values), np.mean(1 / values)])
     return float(1 / np.mean(1 / values))
 
 
@@ -342,6 +354,19 @@ def _check_period(scaled: Callable, dimension: int, period: float) -> None:
             f"values that differ by {off[axis, worst]:.0%} at x = {(period * points[worst]).round(4).tolist()}",
             "pass the period of the medium, or sample=True to repeat one cell of it",
         )  # fmt: skip
+
+
+def _warn_of_unseen(what: str, scaled: Callable, dimension: int, means: list[np.ndarray]) -> None:
+    """Warn where the means of K and K⁻¹ by a rule are not those at points that have no part in it: something thin, or small."""
+    steps = np.array([0.7548776662466927, 0.5698402909980532])[:dimension]
+    K = fem.evaluate(scaled, np.mod(0.5 + np.arange(1, 16_385)[:, None] * steps, 1.0))
+    inverse = np.linalg.inv(K) if K.ndim == 3 else 1 / K
+    pairs = [(float(np.trace(one)) if np.ndim(one) else float(one), float(np.trace(v.mean(axis=0)) if v.ndim == 3 else v.mean()))
+             for one, v in zip(means, (K, inverse), strict=True)]  # fmt: skip
+    for name, (by_rule, elsewhere) in zip(("K", "1/K"), pairs, strict=True):
+        if abs(by_rule - elsewhere) > MOST_ERROR * elsewhere:
+            text = f"{what}: the mean of {name} is {by_rule:.4g} by its rule and {elsewhere:.4g} at more points; take a larger n"
+            warnings.warn(text, stacklevel=3)
 
 
 def _solved(mesh: fem.Mesh, K: np.ndarray, n: int) -> CellSolution:
