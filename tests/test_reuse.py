@@ -51,7 +51,10 @@ def numbers(run):
 
 
 def test_a_second_run_of_the_same_shapes_compiles_nothing():
-    solved(0.5, 0)
+    run = solved(0.5, 0)
+    for points, words in (([[0.5j]], "points: expected real numbers"), ([[float("nan")]], "point 0: expected finite")):
+        with pytest.raises(hl.InputError, match=words):
+            run.solution(points)
     with compilations() as found:
         solved(0.5, 0, weight=3.0)
     assert found == []

@@ -185,7 +185,9 @@ def test_a_file_says_all_that_a_problem_can_have(tmp_path):
     right = { exchange = 5.0, ambient = "20*y" }
     others = { flux = 0.0 }
     """
-    problem = problem_file.read(file(tmp_path, text)).problem
+    path = file(tmp_path, text)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # as some editors write it
+    problem = problem_file.read(path).problem
     assert problem.domain.box == ((0.0, 0.0), (2.0, 1.0)) and problem.medium.is_tensor
     assert isinstance(problem.boundary["left"], hl.Dirichlet) and isinstance(problem.boundary["right"], hl.Robin)
     assert problem.boundary["top"] == hl.Neumann() and problem.name == "problem"

@@ -96,7 +96,7 @@ def read(path: Path | str) -> ProblemFile:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
         content = tomllib.loads(text)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         received = "a folder" if path.is_dir() else "none"

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem, processes, training
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array
 from hybrid_lib.experiments import export
 from hybrid_lib.experiments.assemble import Setup, draw
 from hybrid_lib.experiments.environment import environment
@@ -127,7 +127,9 @@ class RunResult:
         if np.ndim(points) != 2 or np.shape(points)[1] != ansatz.dimension:
             expected, remedy = f"shape (k, {ansatz.dimension})", "one row a point, in one dimension x[:, None]"
             raise InputError("points", expected, f"shape {np.shape(points)}", remedy)
-        x = np.asarray(points)
+        x = real_array("points", points)
+        if len(bad := np.flatnonzero(~np.isfinite(x).all(axis=1))):
+            raise InputError(f"point {bad[0]}", "finite coordinates", x[bad[0]].tolist(), "remove it")
         count = len(x)
         size = 1 << (count - 1).bit_length() if count <= BLOCK else -(-count // BLOCK) * BLOCK  # few shapes, few compilations
         x = np.concatenate([x, np.zeros((size - count, ansatz.dimension), x.dtype)])

@@ -28,10 +28,10 @@ def read(path: Path) -> Any:
         For a file that is cut short or has a cell of an unknown kind.
     """
     with open(path, "rb") as file:
-        head = file.read(64).split()
+        head = file.read(64).removeprefix(b"\xef\xbb\xbf").split()
     if len(head) < 3 or head[0] != b"$MeshFormat" or not head[1].startswith(b"2") or head[2] != b"0":
         return None
-    sections = _sections(path.read_text(encoding="utf-8").splitlines())
+    sections = _sections(path.read_text(encoding="utf-8-sig").splitlines())
     if not {"Nodes", "Elements"} <= set(sections):
         raise ValueError("no section Nodes or Elements")
     nodes = np.array([line.split() for line in sections["Nodes"][1:]], float)
