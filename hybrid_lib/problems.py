@@ -121,7 +121,9 @@ class Problem:
             return dict.fromkeys(self.domain.sides, ("value", functools.partial(_drop, self.direction)))
         kinds = {Dirichlet: "value", Neumann: "flux", Robin: "exchange"}
         values = {name: tuple(vars(one).values())[::-1] for name, one in self.boundary.items()}
-        return {name: (kinds[type(one)], *values[name]) for name, one in self.boundary.items()}
+        idle = [name for name, one in self.boundary.items() if isinstance(one, Robin) and one.coefficient == 0.0]  # insulated
+        found = {name: (kinds[type(one)], *values[name]) for name, one in self.boundary.items()}
+        return found | dict.fromkeys(idle, ("flux", 0.0))
 
     def __reduce__(self) -> tuple[Any, ...]:
         require_picklable("source", self.source)
@@ -202,6 +204,15 @@ def _given_drop(problem: Problem) -> float:
     return max(spread, flux * domain.unit / problem.medium.beta)
 
 
+PLAIN = ("interval", "unit_square", "lshape")
+"""Names of the domains that are made of unit boxes."""
+
+
+def is_plain(problem: Problem) -> bool:
+    """Whether w = e·x on the boundary of a domain that is made of unit boxes."""
+    return problem.boundary is None and problem.domain.name in PLAIN
+
+
 def require_drop(problem: Problem, what: str, remedy: str = "solve it by elements, hybrid_lib.solve") -> None:
     """Refuse a problem with conditions on sides, or on a domain that is not made of unit boxes.
 
@@ -214,10 +225,9 @@ def require_drop(problem: Problem, what: str, remedy: str = "solve it by element
     --------
     >>> require_drop(heat1d_problem(0.1), "train")
     """
-    plain = problem.domain.name in ("interval", "unit_square", "lshape")
-    if problem.boundary is None and plain:
+    if is_plain(problem):
         return
-    received = "conditions on sides" if plain else f"the domain {problem.domain.name}"
+    received = "conditions on sides" if problem.domain.name in PLAIN else f"the domain {problem.domain.name}"
     expected = "w = e·x on the boundary of (0, 1), the unit square or the L-shape"
     raise InputError(what, expected, received, remedy)
 

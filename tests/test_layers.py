@@ -105,7 +105,7 @@ def test_a_wide_layer_is_no_layer():
         (lambda: interval().layer(jnp.array([0.5]), 0.0), "period: expected a number > 0; received 0.0; pass the period"),
         (
             lambda: sampling.graded(jax.random.key(0), lshape(), 4, jnp.float32, 0.1),
-            "domain: expected the interval or the unit square; received lshape; use sobol points",
+            "domain: expected an interval or a box; received lshape; use sobol points",
         ),
         (
             lambda: sampling.graded(jax.random.key(0), interval(), 4, jnp.float32, 0.0),

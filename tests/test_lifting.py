@@ -18,6 +18,7 @@ from hybrid_lib.pinn import domains, phases, sampling
 SQUARE = ("left", "right", "bottom", "top")
 NORMAL = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "bottom": (0.0, -1.0), "top": (0.0, 1.0)}
 TWO = hl.media.constant(1.0, 2)
+TRIANGLE = domains.polygon([(0, 0), (1, 0), (0, 1)], sides={"hot": [0]})
 
 
 def temperature(x):
@@ -118,8 +119,9 @@ def test_the_identity_holds_for_any_parameters(case):
         ({name: hl.Neumann() for name in SQUARE}, None, "a side without a given flux; received fluxes all around"),
         (dict.fromkeys(SQUARE, hl.Neumann()) | {"left": hl.Dirichlet(0.0), "top": hl.Dirichlet(1.0)}, None,
          "equal temperatures where left and top meet; received 0 and 1 at [0.0, 1.0]"),
-        (dict.fromkeys(domains.lshape().sides, hl.Dirichlet(0.0)) | {"top": hl.Neumann()}, domains.lshape(), "sides of a box"),
-        (hl.Dirichlet(0.0), domains.polygon([(0, 0), (1, 0), (0, 1)]), "hybrid_lib.solve"),
+        ({"outer": hl.Dirichlet(0.0), "hot": hl.Dirichlet(1.0)}, TRIANGLE, "equal temperatures where hot and outer meet"),
+        (hl.Neumann(), TRIANGLE, "fluxes all around"),
+        (hl.Dirichlet(lambda x: 1 / jnp.maximum(1.5 - x[0] - x[1], 0.0)), TRIANGLE, "a finite number in all of the box around"),
     ],
 )  # fmt: skip
 def test_what_the_hypercircle_cannot_have_says_which_form_can(boundary, domain, said):

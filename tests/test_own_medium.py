@@ -71,7 +71,7 @@ def test_own_problem_is_the_library_s_problem_with_defaults():
         (lambda: element_cost(own_problem(media.paper_2d(0.001))), "most_unknowns: expected at least 16008001"),
         (
             lambda: element_cost(dataclasses.replace(own_problem(media.paper_2d(0.1)), domain=domains.lshape())),
-            "domain: expected the interval or the unit square; received lshape",
+            "fine_solution: expected the interval or the unit square; received lshape",
         ),
         (
             lambda: media.from_function(waves, 1, period=0.1),

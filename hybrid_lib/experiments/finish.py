@@ -11,6 +11,7 @@ from hybrid_lib import training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, evaluator
 from hybrid_lib.methods import finish_steps
+from hybrid_lib.problems import is_plain
 from hybrid_lib.training.ritz import RitzResult, ritz_finish
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ ORDER = 9
 """Order of the rule that makes the steps."""
 JUDGE_ORDER = 11
 """Order of the rule that judges them."""
+LEAST = 16
+"""Cells a unit length, at least, on domains of one's own and with temperatures on sides."""
 
 
 class Finish(NamedTuple):
@@ -90,6 +93,8 @@ def _finish(setup: Setup, theta: Any, seed_index: int, steps: int, order: int, j
     fixed = training.member(setup.data["fixed"], seed_index)
     a_period = {1: 6, 2: 2}[setup.problem.domain.dimension]
     cells = int(np.ceil(a_period / setup.config.eps))
+    if not is_plain(setup.problem):
+        cells = max(cells, LEAST)
     mesh = setup.problem.domain.mesh(cells)
     rules = [setup.method.energy(setup.problem, setup.ansatz, fixed, mesh, n) for n in (order, judge_order)]
     return ritz_finish(theta, *rules, steps=steps)

@@ -48,6 +48,8 @@ def _values(problem: Problem, points: np.ndarray) -> dict[str, np.ndarray]:
     }
     if problem.domain.extent is not None:
         known["box"] = np.asarray(problem.domain.box)
+    if not problem.domain.corners:
+        known["faces"] = np.array([np.concatenate([start, m * np.array(along)]) for start, along, m in problem.domain.faces])
     return known if problem.boundary is None else known | _side_values(problem)
 
 

@@ -60,7 +60,7 @@ def own_configuration(
     Parameters
     ----------
     problem : Problem
-        On the interval or the unit square; with formulation="hypercircle" on any box, with conditions on its sides.
+        On any domain; with formulation="hypercircle" with any conditions on its sides, else with temperatures.
     length : float, optional
         The small length that the two-scale network and the quadrature are told, in units of the shortest side as `eps` of the
         configuration. Default: the period of the medium. Without a period it is the smallest feature; the network then repeats a
@@ -70,7 +70,7 @@ def own_configuration(
     steps : int, optional
         Gauss-Newton steps; default 300 in one dimension, 120 in two.
     formulation : "strong", "first-order" or "hypercircle"
-        The second has no coupling and no ∇K, so that K may jump: method pinn on the quadrature points of the cells. Judge
+        The first one trains the network alone where the coupling does not know domain or sides. The second has no coupling and no ∇K, so that K may jump: method pinn on the quadrature points of the cells. Judge
         it by :func:`hybrid_lib.experiments.objective_value` with a finer rule.
 
     Raises
@@ -87,7 +87,7 @@ def own_configuration(
     >>> config.coarse.cells, config.coarse.pieces, config.training.steps
     (41, 13, 300)
     """
-    method = recommended_method(formulation)
+    method = recommended_method(formulation, problem)
     require_form(problem, method)
     if not method.admits_jumps:
         require_no_jumps(problem)

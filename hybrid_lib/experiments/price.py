@@ -12,7 +12,7 @@ import numpy as np
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.references import fine_solution
-from hybrid_lib.problems import Problem, is_number, require_drop
+from hybrid_lib.problems import PLAIN, Problem, is_number, require_drop
 
 ORDER = {1: 9, 2: 4}
 """Order of the rule for the energy of linear elements, by dimension."""
@@ -183,13 +183,9 @@ def pixel(problem: Problem) -> float | None:
 
 def small_length(problem: Problem, length: float | None) -> float:
     """The length that a mesh has to resolve, in units of the shortest side: as given, the period, or the side of a pixel."""
-    if len(problem.domain.corners) != 1:
-        raise InputError(
-            "domain", "the interval or the unit square", problem.domain.name, "solve with hybrid_lib.fem"
-        )
     if length is None:
         length = problem.medium.period or pixel(problem)
-        if length is not None and problem.domain.extent is not None:
+        if length is not None and problem.domain.name not in PLAIN:
             uniform = problem.medium.alpha == problem.medium.beta
             length = 1.0 if uniform else min(1.0, length / problem.domain.unit)
     if length is None:

@@ -19,7 +19,7 @@ from hybrid_lib.experiments.result import RunResult
 from hybrid_lib.experiments.summary import unfinished
 from hybrid_lib.methods import Method, method_of
 from hybrid_lib.pinn import domains
-from hybrid_lib.problems import Problem, Units
+from hybrid_lib.problems import PLAIN, Problem, Units
 from hybrid_lib.training.ritz import RitzResult
 
 Tree = Any
@@ -113,7 +113,8 @@ class Reopened:
         if self._problem is not None:
             return self._problem
         name = str(record.get("domain", ""))
-        if "units" not in record or not hasattr(domains, name) or self.config.network.corrector:
+        sided = any(key.startswith("kind of ") for key in record)
+        if "units" not in record or name not in PLAIN or sided or self.config.network.corrector:
             return self.problem
         domain, known = getattr(domains, name)(), Units(*map(float, record["units"]))
         slope = (known.field, *[0.0] * (domain.dimension - 1))

@@ -17,7 +17,7 @@ from hybrid_lib.experiments.jumps import smoothing_change
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.methods import method_of
 from hybrid_lib.methods.points import work
-from hybrid_lib.problems import Problem
+from hybrid_lib.problems import Problem, is_plain
 from hybrid_lib.training.ritz import RitzResult
 
 MARGIN = 5.0
@@ -192,7 +192,7 @@ def duration(seconds: float) -> str:
 
 def _smoothing(problem: Problem) -> dict[str, Any]:
     """What the smoothing of an image changed, for the summary; nothing for other media."""
-    if problem.medium.unsmoothed is None or len(problem.domain.corners) > 1:
+    if problem.medium.unsmoothed is None or not is_plain(problem) or len(problem.domain.corners) > 1:
         return {}
     change = smoothing_change(problem.medium, problem.direction)
     return {"smoothing": change._asdict()}

@@ -11,7 +11,7 @@ from hybrid_lib.methods.hypercircle import Hypercircle
 from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.methods.method import Method
 from hybrid_lib.methods.strong import Strong
-from hybrid_lib.problems import Problem, require_drop
+from hybrid_lib.problems import Problem, is_plain, require_drop
 
 BY_NAME: dict[str, Method] = {
     method.name: method for method in (Strong(), Averaged(), Averaged("averaged-both"), Defect(), FirstOrder(), Hypercircle())
@@ -32,8 +32,10 @@ def method_of(config: Config) -> Method:
     return BY_NAME[config.coarse.coupling if config.method == "hybrid" else "strong"]
 
 
-def recommended_method(formulation: str) -> Method:
-    """The method for a problem of one's own: in the strong formulation the one with the defect."""
+def recommended_method(formulation: str, problem: Problem | None = None) -> Method:
+    """The method for a problem of one's own: in the strong formulation the one with the defect, where it knows the problem."""
+    if formulation == "strong" and problem is not None and not is_plain(problem):
+        return BY_NAME["strong"]
     if formulation not in CHOICES["formulation"]:
         raise InputError("formulation", "one of " + ", ".join(CHOICES["formulation"]), repr(formulation), "choose one of these")
     return BY_NAME["defect" if formulation == "strong" else formulation]
@@ -47,16 +49,13 @@ def require_form(problem: Problem, method: Method) -> None:
     >>> from hybrid_lib.problems import heat1d_problem
     >>> require_form(heat1d_problem(0.1), BY_NAME["averaged"])
     """
-    box = len(problem.domain.corners) == 1
-    kinds = {condition[0] for condition in problem.conditions().values()}
-    if method.admits_temperatures and problem.boundary is not None and problem.domain.extent is None and kinds == {"value"}:
-        lifting(problem)
-        return
-    if method.admits_sides and (box or (problem.domain.corners and problem.boundary is not None)):
-        lifting(problem)
-        return
-    elements = "solve it by elements, hybrid_lib.solve"
-    require_drop(problem, method.name, f"use formulation=hypercircle, or {elements}" if box else elements)
+    other = [name for name, condition in problem.conditions().items() if condition[0] != "value"]
+    remedy = "use formulation=hypercircle, or solve it by elements, hybrid_lib.solve"
+    if method.admits_temperatures and other:
+        raise InputError(method.name, "a temperature on every side", f"another condition on {other[0]}", remedy)
+    if not (method.admits_sides or method.admits_temperatures):
+        require_drop(problem, method.name, remedy)
+    lifting(problem)
 
 
 def balance_every(config: Config) -> int:

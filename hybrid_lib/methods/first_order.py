@@ -71,6 +71,7 @@ class FirstOrder(FluxMethod):
     """Blocks ``flux_0`` … and ``divergence``; no ∇K, no coupling, and the weights stay."""
 
     name: str = "first-order"
+    admits_temperatures = True
 
     def recommended(self, config: Config) -> Config:
         """On the quadrature points of the cells."""

@@ -37,13 +37,13 @@ from hybrid_lib import fem, training
 from hybrid_lib.config import CoarseConfig, Config, SamplingConfig
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem.contact import outward_normals
-from hybrid_lib.fem.sides import facet_rule, side_data
+from hybrid_lib.fem.sides import ORDER, facet_rule, side_data
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
 from hybrid_lib.methods.flux import FluxMethod, integral_block
 from hybrid_lib.methods.lifting import balancing_flux, centre, lifting  # noqa: F401, the place of `centre` before
 from hybrid_lib.methods.method import Counts, Data, Load, Tree
-from hybrid_lib.methods.trial import ansatz_of, times
+from hybrid_lib.methods.trial import ansatz_of, times, with_terms
 from hybrid_lib.pinn import networks, phases
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
@@ -100,9 +100,12 @@ class Hypercircle(FluxMethod):
         factor = lift.stream
         if factor is not None and config.network.layer_factor:
             factor, split = (factor, lambda x: lift.stream_layer(x, period)), True
-        stream = Ansatz(_with_split(field.network, split), 2, times(factor, own(1.0)))
+        network = _with_split(field.network, split)
+        if lift.stream_corners:
+            network, factor = with_terms(network, factor, lift.stream_corners)
+        stream = Ansatz(network, 2, times(factor, own(1.0)))
         if lift.flow is None:
-            return HypercircleAnsatz(field, stream)
+            return HypercircleAnsatz(field, stream, own(1.0), around=lift.around)
         side = [b - a for a, b in zip(*problem.domain.box, strict=True)][lift.flow]
         return HypercircleAnsatz(field, stream, own(side), tuple(float(k == lift.flow) / side for k in (0, 1)))
 
@@ -180,7 +183,9 @@ def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: flo
 
 
 def _with_split(network: Any, split: bool) -> Any:
-    """A network like that of the field, with as many terms as it has factors."""
+    """A network like that of the field, without its numbers, and with as many terms as it has factors."""
+    if isinstance(network, networks.WithNumbers):
+        return _with_split(network.network, split)
     if isinstance(network, networks.Scaled):
         return network.clone(network=_with_split(network.network, split))
     return network.clone(split=split) if isinstance(network, networks.TwoScale) else network
@@ -195,11 +200,12 @@ def _exchange(problem: Problem, config: Config, ansatz: HypercircleAnsatz, fixed
     """Gauss points on the sides with an exchange, four a period, and what their block reads there."""
     dtype, domain = ansatz.network.dtype, problem.domain
     pieces = 1 if domain.dimension == 1 else finer * min(max(16, math.ceil(4 / config.eps)), 512)
-    mesh = domain.labelled(domain.mesh(pieces))
+    order = ORDER if domain.corners else min(max(ORDER, 2 * pieces // 8), 64) - 1  # more points on the facets of fewer cells
+    mesh = domain.labelled(domain.mesh(pieces if domain.corners else 16))
     kinds = {name: one for name, one in problem.conditions().items() if one[0] == "exchange"}
-    data = side_data(mesh, kinds)
+    data, weights = side_data(mesh, kinds, order), facet_rule(mesh.dimension, order)[1]
     rows = [
-        (one.facets.points, one.facets.measure[:, None] * facet_rule(mesh.dimension)[1], one.coefficient, one.value,
+        (one.facets.points, one.facets.measure[:, None] * weights, one.coefficient, one.value,
          np.repeat(outward_normals(mesh, one.facets.cell, one.facets.local)[:, None], one.value.shape[1], axis=1))
         for one in data.exchanges
     ]  # fmt: skip

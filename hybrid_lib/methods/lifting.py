@@ -1,6 +1,6 @@
-r"""What a trial field and a trial flux on a box have to know of its sides, with w = g on Γ_D and n·K∇w = p on Γ_N.
+r"""What a trial field and a trial flux have to know of the sides of a box, with w = g on Γ_D and n·K∇w = p on Γ_N.
 
-The field is G + l·net with a blend G of the given temperatures (Coons 1967) and a product l that vanishes on Γ_D alone. The flux
+Other plane domains are :mod:`hybrid_lib.methods.polygons`'. The field is G + l·net with a blend G of the given temperatures (Coons 1967) and a product l that vanishes on Γ_D alone. The flux
 is σ_p + (∂₂ψ, −∂₁ψ) with ψ = m·net + c·t: m vanishes on Γ_N, and t runs from 0 to 1 between two opposite sides of Γ_N, c the
 heat that flows between them. σ_p balances the source and has the given n·σ_p = p: across one axis it is linear between
 the sides, along the other one an integral of what is left,
@@ -22,6 +22,9 @@ import numpy as np
 from jax import Array
 
 from hybrid_lib.errors import InputError
+from hybrid_lib.methods import polygons
+from hybrid_lib.methods.polygons import value_at as _value
+from hybrid_lib.pinn import outlines
 from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.pinn.hypercircle import particular_flux
 from hybrid_lib.problems import Problem
@@ -46,6 +49,10 @@ class Lifting(NamedTuple):
         The axis between two opposite sides of Γ_N: t is its coordinate.
     fixed : bool
         On an interval: whether an end has a given flux, so that nothing of τ is free.
+    corners, stream_corners : tuples of callables (d,) -> ()
+        On polygons: functions of corners that come with a number each, of the field and of the stream function.
+    around : callable (d,) -> (k, d), or None
+        On polygons: gradients of further stream functions with a number each.
     """
 
     base: Callable | None
@@ -55,6 +62,9 @@ class Lifting(NamedTuple):
     stream_layer: Callable | None = None
     flow: int | None = None
     fixed: bool = False
+    corners: tuple[Callable, ...] = ()
+    stream_corners: tuple[Callable, ...] = ()
+    around: Callable | None = None
 
 
 def lifting(problem: Problem) -> Lifting:
@@ -63,8 +73,7 @@ def lifting(problem: Problem) -> Lifting:
     Raises
     ------
     InputError
-        For conditions on a domain that is no box, unless it is one temperature all around; for two temperatures that differ
-        where they meet; and for fluxes all around.
+        For two temperatures that differ where they meet, fluxes all around, a boundary that touches itself, and a mesh of a line.
 
     Examples
     --------
@@ -75,17 +84,13 @@ def lifting(problem: Problem) -> Lifting:
     [3.0, 0.25]
     """
     domain, kinds = problem.domain, problem.conditions()
-    if problem.boundary is None:
-        return Lifting(None, domain.vanishing, domain.layer)
-    if len(domain.corners) != 1:
-        values = {condition[1] for condition in kinds.values() if condition[0] == "value"}
-        if domain.corners and len(values) == 1 and all(condition[0] == "value" for condition in kinds.values()):
-            return Lifting(functools.partial(_value, values.pop()), domain.vanishing, domain.layer)
-        remedy = "give one temperature all around, or solve it by elements, hybrid_lib.solve"
-        raise InputError("boundary", "conditions on the sides of a box", f"those of {domain.name}", remedy)
     if all(condition[0] == "flux" for condition in kinds.values()):
         remedy = "fix a temperature, or solve it by elements, hybrid_lib.solve"
         raise InputError("boundary", "a side without a given flux", "fluxes all around", remedy)
+    if len(domain.corners) != 1:
+        return _on_polygon(problem)
+    if problem.boundary is None:
+        return Lifting(None, domain.vanishing, domain.layer)
     ends = [[kinds[name] for name in pair] for pair in ENDS[: domain.dimension]]
     held, shut = (tuple(tuple(end[0] == kind for end in pair) for pair in ends) for kind in ("value", "flux"))
     given = tuple(tuple(end[1] if end[0] == "value" else None for end in pair) for pair in ends)
@@ -98,6 +103,24 @@ def lifting(problem: Problem) -> Lifting:
         return Lifting(base, product(held), layer(held), fixed=bool(np.any(shut)))
     between = [axis for axis in (0, 1) if all(shut[axis]) and not any(shut[1 - axis])]
     return Lifting(base, product(held), layer(held), product(shut), layer(shut), between[0] if between else None)
+
+
+def _on_polygon(problem: Problem) -> Lifting:
+    """The same for a plane domain of any shape."""
+    if problem.domain.dimension == 1:
+        raise InputError("domain", "an interval", "the mesh of a line", "pass domains.interval(a, b)")
+    loops, kinds = outlines.loops_of(problem.domain), polygons.kinds_of(problem)
+    held, shut = (
+        polygons.factors_of(problem.domain, loops, outlines.runs(loops, kinds, kind)) for kind in ("value", "flux")
+    )
+    product = lambda factors: functools.partial(polygons.product_of, factors) if factors else None  # noqa: E731
+    layer = lambda factors: functools.partial(polygons.layers_of, factors) if factors else None  # noqa: E731
+    sharp = outlines.corners_of(loops, kinds)
+    corners, conjugate = (tuple(functools.partial(outlines.corner_term, c, c.sine == own) for c in sharp) for own in (True, False))
+    base, around = polygons.base_of(problem, loops), polygons.around_of(problem, loops)
+    return Lifting(
+        base, product(held), layer(held), product(shut), layer(shut), corners=corners, stream_corners=conjugate, around=around
+    )
 
 
 def balancing_flux(problem: Problem, nodes: int) -> Callable[[Array], Array]:
@@ -119,6 +142,8 @@ def balancing_flux(problem: Problem, nodes: int) -> Callable[[Array], Array]:
     [-2.0, -3.0]
     """
     domain, kinds = problem.domain, problem.conditions()
+    if len(domain.corners) != 1:
+        return polygons.balancing(problem, nodes)
     shut = [name for name, condition in kinds.items() if condition[0] == "flux"]
     if not shut:
         return particular_flux(problem.source, centre(domain), nodes)
@@ -165,7 +190,7 @@ def balancing_flux(problem: Problem, nodes: int) -> Callable[[Array], Array]:
 
 
 def centre(domain: Domain) -> tuple[float, ...]:
-    """A point that sees all of the domain: the middle of the box that is closest to the others.
+    """A point that sees all of a domain that is made of boxes: the middle of the box that is closest to the others.
 
     Examples
     --------
@@ -176,11 +201,6 @@ def centre(domain: Domain) -> tuple[float, ...]:
     corners = np.asarray(domain.corners, float)
     nearest = np.abs(corners[:, None] - corners[None]).sum(axis=(1, 2)).argmin()
     return tuple((corners[nearest] + 0.5 * np.asarray(domain.extent or 1.0)).tolist())
-
-
-def _value(value: Value, x: Array) -> Array:
-    """A number or a function of one point, in the dtype of the point."""
-    return jnp.asarray(value(x) if callable(value) else value, x.dtype)
 
 
 def _ends(lower: Any, upper: Any, x: Array) -> tuple[Array, Array]:

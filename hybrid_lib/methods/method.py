@@ -109,7 +109,7 @@ class Method(Protocol):
     admits_jumps : bool
         Whether K may jump: the method uses no ∇K.
     admits_sides, admits_temperatures : bool
-        Whether it knows boxes of any size and conditions on their sides; whether it knows temperatures all around unit boxes.
+        Whether it knows all domains and any conditions on their sides; whether it knows temperatures all around all of them.
     balanced : bool
         Whether Adam balances the weights unless told otherwise.
     own_sizes : bool

@@ -35,6 +35,10 @@ class Strong(Method):
     name: str = "strong"
     admits_temperatures = True
 
+    def recommended(self, config: Config) -> Config:
+        """Without the coupling, for the network alone."""
+        return config if self.name != "strong" else dataclasses.replace(config, method="pinn")
+
     def ansatz(self, problem: Problem, config: Config) -> Ansatz:
         """u_θ; with given temperatures w_θ, which has them."""
         if problem.boundary is not None and config.boundary != "hard":
@@ -74,7 +78,7 @@ class Strong(Method):
 
 def first_order(ansatz: Ansatz, fixed: Tree, x: Array) -> Embedding:
     """What value and gradient of the trial field at one point need: no second-order terms."""
-    return ansatz.embed(fixed, x).each(lambda jet: jet._replace(laplacian=None))
+    return ansatz.embed(fixed, x, second=False)
 
 
 def coefficients(problem: Problem) -> Callable[[Array], dict[str, Array]]:

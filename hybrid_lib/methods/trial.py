@@ -23,7 +23,8 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
     """The trial field of a configuration: network, and the vanishing factor for hard boundary conditions, in the unit of u."""
     dtype, net = jnp.dtype(config.dtype), config.network
     domain, eps, lift = problem.domain, config.eps, lifting(problem)
-    box = domain.box if domain.extent is None else scaled_box(domain)
+    scaled = domain.extent is not None or not domain.corners
+    box = scaled_box(domain) if scaled else domain.box
     if net.kind == "ms":
         factor = 2 * math.pi if net.cycles else 1.0
         network = networks.multiscale_fourier(
@@ -37,11 +38,13 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
         network = windows.windowed(subdomains, box, net.widths, net.activation, dtype)
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
-    if domain.extent is not None:
+    if scaled:
         network = networks.Scaled(network, domain.box[0], domain.unit)
     factor = lift.factor if config.boundary == "hard" else None
     if net.layer_factor and lift.layer is not None:
         factor = (factor, lambda x: lift.layer(x, eps * domain.unit))
+    if lift.corners and config.boundary == "hard":
+        network, factor = with_terms(network, factor, lift.corners)
     base = _base(problem) if net.corrector else lift.base
     return Ansatz(network, problem.domain.dimension, times(factor, argument(problem, units(problem).field, dtype)), base)
 
@@ -55,7 +58,14 @@ def scaled_box(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:
     >>> scaled_box(box((1.0, 2.0), (5.0, 4.0)))
     ((0.0, 0.0), (2.0, 1.0))
     """
-    return (0.0,) * domain.dimension, tuple(side / domain.unit for side in domain.extent)
+    sides = domain.extent or [b - a for a, b in zip(*domain.box, strict=True)]
+    return (0.0,) * domain.dimension, tuple(side / domain.unit for side in sides)
+
+
+def with_terms(network: Any, factor: Any, terms: tuple[Callable, ...]) -> tuple[Any, tuple[Callable, ...]]:
+    """The network with a trained number for each of `terms`, functions of one point, and factors for all of that."""
+    own = factor if isinstance(factor, tuple) else (factor or (lambda x: jnp.ones((), x.dtype)),)
+    return networks.WithNumbers(network, len(terms)), (*own, *terms)
 
 
 def times(factor: Any, unit: float | Array) -> Any:

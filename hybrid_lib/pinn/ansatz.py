@@ -89,16 +89,19 @@ class Ansatz:
         """(u, ∇u, tr(A∇²u)) of u_θ at one point `x` (d,) for the metric A (None: the Laplacian)."""
         return self.jet_of(theta, self.embed(fixed, x, metric), metric)
 
-    def embed(self, fixed: Tree, x: Array, metric: Array | None = None) -> Embedding:
-        """All of :meth:`jet` that does not depend on θ; computed once where the points stay."""
+    def embed(self, fixed: Tree, x: Array, metric: Array | None = None, second: bool = True) -> Embedding:
+        """All of :meth:`jet` that does not depend on θ; computed once where the points stay; `second`: with second derivatives."""
         features = self.network.apply({"fixed": fixed}, jets.seed(x, metric), method="embed")
 
         def given(function):
             if isinstance(function, tuple):
                 return jets.stack([given(one) for one in function])
-            return None if function is None else jets.from_function(function, x, metric)
+            if function is None:
+                return None
+            return jets.from_function(function, x, metric) if second else jets.first_of(function, x)
 
-        return Embedding(x, features, given(self.factor), given(self.base)).each(lambda jet: jet._replace(metric=None))
+        found = Embedding(x, features, given(self.factor), given(self.base)).each(lambda jet: jet._replace(metric=None))
+        return found if second else found.each(lambda jet: jet._replace(laplacian=None))
 
     def jet_of(self, theta: Tree, embedding: Embedding, metric: Array | None = None) -> Jet:
         """(u, ∇u, tr(A∇²u)) from what :meth:`embed` returned for the same metric."""

@@ -21,6 +21,8 @@ from hybrid_lib.pinn.jets import Jet
 Tree = Any
 FIELD, FLUX = "field", "flux"
 """Names of the two parts of θ."""
+AROUND = "around"
+"""Name of the further gradients in an embedding."""
 
 
 class Pair(NamedTuple):
@@ -44,12 +46,15 @@ class HypercircleAnsatz:
         Of the flux on an interval, 0 where it is given at an end; of the heat that flows along `flow`.
     flow : tuple of 2 floats, or None
         ∇t of a coordinate t between two sides with given fluxes: a number times t is added to ψ_θ.
+    around : callable (2,) -> (k, 2), or None
+        Gradients of functions, perhaps of several values, whose multiples are added likewise.
     """
 
     field: Ansatz
     stream: Ansatz | None
     unit: float = 1.0
     flow: tuple[float, ...] | None = None
+    around: Callable[[Array], Array] | None = None
 
     @property
     def network(self):
@@ -78,8 +83,11 @@ class HypercircleAnsatz:
             drawn[FLUX] = ({"constant": jnp.zeros(1, self.network.dtype)}, {})
         else:
             drawn[FLUX] = self.stream.init(keys[1])
-        if self.flow is not None:
-            drawn[FLUX] = (drawn[FLUX][0] | {"heat": jnp.zeros(1, self.network.dtype)}, drawn[FLUX][1])
+        count = int(self.flow is not None)
+        if self.around is not None:
+            count = jax.eval_shape(self.around, jnp.zeros(2, self.network.dtype)).shape[0]
+        if count:
+            drawn[FLUX] = (drawn[FLUX][0] | {"heat": jnp.zeros(count, self.network.dtype)}, drawn[FLUX][1])
         return {name: pair[0] for name, pair in drawn.items()}, {name: pair[1] for name, pair in drawn.items()}
 
     def value(self, theta: Tree, fixed: Tree, x: Array) -> Array:
@@ -92,21 +100,23 @@ class HypercircleAnsatz:
 
     def embed(self, fixed: Tree, x: Array, metric: Array | None = None) -> dict[str, Embedding | None]:
         """What :meth:`pair_of` needs of one point and θ does not touch."""
-        first = lambda jet: jet._replace(laplacian=None)  # noqa: E731, no second derivatives anywhere
-        stream = None if self.stream is None else self.stream.embed(fixed[FLUX], x).each(first)
-        return {FIELD: self.field.embed(fixed[FIELD], x).each(first), FLUX: stream}
+        stream = None if self.stream is None else self.stream.embed(fixed[FLUX], x, second=False)
+        found = {FIELD: self.field.embed(fixed[FIELD], x, second=False), FLUX: stream}
+        return found if self.around is None else found | {AROUND: self.around(x)}
 
     def pair_of(self, theta: Tree, embedding: dict[str, Embedding | None]) -> Pair:
         """∇v_θ and τ_θ − σ_p from what :meth:`embed` returned."""
         gradient = self.field.gradient_of(theta[FIELD], embedding[FIELD])
         if self.stream is None:
             return Pair(gradient, theta[FLUX]["constant"] * jnp.asarray(self.unit, gradient.dtype))
-        if self.flow is None:
-            along_x, along_y = self.stream.gradient_of(theta[FLUX], embedding[FLUX])
-        else:
-            own = {name: part for name, part in theta[FLUX].items() if name != "heat"}
+        own = {name: part for name, part in theta[FLUX].items() if name != "heat"}
+        along = self.stream.gradient_of(own, embedding[FLUX])
+        if self.flow is not None:
             heat = theta[FLUX]["heat"][0] * jnp.asarray(self.unit, gradient.dtype)
-            along_x, along_y = self.stream.gradient_of(own, embedding[FLUX]) + heat * jnp.asarray(self.flow, gradient.dtype)
+            along = along + heat * jnp.asarray(self.flow, gradient.dtype)
+        elif self.around is not None:
+            along = along + (theta[FLUX]["heat"] * jnp.asarray(self.unit, gradient.dtype)) @ embedding[AROUND]
+        along_x, along_y = along
         return Pair(gradient, jnp.stack([along_y, -along_x]))
 
     def side_of(self, theta: Tree, embedding: dict[str, Embedding | None]) -> tuple[Array, Array]:

@@ -203,6 +203,12 @@ def add(a: Jet | Array, b: Jet | Array) -> Jet | Array:
     return Jet(a.value + b.value, gradient, _plus(a.laplacian, b.laplacian), a.metric)
 
 
+def first_of(function: Callable[[Array], Array], x: Array) -> Jet:
+    """Value and gradient of a scalar function of one point."""
+    value, gradient = jax.value_and_grad(function)(x)
+    return Jet(value, tuple(gradient[k] for k in range(x.shape[0])))
+
+
 def from_function(function: Callable[[Array], Array], x: Array, metric: Array | None = None) -> Jet:
     """Jet of a scalar function of one point by nested AD: for coefficients and tests, not for networks.
 

@@ -283,6 +283,42 @@ class Scaled(nn.Module):
         return jets.affine(x, 1 / self.unit, jnp.asarray(self.lower, self.dtype))
 
 
+class WithNumbers(nn.Module):
+    """The terms of a network, and numbers beside them that are trained too: multiples of given functions.
+
+    Attributes
+    ----------
+    network : flax Module
+    count : int
+    """
+
+    network: nn.Module
+    count: int
+
+    @property
+    def dtype(self):
+        """That of the network."""
+        return self.network.dtype
+
+    def embed(self, x):
+        """Features of the network."""
+        return self.network.embed(x)
+
+    @nn.compact
+    def head(self, x, features):
+        """The trainable part; the numbers start from zero."""
+        terms = self.network.head(x, features)
+        numbers = self.param("numbers", nn.initializers.zeros, (self.count,), self.network.dtype)
+        if isinstance(x, Jet):
+            numbers = Jet(numbers, tuple(jnp.zeros_like(numbers) for _ in x.gradient), None, x.metric)
+        value = terms.value if isinstance(terms, Jet) else terms
+        return jets.concatenate([terms if value.ndim else jets.stack([terms]), numbers])
+
+    def __call__(self, x):
+        """The terms at one point, or their jet."""
+        return self.head(x, self.embed(x))
+
+
 def _scalar(x: Jet | Array) -> Jet | Array:
     """Drop the output axis of length one."""
     return jets.linear(x, lambda part: part[..., 0]) if isinstance(x, Jet) else x[..., 0]

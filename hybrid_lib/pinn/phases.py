@@ -16,7 +16,7 @@ import numpy as np
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.pinn.sampling import check_draw, shifted_sobol
+from hybrid_lib.pinn.sampling import check_draw, in_cells, shifted_sobol
 
 INSIDE = 0.75
 """Share of the points, on each axis, that are spread evenly; the rest lies in the layers."""
@@ -39,6 +39,7 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
     key : jax.Array
         Random key of the digital shift.
     domain : Domain
+        In a polygon or a mesh points are spread evenly, in its cells: they know no phases.
     n : int
         Number of points, best a power of two.
     dtype : float32 or float64
@@ -70,6 +71,8 @@ def two_scale(key, domain: Domain, n: int, dtype, period: float, layer: float = 
     if not 1e-6 <= period <= 1:
         raise InputError("period", "a number from 1e-6 to 1", period, "pass the period of the medium")
     d, cubes = domain.dimension, len(domain.corners)
+    if not cubes:
+        return in_cells(domain, shifted_sobol(key, n, d + 1, dtype)), jnp.ones(n, dtype)
     if domain.extent is not None:
         return _in_box(key, domain, n, dtype, float(period), float(layer))
     starts, lengths, chances, ends = (jnp.asarray(a, dtype) for a in _cells(float(period), float(layer)))

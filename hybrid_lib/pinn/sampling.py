@@ -21,6 +21,9 @@ import numpy as np
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn.domains import Domain
 
+CELLS = 8
+"""Cells along the shorter side of a polygon in which points are drawn."""
+
 
 def uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
     """Independent uniform points x_i in Ω, the paper's choice; error of a mean O(n^(−1/2)), cost O(n d).
@@ -52,6 +55,8 @@ def uniform(key, domain: Domain, n: int, dtype) -> jax.Array:
     """
     dtype = check_draw(key, n, dtype)
     d, k = domain.dimension, len(domain.corners)
+    if not k:
+        return in_cells(domain, _open_uniform(key, (n, d + 1), dtype))
     draw = _open_uniform(key, (n, d + (k > 1)), dtype)  # coordinates in a unit cube, then which one if k > 1
     if k == 1:
         return _placed(domain, dtype, draw)
@@ -95,6 +100,8 @@ def sobol(key, domain: Domain, n: int, dtype) -> jax.Array:
     """
     dtype = check_draw(key, n, dtype)
     d, k = domain.dimension, len(domain.corners)
+    if not k:
+        return in_cells(domain, shifted_sobol(key, n, d + 1, dtype))
     draw = jax.random.bits(key, (k * d + 1,), jnp.uint32)
     shift = draw[:-1].reshape(k, d)
     first = (draw[-1] >> 8).astype(jnp.int32) % k  # o; of 2^24 values, so equally likely to 1e-7
@@ -119,6 +126,32 @@ def shifted_sobol(key, n: int, dimension: int, dtype) -> jax.Array:
     return _from_bits(jnp.asarray(_sobol_integers(n, dimension)) ^ shift[None], jnp.dtype(dtype))
 
 
+def in_cells(domain: Domain, u: jax.Array) -> jax.Array:
+    """Points of a polygon or a mesh from points u (n, d + 1) of the unit cube: the first coordinate says in which cell, by its size.
+
+    Examples
+    --------
+    >>> from hybrid_lib.pinn.domains import polygon
+    >>> triangle = polygon([(0, 0), (3, 0), (0, 3)])
+    >>> x = in_cells(triangle, shifted_sobol(jax.random.key(0), 4096, 3, jnp.float32))
+    >>> jnp.mean(x, axis=0).round(2).tolist()
+    [1.0, 1.0]
+    """
+    corners, ends = (jnp.asarray(a, u.dtype) for a in _cells(domain))
+    cell = corners[jnp.clip(jnp.searchsorted(ends, u[:, 0], side="right"), 0, len(corners) - 1)]  # (n, d + 1, d)
+    if domain.dimension == 1:
+        return cell[:, 0] + u[:, 1:] * (cell[:, 1] - cell[:, 0])
+    root, along = jnp.sqrt(u[:, 1:2]), u[:, 2:]
+    return cell[:, 0] + root * ((1 - along) * (cell[:, 1] - cell[:, 0]) + along * (cell[:, 2] - cell[:, 0]))
+
+
+@lru_cache(maxsize=8)
+def _cells(domain: Domain) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the cells of a coarse mesh, (m, d + 1, d), and the ends of their shares of (0, 1)."""
+    mesh = domain.mesh(CELLS)
+    return mesh.points[mesh.cells], np.cumsum(mesh.volumes) / mesh.volumes.sum()
+
+
 def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array, jax.Array]:
     r"""Sobol points that crowd towards ∂Ω, with weights: along each axis half of them lie in layers at the two ends.
 
@@ -134,12 +167,12 @@ def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array,
     key : jax.Array
         Random key, as for `sobol`.
     domain : Domain
-        The interval or the square.
+        An interval or a box.
     n : int
         Number of points ≥ 1.
     dtype : float32 or float64
     width : float
-        ℓ, the length in which the crowd thins out by e.
+        ℓ, the length in which the crowd thins out by e, in units of each side.
 
     Returns
     -------
@@ -160,14 +193,16 @@ def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array,
     >>> round(float(jnp.mean(near)), 2), round(float(jnp.mean(jnp.where(near, w, 0))), 2)
     (0.27, 0.05)
     """
-    if len(domain.corners) > 1:
-        raise InputError("domain", "the interval or the unit square", domain.name, "use sobol points")
+    if len(domain.corners) != 1:
+        raise InputError("domain", "an interval or a box", domain.name, "use sobol points")
     if not (np.isfinite(width) and width > 0):
         raise InputError("width", "a number > 0", width, "pass the width of the layers, for example 2*eps")
-    x = _graded_quantile(sobol(key, domain, n, dtype), float(width))
+    lower, sides = _corners(domain, dtype), jnp.asarray(domain.extent or (1.0,) * domain.dimension, dtype)[None]
+    u = sobol(key, domain, n, dtype)
+    x = _graded_quantile(u if domain.extent is None else (u - lower) / sides, float(width))
     scale = 4 * width * (1 - math.exp(-1 / width))  # Python numbers keep the dtype of x
     density = 0.5 + (jnp.exp(-x / width) + jnp.exp(-(1 - x) / width)) / scale
-    return x, 1 / jnp.prod(density, axis=1)
+    return x if domain.extent is None else lower + sides * x, 1 / jnp.prod(density, axis=1)
 
 
 @partial(jax.jit, static_argnames="width")

@@ -1,0 +1,130 @@
+"""Networks on polygons with holes, the L-shape and meshes: factors, blends, fluxes, the identity, runs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hybrid_lib as hl
+from hybrid_lib import experiments, fem
+from hybrid_lib.methods import lifting
+from hybrid_lib.methods.hypercircle import Hypercircle, _exchange, _exchange_residual, coefficients
+from hybrid_lib.pinn import domains, outlines, sampling
+
+TWO = hl.media.constant(2.0, 2)
+HOLE = [(1.0, 0.7), (1.6, 0.7), (1.6, 1.3), (1.0, 1.3)]
+
+
+def ring():
+    return domains.polygon([(0, 0), (3, 0), (3, 2), (0, 2)], [HOLE], sides={"left": [3], "right": [1]})
+
+
+def exact(x):
+    return jnp.sin(x[0]) * jnp.exp(0.5 * x[1])
+
+
+def source(x):  # −2Δw
+    return 1.5 * exact(x)
+
+
+def through(*normal):
+    return lambda x: 2 * jnp.stack([jnp.cos(x[0]) * jnp.exp(0.5 * x[1]), 0.5 * exact(x)]) @ jnp.asarray(normal, x.dtype)
+
+
+def manufactured(case):
+    """A problem with the solution `exact` where K = 2, with all kinds of sides."""
+    if case == "polygon":
+        domain = domains.polygon([(0, 0), (2, 0), (2, 1), (1, 1.5)], sides={"low": [0], "right": [1], "hot": [2, 3]})
+        boundary = {"low": hl.Neumann(through(0.0, -1.0)), "right": hl.Robin(3.0, lambda x: exact(x) + through(1.0, 0.0)(x) / 3)}
+        return hl.Problem(medium=TWO, domain=domain, source=source, boundary=boundary | {"hot": hl.Dirichlet(exact)})
+    domain = domains.from_mesh(ring().mesh(2))
+    boundary = {name: hl.Dirichlet(exact) for name in domain.sides}
+    boundary |= {"outer": hl.Neumann(lambda x: through(0.0, 1.0)(x) * jnp.sign(x[1] - 1.0))}
+    boundary |= {"left": hl.Robin(1.0, lambda x: exact(x) + through(-1.0, 0.0)(x))}
+    return hl.Problem(medium=TWO, domain=domain, source=source, boundary=boundary)
+
+
+def test_the_function_of_a_circle_is_the_parabola_and_its_slope_on_edges_is_one():
+    t = 2 * np.pi * np.arange(48) / 48
+    loops = outlines.loops_of(domains.polygon(np.stack([np.cos(t), np.sin(t)], axis=1)))
+    (factor,) = outlines.vanishing(loops, loops)
+    x = jnp.array([[0.3, 0.2], [0.0, 0.0], [-0.6, 0.5]])
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(factor)))(x)
+    assert np.abs(values - (1 - jnp.sum(x**2, axis=1)) / 2).max() < 2e-3
+    loops = outlines.loops_of(ring())
+    factor = outlines.vanishing(loops, loops)[-1]
+    on = jnp.array([[1.3, 0.7], [1.0, 0.9], [1.6, 1.3], [1.3, 0.7 - 1e-9]])
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(factor)))(on)
+    assert np.abs(values[:3]).max() == 0.0 and abs(float(values[3]) - 1e-9) < 1e-14
+    assert np.abs(slopes[:2] - jnp.array([[0.0, -1.0], [-1.0, 0.0]])).max() < 1e-12
+
+
+def test_walks_have_the_domain_on_the_left_and_join_straight_pieces():
+    mesh = domains.from_mesh(domains.lshape().labelled(fem.lshape(3)))
+    for domain in (domains.lshape(), mesh):
+        (loop,) = outlines.loops_of(domain)
+        assert [edge.name for edge in loop] == ["bottom", "notch", "notch", "right", "top", "left"]
+        (corner,) = outlines.corners_of((loop,), dict.fromkeys(domain.sides, "value"))
+        assert corner.exponent == pytest.approx(2 / 3) and corner.radius == 1.0
+    loops = outlines.loops_of(ring())
+    assert [len(loop) for loop in loops] == [4, 4] and loops[1][0].start == (1.0, 0.7) and loops[1][0].end == (1.0, 1.3)
+    kinds = {"left": "value", "right": "flux", "outer": "flux", "hole_0": "flux"}
+    parts = outlines.runs(loops, kinds, "flux")
+    assert [edge.name for edge in parts[0]] == ["outer", "right", "outer"] and outlines.is_closed(parts[1])
+    kinds = {"left": "flux", "right": "value", "outer": "flux", "hole_0": "value"}
+    assert [[edge.name for edge in part] for part in outlines.runs(loops, kinds, "flux")] == [["outer", "left", "outer"]]
+
+
+@pytest.mark.parametrize("draw", [sampling.uniform, sampling.sobol])
+def test_points_cover_a_polygon(draw):
+    x = np.array(draw(jax.random.key(0), ring(), 1 << 12, jnp.float64))
+    assert np.all(jax.vmap(ring().contains)(jnp.asarray(x)))
+    assert np.abs(x.mean(axis=0) - np.array([6 * 1.5 - 0.36 * 1.3, 6 - 0.36]) / 5.64).max() < 0.03
+
+
+def test_fluxes_are_given_on_insulated_holes_too():
+    sides = {"left": hl.Dirichlet(0.0), "outer": hl.Neumann(0.5), "right": hl.Neumann(), "hole_0": hl.Neumann(lambda x: x[0] * x[1])}
+    problem = hl.Problem(medium=TWO, domain=ring(), source=lambda x: 1 + x[0], boundary=sides)
+    sigma = jax.jit(jax.vmap(lifting.balancing_flux(problem, 8)))
+    on = jnp.array([[0.4, 0.0], [3.0, 0.3], [2.9, 2.0], [1.3, 0.7], [1.0, 0.8], [1.6, 1.1], [1.1, 1.3]])
+    normals = jnp.array([[0, -1], [1, 0], [0, 1], [0, 1], [1, 0], [-1, 0], [0, -1.0]])
+    given = jnp.array([0.5, 0.0, 0.5, 1.3 * 0.7, 0.8, 1.6 * 1.1, 1.1 * 1.3])
+    assert np.abs(jnp.sum(sigma(on) * normals, axis=1) - given).max() < 1e-10
+    steps = 1e-4 * jnp.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    f = sigma(jnp.array([[0.6, 1.2]]) + steps)
+    assert abs(float(f[0, 0] - f[2, 0] + f[1, 1] - f[3, 1]) / 2e-4 + 1.6) < 1e-5
+
+
+@pytest.mark.parametrize("case", ["polygon", "ring"])
+def test_the_identity_holds_on_polygons_for_any_parameters(case):
+    problem = manufactured(case)
+    config = experiments.own_configuration(problem, 1.0, formulation="hypercircle", widths=(3,))
+    ansatz = Hypercircle().ansatz(problem, config)
+    theta, fixed = ansatz.init(jax.random.key(3))
+    rng = np.random.default_rng(4)
+    theta = jax.tree.map(lambda leaf: leaf + 0.3 * rng.standard_normal(leaf.shape), theta)
+    for part in theta.values():  # singular functions are for finer rules
+        if "numbers" in part:
+            part["numbers"] = 0 * part["numbers"]
+    assert case != "ring" or theta["flux"]["heat"].shape == (2,)  # between the insulated parts, and out of the hole
+    mesh = problem.domain.labelled(problem.domain.mesh(8))
+    points, weights = fem.quadrature_points(mesh, 9)
+    x, w = jnp.asarray(points.reshape(-1, 2)), weights.ravel()
+
+    def at(p):
+        pair = ansatz.pair_of(theta, ansatz.embed(fixed, p))
+        return pair.gradient - jax.grad(exact)(p), pair.flux + known(p[None])["particular"][0] - 2 * jax.grad(exact)(p)
+
+    known = coefficients(problem, 12)
+    field, flux = jax.jit(lambda x: jax.lax.map(at, x, batch_size=2048))(x)
+    square = lambda v: float(w @ np.array(jnp.sum(v**2, axis=1)))  # noqa: E731
+    whole, parts = square(flux - 2 * field) / 2, square(flux) / 2 + 2 * square(field)
+    side = _exchange(problem, config, ansatz, fixed)
+    at = jax.jit(jax.vmap(lambda e: ansatz.side_of(theta, e)))(side["embedding"])
+    r = _exchange_residual(at, side)
+    y, c, weight = side["embedding"]["field"].point, side["coefficient"], side["root"] ** 2 * side["coefficient"]
+    normal = jnp.sum((at[1] + side["particular"]) * side["normal"], axis=1)
+    missed = normal - 2 * jnp.sum(jax.vmap(jax.grad(exact))(y) * side["normal"], axis=1)
+    whole += float(r @ r)
+    parts += float(weight @ (c * (at[0] - jax.vmap(exact)(y)) ** 2)) + float(weight @ (missed**2 / c))
+    assert abs(whole - parts) < 1e-4 * parts, "J is the sum of both squared errors"
