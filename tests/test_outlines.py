@@ -83,7 +83,8 @@ def test_points_cover_a_polygon(draw):
 
 
 def test_fluxes_are_given_on_insulated_holes_too():
-    sides = {"left": hl.Dirichlet(0.0), "outer": hl.Neumann(0.5), "right": hl.Neumann(), "hole_0": hl.Neumann(lambda x: x[0] * x[1])}
+    sides = {"left": hl.Dirichlet(0.0), "outer": hl.Neumann(0.5), "right": hl.Neumann()}
+    sides |= {"hole_0": hl.Neumann(lambda x: x[0] * x[1])}
     problem = hl.Problem(medium=TWO, domain=ring(), source=lambda x: 1 + x[0], boundary=sides)
     sigma = jax.jit(jax.vmap(lifting.balancing_flux(problem, 8)))
     on = jnp.array([[0.4, 0.0], [3.0, 0.3], [2.9, 2.0], [1.3, 0.7], [1.0, 0.8], [1.6, 1.1], [1.1, 1.3]])
@@ -120,11 +121,49 @@ def test_the_identity_holds_on_polygons_for_any_parameters(case):
     square = lambda v: float(w @ np.array(jnp.sum(v**2, axis=1)))  # noqa: E731
     whole, parts = square(flux - 2 * field) / 2, square(flux) / 2 + 2 * square(field)
     side = _exchange(problem, config, ansatz, fixed)
-    at = jax.jit(jax.vmap(lambda e: ansatz.side_of(theta, e)))(side["embedding"])
-    r = _exchange_residual(at, side)
+    there = jax.jit(jax.vmap(lambda e: ansatz.side_of(theta, e)))(side["embedding"])
+    r = _exchange_residual(there, side)
     y, c, weight = side["embedding"]["field"].point, side["coefficient"], side["root"] ** 2 * side["coefficient"]
-    normal = jnp.sum((at[1] + side["particular"]) * side["normal"], axis=1)
+    normal = jnp.sum((there[1] + side["particular"]) * side["normal"], axis=1)
     missed = normal - 2 * jnp.sum(jax.vmap(jax.grad(exact))(y) * side["normal"], axis=1)
     whole += float(r @ r)
-    parts += float(weight @ (c * (at[0] - jax.vmap(exact)(y)) ** 2)) + float(weight @ (missed**2 / c))
+    parts += float(weight @ (c * (there[0] - jax.vmap(exact)(y)) ** 2)) + float(weight @ (missed**2 / c))
     assert abs(whole - parts) < 1e-4 * parts, "J is the sum of both squared errors"
+
+
+def test_domains_that_networks_cannot_have_say_what_can():
+    square = fem.unit_square(1)
+    points = np.concatenate([square.points, 1 + square.points[1:]])
+    touching = fem.from_simplices(points, [[0, 1, 3], [0, 3, 2], [3, 4, 6], [3, 6, 5]])
+    apart = fem.from_simplices(np.concatenate([square.points, 3 + square.points]), [[0, 1, 3], [0, 3, 2], [4, 5, 7], [4, 7, 6]])
+    t = 2 * np.pi * np.arange(600) / 600
+    for domain, said in (
+        (domains.from_mesh(touching), "a boundary that does not touch itself"),
+        (domains.from_mesh(apart), "one connected piece"),
+        (domains.polygon(np.stack([np.cos(t), np.sin(t)], axis=1)), "at most 500 straight pieces"),
+        (domains.from_mesh(fem.interval(4)), "an interval"),
+    ):
+        problem = hl.Problem(medium=hl.media.constant(1.0, domain.dimension), domain=domain, source=1.0, boundary=hl.Dirichlet())
+        with pytest.raises(hl.InputError, match=said):
+            experiments.own_configuration(problem, formulation="hypercircle")
+
+
+@pytest.mark.parametrize("form", ["hypercircle", "strong"])
+def test_a_run_around_an_inward_corner_comes_near_elements(form):
+    domain = domains.from_mesh(domains.lshape().labelled(fem.lshape(2)))
+    sides = dict.fromkeys(("notch", "bottom", "right"), hl.Dirichlet(0.0))
+    sides |= {name: hl.Dirichlet(lambda x: (1 - x[0]) * (1 + x[1])) for name in ("left", "top")}
+    if form == "hypercircle":
+        sides |= {"left": hl.Neumann(0.5)}
+    problem = hl.Problem(medium=TWO, domain=domain, source=1.0, boundary=sides)
+    config = experiments.own_configuration(problem, formulation=form, widths=(5,), steps=10)
+    changes = {"sampling.grow_after": "0", "training.report_every": "10", "training.record_every": "10"}
+    changes |= {"sampling.points": "512"} if form == "hypercircle" else {"training.finish": "0"}
+    result, w = hl.train(problem, experiments.with_settings(config, changes)), hl.solve(problem, n=32)
+    x = w.mesh.points[w.mesh.cells].mean(axis=1)
+    off = np.sum((result.solution(x)[1] - fem.cell_gradients(w.mesh, w.w)) ** 2, axis=1)
+    error = np.sqrt(w.mesh.volumes @ off / (w.mesh.volumes @ np.sum(w.gradient(x) ** 2, axis=1)))
+    if form == "hypercircle":
+        bound = result.summary["seeds"][0]["bound"]
+        assert error - w.bound < bound < 0.1, "a bound, and a small one"
+    assert error < w.bound + 0.1

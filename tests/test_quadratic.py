@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_sides as sided
 from fem_meshes import MESHES
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem import quadratic
+from hybrid_lib.pinn import domains
 
 
 def exact(x):
@@ -87,3 +89,24 @@ def test_values_of_a_linear_mesh_are_refused():
         quadratic.at(V, np.zeros(9), [[0.5, 0.5]])
     with pytest.raises(InputError, match=r"direction: expected a vector of shape \(2,\)"):
         quadratic.solve(V.mesh, 1.0, 1.0, direction=[1.0])
+
+
+@pytest.mark.parametrize("case", ["all three", "fluxes alone"])
+def test_slope_three_with_conditions_on_sides(case):
+    problem, errors = sided.manufactured(sided.CASES[case], sided.BOXES["box"]), []
+    for n in (4, 8):
+        mesh = problem.domain.labelled(problem.domain.mesh(n))
+        K, q = problem.medium.conductivity, problem.source
+        V, nodal = quadratic.solve(mesh, K, q, order=6, conditions=problem.conditions())
+        points, weights = fem.quadrature_points(mesh, 6)
+        off = quadratic.at(V, nodal, points.reshape(-1, 2))[0] - fem.evaluate(sided.exact, points).ravel()
+        off -= (weights.ravel() @ off / weights.sum()) * (case == "fluxes alone")
+        errors.append(np.sqrt(weights.ravel() @ off**2))
+    assert np.log2(errors[0] / errors[1]) > 2.8
+
+
+def test_sides_on_an_interval_are_exact_for_a_parabola():
+    mesh = domains.interval().labelled(fem.interval(2))
+    V, nodal = quadratic.solve(mesh, 1.0, 2.0, conditions={"left": ("value", 1.0), "right": ("exchange", 4.0, 0.5)})
+    x = V.points[:, 0]  # w = 1 + bx − x², b − 2 = (4 − b)/2
+    assert np.abs(nodal - (1 + 8 / 3 * x - x**2)).max() < 1e-12

@@ -70,7 +70,8 @@ def own_configuration(
     steps : int, optional
         Gauss-Newton steps; default 300 in one dimension, 120 in two.
     formulation : "strong", "first-order" or "hypercircle"
-        The first one trains the network alone where the coupling does not know domain or sides. The second has no coupling and no ∇K, so that K may jump: method pinn on the quadrature points of the cells. Judge
+        The first one trains the network alone where the coupling does not know domain or sides. The second has no coupling
+        and no ∇K, so that K may jump: method pinn on the quadrature points of the cells. Judge
         it by :func:`hybrid_lib.experiments.objective_value` with a finer rule.
 
     Raises

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.fem import sides
 from hybrid_lib.fem.coefficients import coefficient_values, direction_of
 from hybrid_lib.fem.location import locate
 from hybrid_lib.fem.mesh import BLOCK, Mesh
@@ -170,8 +171,9 @@ def solve(
     direction: np.ndarray | None = None,
     order: int = ORDER,
     tol: float = 1e-12,
+    conditions: dict[str, tuple] | None = None,
 ) -> tuple[Quadratic, np.ndarray]:
-    """Quadratic elements for −∇·(K(∇u + e)) = f with u = boundary on the boundary.
+    """Quadratic elements for −∇·(K(∇u + e)) = f with u = boundary on the boundary, or with conditions on its sides.
 
     Parameters
     ----------
@@ -185,6 +187,9 @@ def solve(
         Quadrature order for callables.
     tol : float
         As in :func:`hybrid_lib.fem.solve.solve_dirichlet`.
+    conditions : dict of side name to (kind, value[, coefficient]), optional
+        In the place of `boundary`, without `direction`, as :meth:`hybrid_lib.Problem.conditions` has them, on a mesh with sides.
+        With fluxes alone the mean is zero.
 
     Returns
     -------
@@ -205,10 +210,47 @@ def solve(
     """
     V = space(mesh)
     matrix, rhs = stiffness(V, K, order), load(V, f, order)
+    if conditions is not None:
+        return V, _sided(V, conditions, matrix, rhs, tol)
     if direction is not None:
         rhs = rhs - matrix @ (V.points @ direction_of(mesh, direction))  # e·x is in the space: the lift is exact
     values = evaluate(boundary, V.points[V.boundary]) if callable(boundary) else boundary
     return V, solve_dirichlet(matrix, rhs, V.boundary, values, tol=tol, points=V.points)
+
+
+def _sided(V: Quadratic, conditions: dict[str, tuple], matrix: csr_array, rhs: np.ndarray, tol: float) -> np.ndarray:
+    """Values at the unknowns with conditions on sides; the mean of two temperatures where their sides meet."""
+    d, n, exchanged = V.mesh.dimension, len(V.points), False
+    total, count = np.zeros(n), np.zeros(n)
+    barycentric, weights = sides.facet_rule(d)
+    on = shapes(barycentric)[0] if d == 2 else np.ones((1, 1))  # (q, k)
+    opposite = [next(e for e, pair in enumerate(LOCAL_EDGES[d]) if a not in pair) for a in range(3)] if d == 2 else []
+    for name, (kind, value, *rest) in conditions.items():
+        side = sides.facets(V.mesh, V.mesh.sides[name])
+        unknowns = side.nodes
+        if d == 2:
+            middle = V.unknowns[side.cell, 3 + np.array(opposite)[side.local]]
+            unknowns = np.concatenate([unknowns, middle[:, None]], axis=1)  # (facets, k)
+        if kind == "value":
+            own = np.unique(unknowns)
+            total[own] += sides.values_at(value, V.points[own])
+            count[own] += 1
+            continue
+        given, measure = sides.values_at(value, side.points), side.measure[:, None] * weights  # (facets, q)
+        if kind == "exchange":
+            c = sides.values_at(rest[0], side.points)
+            entries = np.einsum("fq,qa,qb->fab", c * measure, on, on)
+            k = on.shape[1]
+            rows, columns = np.repeat(unknowns, k, axis=1), np.tile(unknowns, (1, k))
+            matrix = matrix + csr_array(coo_array((entries.ravel(), (rows.ravel(), columns.ravel())), shape=(n, n)))
+            given, exchanged = c * given, exchanged or bool(c.any())
+        rhs = rhs + np.bincount(unknowns.ravel(), ((given * measure) @ on).ravel(), n)
+    held = np.flatnonzero(count)
+    if held.size or exchanged:
+        return solve_dirichlet(matrix, rhs, held, total[held] / count[held], tol=tol, points=V.points)
+    mass = load(V, 1.0)
+    nodal = solve_dirichlet(matrix, rhs - mass * (rhs.sum() / mass.sum()), np.array([0]), 0.0, tol=tol, points=V.points)
+    return nodal - mass @ nodal / mass.sum()
 
 
 def at(V: Quadratic, nodal: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

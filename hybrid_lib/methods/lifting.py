@@ -1,9 +1,9 @@
 r"""What a trial field and a trial flux have to know of the sides of a box, with w = g on Γ_D and n·K∇w = p on Γ_N.
 
-Other plane domains are :mod:`hybrid_lib.methods.polygons`'. The field is G + l·net with a blend G of the given temperatures (Coons 1967) and a product l that vanishes on Γ_D alone. The flux
-is σ_p + (∂₂ψ, −∂₁ψ) with ψ = m·net + c·t: m vanishes on Γ_N, and t runs from 0 to 1 between two opposite sides of Γ_N, c the
-heat that flows between them. σ_p balances the source and has the given n·σ_p = p: across one axis it is linear between
-the sides, along the other one an integral of what is left,
+Other plane domains are :mod:`hybrid_lib.methods.polygons`'. The field is G + l·net with a blend G of the given temperatures
+(Coons 1967) and a product l that vanishes on Γ_D alone. The flux is σ_p + (∂₂ψ, −∂₁ψ) with ψ = m·net + c·t: m vanishes on
+Γ_N, and t runs from 0 to 1 between two opposite sides of Γ_N, c the heat that flows between them. σ_p balances the source
+and has the given n·σ_p = p: across one axis it is linear between the sides, along the other one an integral of what is left,
 
 .. math:: \sigma_1 = -(1 - t)\,p_l + t\,p_r, \qquad
           \sigma_2(x_1, x_2) = \sigma_2(x_1, s) - \int_s^{x_2} (q + \partial_1\sigma_1)\,d x_2'.
@@ -116,7 +116,9 @@ def _on_polygon(problem: Problem) -> Lifting:
     product = lambda factors: functools.partial(polygons.product_of, factors) if factors else None  # noqa: E731
     layer = lambda factors: functools.partial(polygons.layers_of, factors) if factors else None  # noqa: E731
     sharp = outlines.corners_of(loops, kinds)
-    corners, conjugate = (tuple(functools.partial(outlines.corner_term, c, c.sine == own) for c in sharp) for own in (True, False))
+    corners, conjugate = (
+        tuple(functools.partial(outlines.corner_term, c, c.sine == own) for c in sharp) for own in (True, False)
+    )
     base, around = polygons.base_of(problem, loops), polygons.around_of(problem, loops)
     return Lifting(
         base, product(held), layer(held), product(shut), layer(shut), corners=corners, stream_corners=conjugate, around=around

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ def centres(domain: Domain) -> np.ndarray:
 
 
 def factors_of(domain: Domain, loops: tuple[Loop, ...], parts: list[Loop]) -> tuple[Callable, ...]:
-    """Functions that vanish on parts of the boundary, times the number that makes the largest value of their product about one."""
+    """Functions that vanish on parts of the boundary, times a number: the largest value of their product is about one."""
     factors = outlines.vanishing(loops, parts)
     if not factors:
         return ()
@@ -165,7 +165,7 @@ class _Walls:
         return far + np.arctan(self.foot / self.off)
 
     def offsets(self, rise: np.ndarray) -> np.ndarray:
-        """Values at the starts of edges, (edges,), of a function that rises by `rise` along each one and is zero where parts begin."""
+        """Values at the starts of edges, (edges,), of a function that rises by `rise` along each, from zero on each part."""
         total = np.cumsum(rise) - rise
         first = np.searchsorted(self.owner, np.arange(len(self.parts)))
         return total - total[first][self.owner]
@@ -188,7 +188,7 @@ def hole_points(loops: tuple[Loop, ...]) -> np.ndarray:
 
 
 def _free(loops: tuple[Loop, ...], parts: list[Loop]) -> np.ndarray:
-    """Multiples of the holes' fluxes that may be added, (k, holes): of those without Γ_N all around; all add up to zero if it is outside."""
+    """Multiples of the holes' fluxes that may be added, (k, holes): without those insulated, in sum zero if the outline is."""
     open_ = [j for j, loop in enumerate(loops[1:]) if loop not in parts]
     rows = np.eye(len(loops) - 1)[open_]
     return rows[:-1] - rows[-1:] if loops[0] in parts and len(open_) else rows

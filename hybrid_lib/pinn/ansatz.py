@@ -90,7 +90,7 @@ class Ansatz:
         return self.jet_of(theta, self.embed(fixed, x, metric), metric)
 
     def embed(self, fixed: Tree, x: Array, metric: Array | None = None, second: bool = True) -> Embedding:
-        """All of :meth:`jet` that does not depend on θ; computed once where the points stay; `second`: with second derivatives."""
+        """All of :meth:`jet` that does not depend on θ, computed once where points stay; `second`: with second derivatives."""
         features = self.network.apply({"fixed": fixed}, jets.seed(x, metric), method="embed")
 
         def given(function):

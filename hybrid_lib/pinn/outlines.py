@@ -20,7 +20,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -35,6 +34,8 @@ STRAIGHT = 1e-9
 """Sine of the angle below which two edges are one."""
 WEAK, CORNERS = 0.9, 16
 """Corners with an exponent up to this one have a term of their own, so many at most: those of the lowest exponents."""
+MOST = 500
+"""Straight pieces of a boundary, at most: each point of training looks at all of them."""
 SOLVE = "solve it by elements, hybrid_lib.solve"
 
 
@@ -61,7 +62,7 @@ def loops_of(domain: Any) -> tuple[Loop, ...]:
     Raises
     ------
     InputError
-        For a boundary that touches itself, and a domain of several pieces.
+        For a boundary that touches itself or has more than 500 straight pieces, and a domain of several pieces.
 
     Examples
     --------
@@ -103,6 +104,8 @@ def loops_of(domain: Any) -> tuple[Loop, ...]:
         if (area(outlines[k]) > 0) != (number == 0):
             walk = [(b, a, name) for a, b, name in reversed(walk)]
         found.append(_joined([Edge(*edge) for edge in walk]))
+    if (count := sum(map(len, found))) > MOST:
+        raise InputError("domain", f"a boundary of at most {MOST} straight pieces", f"{count} of {domain.name}", SOLVE)
     return tuple(found)
 
 

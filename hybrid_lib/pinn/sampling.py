@@ -127,7 +127,7 @@ def shifted_sobol(key, n: int, dimension: int, dtype) -> jax.Array:
 
 
 def in_cells(domain: Domain, u: jax.Array) -> jax.Array:
-    """Points of a polygon or a mesh from points u (n, d + 1) of the unit cube: the first coordinate says in which cell, by its size.
+    """Points of a polygon or a mesh from points u (n, d + 1) of the unit cube, of which the first coordinate says in which cell.
 
     Examples
     --------
