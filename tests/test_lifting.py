@@ -119,7 +119,7 @@ def test_the_identity_holds_for_any_parameters(case):
         ({name: hl.Neumann() for name in SQUARE}, None, "a side without a given flux; received fluxes all around"),
         (dict.fromkeys(SQUARE, hl.Neumann()) | {"left": hl.Dirichlet(0.0), "top": hl.Dirichlet(1.0)}, None,
          "equal temperatures where left and top meet; received 0 and 1 at [0.0, 1.0]"),
-        ({"outer": hl.Dirichlet(0.0), "hot": hl.Dirichlet(1.0)}, TRIANGLE, "equal temperatures where hot and outer meet"),
+        ({"outer": hl.Dirichlet(0.0), "hot": hl.Dirichlet(1.0)}, TRIANGLE, "equal temperatures where outer and hot meet"),
         (hl.Neumann(), TRIANGLE, "fluxes all around"),
         (hl.Dirichlet(lambda x: 1 / jnp.maximum(1.5 - x[0] - x[1], 0.0)), TRIANGLE, "a finite number in all of the box around"),
     ],

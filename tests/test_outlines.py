@@ -82,6 +82,16 @@ def test_points_cover_a_polygon(draw):
     assert np.abs(x.mean(axis=0) - np.array([6 * 1.5 - 0.36 * 1.3, 6 - 0.36]) / 5.64).max() < 0.03
 
 
+def test_temperatures_of_an_outline_and_a_hole_are_blended():
+    sides = dict.fromkeys(ring().sides, hl.Dirichlet(lambda x: 20 + x[0])) | {"hole_0": hl.Dirichlet(60.0)}
+    lift = lifting.lifting(hl.Problem(medium=TWO, domain=ring(), boundary=sides))
+    on = jnp.array([[0.0, 0.5], [2.2, 0.0], [3.0, 2.0], [1.3, 0.7], [1.0, 1.0], [0.5, 1.0]])
+    found = jax.jit(jax.vmap(lift.base))(on)
+    assert np.abs(found[:5] - jnp.array([20.0, 22.2, 23.0, 60.0, 60.0])).max() < 1e-12 and 21 < float(found[5]) < 60
+    flux = lift.around(jnp.array([0.0, 1.0]))  # of the angle around the middle of the hole
+    assert lift.stream is None and flux.shape == (1, 2) and abs(float(flux[0, 1]) + 1 / 1.3) < 0.02
+
+
 def test_fluxes_are_given_on_insulated_holes_too():
     sides = {"left": hl.Dirichlet(0.0), "outer": hl.Neumann(0.5), "right": hl.Neumann()}
     sides |= {"hole_0": hl.Neumann(lambda x: x[0] * x[1])}

@@ -204,7 +204,7 @@ def around_of(problem: Problem, loops: tuple[Loop, ...]) -> Callable[[Array], Ar
     holes = np.concatenate([np.zeros((between, len(points))), free])
     ones = np.arange(1, between + 1)[:, None] == walls.owner[None]
     offsets = [-walls.offsets(walls.whole() @ row) for row in free]
-    table = np.concatenate([ones, np.array(offsets).reshape(-1, len(walls.edges))])  # (k, edges)
+    table = np.concatenate([ones, np.array(offsets).reshape(len(free), len(walls.edges))])  # (k, edges)
 
     def lifted(x: Array) -> Array:
         weights = outlines.shares(walls.ends, x)
