@@ -171,3 +171,15 @@ def test_a_run_around_an_inward_corner_has_a_bound_and_comes_near_elements():
     error = np.sqrt(w.mesh.volumes @ off / (w.mesh.volumes @ np.sum(w.gradient(x) ** 2, axis=1)))
     bound = result.summary["seeds"][0]["bound"]
     assert error - w.bound < bound < 0.1, "a bound, and a small one"
+
+
+@pytest.mark.parametrize("form", ["strong", "first-order"])
+def test_other_forms_train_with_temperatures_all_around(form):
+    domain = domains.polygon([(0, 0), (2, 0), (2, 1), (1, 1.5)])
+    problem = hl.Problem(medium=TWO, domain=domain, source=2.0, boundary=hl.Dirichlet(5.0))
+    config = experiments.own_configuration(problem, formulation=form, widths=(6,), steps=12)
+    assert config.method == "pinn"
+    changes = {"training.report_every": "12", "training.record_every": "12", "training.finish": "0", "coarse.pieces": "1"}
+    result, w = hl.train(problem, experiments.with_settings(config, changes)), hl.solve(problem, n=32)
+    x = w.mesh.points[w.mesh.cells].mean(axis=1)
+    assert np.abs(result.solution(x)[0] - w(x)).max() < 0.02 * np.ptp(w.w)
