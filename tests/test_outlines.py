@@ -158,6 +158,7 @@ def test_domains_that_networks_cannot_have_say_what_can():
             experiments.own_configuration(problem, formulation="hypercircle")
 
 
+@pytest.mark.slow
 def test_a_run_around_an_inward_corner_has_a_bound_and_comes_near_elements():
     domain = domains.from_mesh(domains.lshape().labelled(fem.lshape(2)))
     sides = dict.fromkeys(("notch", "bottom", "right"), hl.Dirichlet(0.0)) | {"left": hl.Neumann(0.5)}
