@@ -7,7 +7,7 @@ Of a set Γ of edges the integral
 has the angle α under which an edge is seen and the distance h of its line: φ is analytic off Γ and its ends, positive there,
 zero on Γ with the slope 1, whatever the number of edges, and for a circle of radius R it is (R² − |x|²)/(2R). At a corner it is
 of degree one. Where u is smoother, at corners of at most 120 degrees, Γ is cut, and the product of the parts' functions taken.
-Quotients of such functions blend values that are given on several parts (Rvachev, Sheiko, Shapiro, Tsukanov 2001).
+Quotients of such functions blend values that are given on several parts (Rvachev and others 2001).
 
 At corners of a larger angle ω gradients are not bounded: fields have a multiple of r^λ sin λθ, λ = π/ω, of their own (λ = π/2ω
 between a temperature and a flux), times a function that ends before the next edge; stream functions have its conjugate.
