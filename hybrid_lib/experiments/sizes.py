@@ -72,6 +72,7 @@ def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
 
     N, load = load_of(problem, config)
     parts = {"points": (N + load.inner) * (embedded + 8.0), "coarse factors": load.factors}
+    parts["parameters"] = 6.0 * P  # before and after the step, the best ones, a gradient and two moments
     parts["network"] = 3.0 * (N + load.inner) * jet
     if config.training.optimiser == "gauss-newton":
         rows = N * load.rows + load.coupling
