@@ -50,8 +50,10 @@ from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
 from hybrid_lib.pinn.residuals import flux_residual
 from hybrid_lib.problems import Problem, argument, units
 
-WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 75, 45
-"""The sizes of each network in the plane, of its fast and its slow part, the steps, and those of them with the fewest points."""
+WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 100, 60
+"""Sizes of v in the plane, of its fast and its slow part, the steps, and those of them with the fewest points."""
+WIDER = 1.25
+"""Units a layer of the two-scale network of ψ over those of v: with equal sizes the flux is the worse of the two fields."""
 DRAWS, DRAWN = 16, 16_384
 """Independent draws of :func:`sampled_bound`, and points of each."""
 CONFIDENCE = 0.99
@@ -91,7 +93,7 @@ class Hypercircle(FluxMethod):
         )  # fmt: skip
 
     def ansatz(self, problem: Problem, config: Config) -> HypercircleAnsatz:
-        """v_θ, and a stream function from a network of the same kind and sizes without factors."""
+        """v_θ, and a stream function from a network of the same kind without factors, where it has two scales a wider one."""
         field, lift = ansatz_of(problem, config), lifting(problem)
         own = lambda factor: argument(problem, factor * units(problem).source, config.dtype)  # noqa: E731, of the flux
         if field.dimension == 1:
@@ -100,7 +102,7 @@ class Hypercircle(FluxMethod):
         factor = lift.stream
         if factor is not None and config.network.layer_factor:
             factor, split = (factor, lambda x: lift.stream_layer(x, period)), True
-        network = _with_split(field.network, split)
+        network = _of_stream(field.network, split)
         if lift.stream_corners:
             network, factor = with_terms(network, factor, lift.stream_corners)
         stream = Ansatz(network, 2, times(factor, own(1.0)))
@@ -182,13 +184,16 @@ def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: flo
     return training.Objective(fields, blocks, selection=tuple(blocks))
 
 
-def _with_split(network: Any, split: bool) -> Any:
-    """A network like that of the field, without its numbers, and with as many terms as it has factors."""
+def _of_stream(network: Any, split: bool) -> Any:
+    """A network like that of the field but for its widths, without its numbers, and with as many terms as it has factors."""
     if isinstance(network, networks.WithNumbers):
-        return _with_split(network.network, split)
+        return _of_stream(network.network, split)
     if isinstance(network, networks.Scaled):
-        return network.clone(network=_with_split(network.network, split))
-    return network.clone(split=split) if isinstance(network, networks.TwoScale) else network
+        return network.clone(network=_of_stream(network.network, split))
+    if not isinstance(network, networks.TwoScale):
+        return network
+    wide = lambda widths: widths and tuple(math.ceil(WIDER * width) for width in widths)  # noqa: E731
+    return network.clone(split=split, widths=wide(network.widths), slow_widths=wide(network.slow_widths))
 
 
 def _exchanged(problem: Problem) -> bool:
