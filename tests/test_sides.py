@@ -58,13 +58,14 @@ def test_an_exchange_that_turns_negative_is_refused(others):
         hl.Problem(medium=TWO, boundary=all_around(top=hl.Robin(lambda x: x[0] - 0.5, 1.0), **others))
 
 
-@pytest.mark.parametrize("door", ["train", "own_configuration", "reference"])
+@pytest.mark.parametrize("door", ["train", "reference"])
 @pytest.mark.parametrize("own", [{"boundary": hl.Dirichlet(0.0)}, {"domain": domains.box((0.0, 0.0), (2.0, 1.0))}])
 def test_other_doors_say_which_one_solves_it(door, own):
     problem = hl.Problem(medium=hl.media.paper_2d(0.5), **own)
     arguments = {"train": (hl.configuration("heat2d"),)}
     with pytest.raises(hl.InputError, match="solve it by elements"):
         getattr(hl, door)(problem, *arguments.get(door, ()))
+    assert hl.own_configuration(problem).method == "pinn"  # the network alone knows it
 
 
 def test_a_problem_with_conditions_is_a_value():

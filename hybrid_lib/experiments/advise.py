@@ -28,6 +28,7 @@ from hybrid_lib.experiments.own import own_configuration, parameters_of
 from hybrid_lib.experiments.price import pixel
 from hybrid_lib.experiments.solve import UNKNOWNS, FieldSolution, solve, solve_on
 from hybrid_lib.fem import bounds, fluxes, quadratic, transforms
+from hybrid_lib.methods.points import growth, work
 from hybrid_lib.problems import Problem, is_number
 
 PILOT = {1: 500, 2: 6000}
@@ -320,8 +321,10 @@ def _network(problem: Problem, tolerance: float, jumps: bool, length: float | No
         return None
     N, load = sizes.load_of(problem, config)
     P = parameters_of(problem, config)
-    step = 2.0 * (N * load.rows + load.coupling) * P**2 + P**3
-    seconds = COMPILES + config.training.steps * step / SPEED
+    parts = 2 if formulation == "hypercircle" and d == 2 else 1  # the field and the flux have a step each
+    step = 2.0 * (N * load.rows + load.coupling) * P**2 / parts + P**3 / parts**2
+    after, steps = config.sampling.grow_after, config.training.steps
+    seconds = COMPILES + work(after, 0, steps) / growth(after, steps - 1) * step / SPEED  # N is that of the last step
     contrast = problem.medium.beta / problem.medium.alpha
     tame = formulation == "strong" and period is not None and contrast <= TAME
     reaches = None if not tame else True if tolerance >= KNOWN[d] else None

@@ -368,6 +368,7 @@ def two_scale(
     Examples
     --------
     >>> import jax
+    >>> from hybrid_lib.pinn.ansatz import Ansatz
     >>> theta, _ = Ansatz(two_scale(0.1, (20, 20)), 1).init(jax.random.key(0))
     >>> sum(leaf.size for leaf in jax.tree.leaves(theta))  # 1-20-20-1 and 3-20-20-1
     1002
