@@ -31,7 +31,7 @@ class _UnknownError(Exception):
 
 
 def given(value: Any, dtype: Any = None) -> jax.Array:
-    """A new array whose numbers are no part of a program that :func:`.shared` makes, but an argument of it.
+    """A new array whose numbers are no part of a program that ``fem.shared`` makes, but an argument of it.
 
     For functions that close over it; they must not look at its numbers while they are traced.
 

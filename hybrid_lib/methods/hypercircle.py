@@ -53,7 +53,7 @@ from hybrid_lib.problems import Problem, argument, units
 WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 100, 60
 """Sizes of v in the plane, of its fast and its slow part, the steps, and those of them with the fewest points."""
 WIDER = 1.25
-"""Units a layer of the two-scale network of ψ over those of v: with equal sizes the flux is the worse of the two fields."""
+"""Units a layer of the two-scale network of ψ over those of v; with equal sizes the flux is the worse of the two fields."""
 DRAWS, DRAWN = 16, 16_384
 """Independent draws of :func:`sampled_bound`, and points of each."""
 CONFIDENCE = 0.99

@@ -4,7 +4,7 @@ The field is G + l·net + Σ a_c s_c with functions of :mod:`hybrid_lib.pinn.out
 temperatures by inverse distances, s_c belongs to a corner. The stream function is m·net, m = 0 on Γ_N, with multiples of
 
 * a function for each part of Γ_N but one, which is one there and zero on the others: the heat that flows between two parts;
-* the angle around a point z of each hole, whose flux (x − z)/|x − z|² is the heat that comes out of the hole;
+* the angle around a point z of each hole, whose flux (x − z)/‖x − z‖² is the heat that comes out of the hole;
 * the conjugate of s_c at each corner.
 
 On an edge of Γ_N the rate of change of a stream function is the flux through it. So a function that has the wrong flux there, the
@@ -133,7 +133,7 @@ def _require_finite(domain: Domain, value: Value, what: str, expected: str) -> N
 class _Walls:
     """The edges of Γ_N, in the order of its parts, and integrals along them.
 
-    The flux (x − z)/|x − z|² of a hole goes through an edge with the line at the distance η from z at the rate η/(s² + η²), s
+    The flux (x − z)/‖x − z‖² of a hole goes through an edge with the line at the distance η from z at the rate η/(s² + η²), s
     from the foot of z: its integral is an angle.
     """
 

@@ -5,7 +5,7 @@ Of a set Γ of edges the integral
 .. math:: W(x) = \int_\Gamma \frac{ds_y}{|x - y|^2} = \sum_e \frac{\alpha_e(x)}{h_e(x)}, \qquad \varphi = \frac{\pi}{W},
 
 has the angle α under which an edge is seen and the distance h of its line: φ is analytic off Γ and its ends, positive there,
-zero on Γ with the slope 1, whatever the number of edges, and for a circle of radius R it is (R² − |x|²)/(2R). At a corner it is
+zero on Γ with the slope 1, whatever the number of edges, and for a circle of radius R it is (R² − ‖x‖²)/(2R). At a corner it is
 of degree one. Where u is smoother, at corners of at most 120 degrees, Γ is cut, and the product of the parts' functions taken.
 Quotients of such functions blend values that are given on several parts (Rvachev and others 2001).
 
@@ -33,9 +33,9 @@ CHAINS = 12
 STRAIGHT = 1e-9
 """Sine of the angle below which two edges are one."""
 WEAK, CORNERS = 0.9, 16
-"""Corners with an exponent up to this one have a term of their own, so many at most: those of the lowest exponents."""
+"""Corners with an exponent up to this one have a term of their own, so many at most, those of the lowest exponents."""
 MOST = 500
-"""Straight pieces of a boundary, at most: each point of training looks at all of them."""
+"""Straight pieces of a boundary, at most. Each point of training looks at all of them."""
 SOLVE = "solve it by elements, hybrid_lib.solve"
 
 
