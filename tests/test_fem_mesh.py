@@ -157,6 +157,12 @@ def test_factories_refuse_bad_counts(make, n):
     )
 
 
+@pytest.mark.parametrize("make", [interval, unit_square, lshape])
+def test_a_grid_beyond_the_memory_is_refused_before_it_is_begun(make):
+    with pytest.raises(InputError, match=r"n: expected a mesh that fits into .* GB; received .* take fewer pieces a side"):
+        make(10**12)
+
+
 def test_interval_refuses_exchanged_ends():
     with pytest.raises(
         InputError, match=r"interval: expected finite ends a < b; received a = 1.0, b = 0.0; "

@@ -7,6 +7,8 @@ discrete state and adjoint (3.17), (3.18), (3.23) of the paper.
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -32,6 +34,8 @@ from hybrid_lib.fem.topology import (
 CHILDREN = {1: ((0, 2), (2, 1)), 2: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))}
 
 
+ROOM = {1: 78, 2: 335}
+"""Bytes that an interval, or a square of two cells, takes at most while its grid is made; measured."""
 BLOCK = 8192
 """Cells at a time: the arrays of so many stay in cache from one operation to the next."""
 
@@ -152,6 +156,7 @@ def interval(n: int, a: float = 0.0, b: float = 1.0) -> Mesh:
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
     n = _count("n", n)
+    _require_room(n)
     if not (np.isfinite(a) and np.isfinite(b) and a < b):
         raise InputError("interval", "finite ends a < b", f"a = {a}, b = {b}", "exchange or correct the ends")
     points = a + (b - a) * (np.arange(n + 1) / n)
@@ -185,6 +190,7 @@ def unit_square(n: int) -> Mesh:
     (16, 18, 12)
     """
     n = _count("n", n)
+    _require_room(n, n)
     coordinate = np.arange(n + 1) / n
     return _grid(coordinate, coordinate, np.ones((n, n), dtype=bool))
 
@@ -213,6 +219,7 @@ def box(lower: Any, upper: Any, counts: Any) -> Mesh:
     axes = [interval(n, a, b).points[:, 0] for n, a, b in zip(counts, lower, upper, strict=True)]
     if len(axes) == 1:
         return interval(counts[0], lower[0], upper[0])
+    _require_room(*(len(axis) - 1 for axis in axes))
     return _grid(*axes, np.ones((len(axes[1]) - 1, len(axes[0]) - 1), dtype=bool))
 
 
@@ -238,6 +245,7 @@ def lshape(n: int) -> Mesh:
     3.0
     """
     n = _count("n", n)
+    _require_room(2 * n, 2 * n)
     coordinate = np.arange(-n, n + 1) / n
     kept = np.ones((2 * n, 2 * n), dtype=bool)  # [row j, column i]
     kept[:n, n:] = False
@@ -366,6 +374,16 @@ def _grid(x: np.ndarray, y: np.ndarray, kept: np.ndarray) -> Mesh:
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
+
+
+def _require_room(*pieces: int) -> None:
+    """Refuse a grid that the memory of this machine cannot hold, before it is begun."""
+    memory = math.inf
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if (needed := ROOM[len(pieces)] * math.prod(pieces)) > memory:
+        received = f"{' x '.join(f'{n:,}' for n in pieces)} pieces, about {needed / 1e9:,.0f} GB"
+        raise InputError("n", f"a mesh that fits into {memory / 1e9:,.0f} GB", received, "take fewer pieces a side")
 
 
 def _count(name: str, n: Any) -> int:
