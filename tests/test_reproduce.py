@@ -160,14 +160,14 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_five_kills_change_no_bit(tmp_path):
-    """SIGKILL at random moments, five times; then resume: the same bits as without."""
+def test_ten_kills_change_no_bit(tmp_path):
+    """SIGKILL at random moments, ten times; then resume: the same bits as without."""
     cache, whole, killed = tmp_path / "cache", tmp_path / "whole", tmp_path / "killed"
     began = time.perf_counter()
     subprocess.run(command(whole), env=environment(cache), check=True, capture_output=True)
     usual = time.perf_counter() - began
     rng = random.Random(20)
-    for _ in range(5):
+    for _ in range(10):
         process = subprocess.Popen(command(killed), env=environment(cache), stderr=subprocess.DEVNULL)
         try:
             process.wait(timeout=rng.uniform(0.3, 0.8) * usual)

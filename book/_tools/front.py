@@ -120,7 +120,7 @@ def table() -> list[tuple[str, str]]:
         (
             "[a bound of its own error](11_hypercircle.md), two networks; not in the paper",
             f"in the plane, ε = 1/{f['largest']} to 1/{f['smallest']} with the same sizes: error in energy at most "
-            f"{percent:.1f} %, by a bound with 99 % confidence, in {f['bound_seconds']} s",
+            f"{percent:.1f} %, by a bound with 99 % confidence, in {f['bound_seconds']} processor seconds",
         ),
     ]
 

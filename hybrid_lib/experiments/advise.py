@@ -321,8 +321,7 @@ def _network(problem: Problem, tolerance: float, jumps: bool, length: float | No
         return None
     N, load = sizes.load_of(problem, config)
     P = parameters_of(problem, config)
-    parts = 2 if formulation == "hypercircle" and d == 2 else 1  # the field and the flux have a step each
-    step = 2.0 * (N * load.rows + load.coupling) * P**2 / parts + P**3 / parts**2
+    step = 2.0 * (N * load.rows + load.coupling) * P**2 / load.parts + P**3 / load.parts**2
     after, steps = config.sampling.grow_after, config.training.steps
     seconds = COMPILES + work(after, 0, steps) / growth(after, steps - 1) * step / SPEED  # N is that of the last step
     contrast = problem.medium.beta / problem.medium.alpha

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -25,6 +23,7 @@ from hybrid_lib import fem, training
 from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import assemble
+from hybrid_lib.fem.memory import free_bytes
 from hybrid_lib.methods import Counts, Load, method_of, require_form
 from hybrid_lib.methods.cells import rule_of
 from hybrid_lib.methods.points import growth
@@ -128,19 +127,7 @@ def free_memory() -> float:
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        free = next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        names = os.sysconf_names if hasattr(os, "sysconf_names") else {}
-        free = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if "SC_PHYS_PAGES" in names else math.inf
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        try:
-            known = [(Path("/sys/fs/cgroup") / name).read_text(encoding="utf-8").strip() for name in (limit, used)]
-            free = min(free, float(known[0]) - float(known[1]))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return free
+    return free_bytes()
 
 
 def _smaller(problem: Problem, config: Config, seeds: int) -> Iterator[tuple[Config, str]]:

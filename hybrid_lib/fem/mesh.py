@@ -8,7 +8,6 @@ discrete state and adjoint (3.17), (3.18), (3.23) of the paper.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem.buckets import Buckets, background_grid
 from hybrid_lib.fem.conformity import NEAR, check_boundary, merged
+from hybrid_lib.fem.memory import free_bytes
 from hybrid_lib.fem.topology import (
     LOCAL_EDGES,
     checked_arrays,
@@ -36,6 +36,8 @@ CHILDREN = {1: ((0, 2), (2, 1)), 2: ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))
 
 ROOM = {1: 78, 2: 335}
 """Bytes that an interval, or a square of two cells, takes at most while its grid is made; measured."""
+SMALL = 1e8
+"""Bytes for which nobody asks."""
 BLOCK = 8192
 """Cells at a time: the arrays of so many stay in cache from one operation to the next."""
 
@@ -378,12 +380,10 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 def _require_room(*pieces: int) -> None:
     """Refuse a grid that the memory of this machine cannot hold, before it is begun."""
-    memory = math.inf
-    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if (needed := ROOM[len(pieces)] * math.prod(pieces)) > memory:
+    needed = ROOM[len(pieces)] * math.prod(pieces)
+    if needed > SMALL and needed > (free := free_bytes()):
         received = f"{' x '.join(f'{n:,}' for n in pieces)} pieces, about {needed / 1e9:,.0f} GB"
-        raise InputError("n", f"a mesh that fits into {memory / 1e9:,.0f} GB", received, "take fewer pieces a side")
+        raise InputError("n", f"a mesh that fits into {free / 1e9:,.0f} GB", received, "take fewer pieces a side")
 
 
 def _count(name: str, n: Any) -> int:

@@ -132,8 +132,8 @@ class Hypercircle(FluxMethod):
         return (tau + super().flux(problem, ansatz, theta, fixed, x)) / 2
 
     def load(self, counts: Counts) -> Load:
-        """A row of the flux an axis."""
-        return Load(rows=counts.dimension)
+        """A row of the flux an axis; in the plane field and flux have a step each."""
+        return Load(rows=counts.dimension, parts=counts.dimension)
 
     def report(self, setup: Any, theta: Tree, data: Data, reference: Any = None) -> dict[str, float]:
         """The bound of the relative energy error, its two parts without limits, the error, and bound over error."""

@@ -23,7 +23,7 @@ from jax import Array
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.methods import polygons
-from hybrid_lib.methods.polygons import value_at as _value
+from hybrid_lib.methods.polygons import value_at
 from hybrid_lib.pinn import outlines
 from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.pinn.hypercircle import particular_flux
@@ -113,8 +113,8 @@ def _on_polygon(problem: Problem) -> Lifting:
     held, shut = (
         polygons.factors_of(problem.domain, loops, outlines.runs(loops, kinds, kind)) for kind in ("value", "flux")
     )
-    product = lambda factors: functools.partial(polygons.product_of, factors) if factors else None  # noqa: E731
-    layer = lambda factors: functools.partial(polygons.layers_of, factors) if factors else None  # noqa: E731
+    product = lambda factors: functools.partial(outlines.product_of, factors) if factors else None  # noqa: E731
+    layer = lambda factors: functools.partial(outlines.layers_of, factors) if factors else None  # noqa: E731
     sharp = outlines.corners_of(loops, kinds)
     corners, conjugate = (
         tuple(functools.partial(outlines.corner_term, c, c.sine == own) for c in sharp) for own in (True, False)
@@ -157,7 +157,7 @@ def balancing_flux(problem: Problem, nodes: int) -> Callable[[Array], Array]:
 
     def at(x: Array, k: int, end: int) -> Array:
         """p at the projection of x to an end of axis k."""
-        return _value(flux[k][end], x.at[k].set((lower, upper)[end][k]))
+        return value_at(flux[k][end], x.at[k].set((lower, upper)[end][k]))
 
     def across(x: Array) -> tuple[Array, Array]:
         """σ on the other axis, and its derivative there."""
@@ -242,10 +242,10 @@ def _blend(lower: Any, upper: Any, given: tuple, x: Array) -> Array:
             return jnp.zeros((), x.dtype) if low is high else high if low is None else low
         return (1.0 - t) * low + t * high
 
-    plain = [along(k, x, _value) for k in range(len(given))]
+    plain = [along(k, x, value_at) for k in range(len(given))]
     if len(plain) == 1 or any(pair == (None, None) for pair in given):
         return sum(plain[1:], start=plain[0])
-    return plain[0] + plain[1] - along(0, x, lambda value, y: along(1, y, lambda _, z: _value(value, z)))
+    return plain[0] + plain[1] - along(0, x, lambda value, y: along(1, y, lambda _, z: value_at(value, z)))
 
 
 def _require_equal_corners(domain: Domain, given: tuple) -> None:
@@ -259,7 +259,7 @@ def _require_equal_corners(domain: Domain, given: tuple) -> None:
             if one is None or other is None:
                 continue
             corner = jnp.array([box[i][0], box[j][1]], jnp.result_type(float))
-            a, b = (float(_value(value, corner)) for value in (one, other))
+            a, b = (float(value_at(value, corner)) for value in (one, other))
             if abs(a - b) > 1e-5 * max(abs(a), abs(b)):
                 received = f"{a:g} and {b:g} at {[round(float(c), 6) for c in corner]}"
                 expected = f"equal temperatures where {ENDS[0][i]} and {ENDS[1][j]} meet"

@@ -90,6 +90,8 @@ class Load(NamedTuple):
         Numbers that such a row depends on.
     factors : float
         Numbers in the coarse factors.
+    parts : int
+        Of about the same number of parameters, with a Gauss-Newton step each.
     """
 
     rows: int = 1
@@ -97,6 +99,7 @@ class Load(NamedTuple):
     coupling: int = 0
     sensitivity: int = 0
     factors: float = 0.0
+    parts: int = 1
 
 
 class Method(Protocol):

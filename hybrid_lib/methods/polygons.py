@@ -45,17 +45,6 @@ def value_at(value: Value, x: Array) -> Array:
     return jnp.asarray(value(x) if callable(value) else value, x.dtype)
 
 
-def product_of(factors: tuple, x: Array) -> Array:
-    """Product of functions of one point."""
-    return functools.reduce(lambda a, f: a * f(x), factors, jnp.ones((), x.dtype))
-
-
-def layers_of(factors: tuple, x: Array, period: float) -> Array:
-    """Product of 1 − exp(−2πf/period)."""
-    rate = 2 * math.pi / period
-    return functools.reduce(lambda a, f: a * -jnp.expm1(-rate * f(x)), factors, jnp.ones((), x.dtype))
-
-
 @functools.lru_cache(maxsize=32)
 def centres(domain: Domain) -> np.ndarray:
     """Centres of the cells of a coarse mesh."""
@@ -68,7 +57,7 @@ def factors_of(domain: Domain, loops: tuple[Loop, ...], parts: list[Loop]) -> tu
     factors = outlines.vanishing(loops, parts)
     if not factors:
         return ()
-    found = fem.evaluate(functools.partial(product_of, factors), centres(domain))
+    found = fem.evaluate(functools.partial(outlines.product_of, factors), centres(domain))
     size = float(found.max()) ** (1 / len(factors))
     return tuple(functools.partial(_over, f, size) for f in factors)
 

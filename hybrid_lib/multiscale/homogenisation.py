@@ -23,9 +23,14 @@ from scipy.sparse.linalg import splu
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.multiscale._unit_cell import (
+    MOST_ERROR,
+    check_period,
+    scaled_to_cell,
+    unit_cell,
+    warn_of_unseen,
+)
 
-MOST_ERROR = 0.05
-"""Relative error, by the bounds, above which :func:`homogenised_tensor` warns."""
 PROBES = {1: 1 << 14, 2: 1 << 17}
 """Points, at least, of the rule for the means of K in :func:`homogenised_bounds`, by dimension."""
 
@@ -85,7 +90,7 @@ def cell_problem(
     >>> cell_problem(lambda x: 3.0 + 0.0 * x[0], 2, 2).tensor.round(6).tolist()
     [[3.0, 0.0], [0.0, 3.0]]
     """
-    mesh, scaled = _unit_cell(conductivity, dimension, n, period, sample)
+    mesh, scaled = unit_cell(conductivity, dimension, n, period, sample)
     return _solved(mesh, fem.cell_coefficient(mesh, scaled, order=order), n)
 
 
@@ -142,7 +147,7 @@ def homogenised_bounds(
     >>> found.tensor.round(6).tolist(), bool(found.lower[0, 0] < 10 < found.upper[0, 0])
     ([[10.0, 0.0], [0.0, 10.0]], True)
     """
-    mesh, scaled = _unit_cell(conductivity, dimension, n, period, sample)
+    mesh, scaled = unit_cell(conductivity, dimension, n, period, sample)
     pieces = int(np.ceil((PROBES[dimension] / len(mesh.cells) / len(fem.rule(dimension, 2)[1])) ** (1 / dimension)))
     barycentric, weights = fem.composite_rule(dimension, max(1, pieces), 2)
     values = fem.evaluate(scaled, barycentric @ mesh.points[mesh.cells])  # (m, Q) or (m, Q, d, d)
@@ -190,7 +195,7 @@ def homogenised_tensor(
     """
     coarse = cell_problem(conductivity, dimension, n, period, order, sample=sample).tensor if richardson else 0.0
     n = 2 * n if richardson else n
-    mesh, scaled = _unit_cell(conductivity, dimension, n, period, True)
+    mesh, scaled = unit_cell(conductivity, dimension, n, period, True)
     fine = _solved(mesh, fem.cell_coefficient(mesh, scaled, order=order), n).tensor
     if hasattr(scaled, "inverse_means"):
         inverse = scaled.inverse_means(mesh.points[mesh.cells])
@@ -198,7 +203,7 @@ def homogenised_tensor(
         points, weights = fem.quadrature_points(mesh, order)
         values = fem.evaluate(scaled, points)
         inverse = np.linalg.inv(values) if values.ndim == 4 else 1 / values
-        _warn_of_unseen("homogenised_tensor", scaled, dimension, [np.einsum("mq,mq...", weights, v) for v in (values, inverse)])
+        warn_of_unseen("homogenised_tensor", scaled, dimension, [np.einsum("mq,mq...", weights, v) for v in (values, inverse)])
         inverse = np.einsum("mq,mq...->m...", weights / mesh.volumes[:, None], inverse)
     sides = _enclosed(fine, _dual(mesh, inverse, n))
     if sides.error > MOST_ERROR:
@@ -256,10 +261,10 @@ def harmonic_mean(conductivity: Callable, n: int = 256, period: float = 1.0, *, 
             f"shape {values.shape}, min {values.min():.3g}",
             "pass a scalar function of x (1,)",
         )
-    scaled = _scaled(conductivity, period)
+    scaled = scaled_to_cell(conductivity, period)
     if not sample:
-        _check_period(scaled, 1, period)
-    _warn_of_unseen("harmonic_mean", scaled, 1, [np.mean(values), np.mean(1 / values)])
+        check_period(scaled, 1, period)
+    warn_of_unseen("harmonic_mean", scaled, 1, [np.mean(values), np.mean(1 / values)])
     return float(1 / np.mean(1 / values))
 
 
@@ -311,62 +316,6 @@ def layered_tensor(
     diagonal = np.full(dimension, fractions @ values)
     diagonal[direction] = 1 / (fractions @ (1 / values))
     return np.diag(diagonal)
-
-
-def _unit_cell(conductivity: Callable, dimension: int, n: int, period: float, sample: bool) -> tuple[fem.Mesh, Callable]:
-    """Mesh of the unit cell and the conductivity scaled to it, after checks of what was passed."""
-    if dimension not in (1, 2):
-        raise InputError("dimension", "1 or 2", dimension, "pass the number of axes of the medium")
-    if not (isinstance(n, (int, np.integer)) and n >= 2):
-        raise InputError("n", "an integer >= 2", n, "pass the number of cells along an axis")
-    if period is None or not (np.isfinite(period) and period > 0):
-        raise InputError("period", "a number > 0", period, "pass the period of the medium")
-    scaled = _scaled(conductivity, period)
-    if not sample:
-        _check_period(scaled, dimension, period)
-    return fem.interval(n) if dimension == 1 else fem.unit_square(n), scaled
-
-
-def _scaled(conductivity: Callable, period: float) -> Callable:
-    """y -> K(period·y), with the exact means over cells that pixels have, also of 1/K."""
-
-    def scaled(y):
-        return conductivity(period * y)
-
-    if hasattr(conductivity, "cell_means"):
-        scaled.cell_means = lambda corners: conductivity.cell_means(period * corners)
-    if hasattr(conductivity, "pixels"):
-        scaled.inverse_means = lambda corners: conductivity.pixels.reciprocal().cell_means(period * corners)
-    return scaled
-
-
-def _check_period(scaled: Callable, dimension: int, period: float) -> None:
-    """Refuse a conductivity that differs from itself one cell further, along any axis, at 256 points."""
-    steps = np.array([0.7548776662466927, 0.5698402909980532])[:dimension]  # an irrational rotation
-    points = np.mod(0.5 + np.arange(1, 257)[:, None] * steps, 1.0)
-    shifted = np.stack([points, *(points + unit for unit in np.eye(dimension))])  # (d + 1, 256, d)
-    values = fem.evaluate(scaled, shifted).reshape(dimension + 1, len(points), -1)
-    off = np.abs(values[1:] - values[0]).max(axis=2) / np.abs(values).max(axis=(0, 2))
-    if np.any(off > 1e-3):
-        axis, worst = np.unravel_index(np.argmax(off), off.shape)
-        raise InputError(
-            f"period along axis {axis}", f"K(x) = K(x + {period:g})",
-            f"values that differ by {off[axis, worst]:.0%} at x = {(period * points[worst]).round(4).tolist()}",
-            "pass the period of the medium, or sample=True to repeat one cell of it",
-        )  # fmt: skip
-
-
-def _warn_of_unseen(what: str, scaled: Callable, dimension: int, means: list[np.ndarray]) -> None:
-    """Warn where the means of K and K⁻¹ by a rule are not those at points that have no part in it: something thin, or small."""
-    steps = np.array([0.7548776662466927, 0.5698402909980532])[:dimension]
-    K = fem.evaluate(scaled, np.mod(0.5 + np.arange(1, 16_385)[:, None] * steps, 1.0))
-    inverse = np.linalg.inv(K) if K.ndim == 3 else 1 / K
-    pairs = [(float(np.trace(one)) if np.ndim(one) else float(one), float(np.trace(v.mean(axis=0)) if v.ndim == 3 else v.mean()))
-             for one, v in zip(means, (K, inverse), strict=True)]  # fmt: skip
-    for name, (by_rule, elsewhere) in zip(("K", "1/K"), pairs, strict=True):
-        if abs(by_rule - elsewhere) > MOST_ERROR * elsewhere:
-            text = f"{what}: the mean of {name} is {by_rule:.4g} by its rule and {elsewhere:.4g} at more points; take a larger n"
-            warnings.warn(text, stacklevel=3)
 
 
 def _solved(mesh: fem.Mesh, K: np.ndarray, n: int) -> CellSolution:

@@ -40,8 +40,8 @@ class Domain:
     faces : tuple of (start, direction, measure)
         The boundary: segments start + [0, measure]·direction, in the order of a walk around Ω; in 1-D two
         points, with direction 0 and measure 1 each (counting measure).
-    factor : callable
-        x (d,) -> (), the factor l behind `vanishing`.
+    factor : callable or None
+        x (d,) -> (), the factor l behind `vanishing`; None where that is another one.
     names : tuple of str
         The name of the side that each face belongs to.
     extent : tuple of d floats or None
@@ -51,7 +51,7 @@ class Domain:
     name: str
     corners: tuple[Point, ...]
     faces: tuple[Face, ...]
-    factor: Callable[[jax.Array], jax.Array]
+    factor: Callable[[jax.Array], jax.Array] | None
     names: tuple[str, ...] = ()
     extent: Point | None = None
 

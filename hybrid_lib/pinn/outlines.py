@@ -193,6 +193,17 @@ def _line(start: tuple, normal: tuple, x: Array) -> Array:
     return (x - jnp.asarray(start, x.dtype)) @ jnp.asarray(normal, x.dtype)
 
 
+def product_of(factors: tuple, x: Array) -> Array:
+    """Product of functions of one point."""
+    return functools.reduce(lambda a, f: a * f(x), factors, jnp.ones((), x.dtype))
+
+
+def layers_of(factors: tuple, x: Array, period: float) -> Array:
+    """Product of 1 − exp(−2πf/period)."""
+    rate = 2 * math.pi / period
+    return functools.reduce(lambda a, f: a * -jnp.expm1(-rate * f(x)), factors, jnp.ones((), x.dtype))
+
+
 def phi(edges: tuple, x: Array) -> Array:
     """φ = π/W of edges (start, end) at one point, of x's dtype.
 

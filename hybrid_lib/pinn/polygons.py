@@ -104,15 +104,13 @@ class Polygon(Domain):
         >>> round(float(triangle.vanishing(jnp.array([0.25, 0.25]))), 6), 0.25 * 0.25 * 0.5 / 2**0.5 > 0.0220970
         (0.022097, True)
         """
-        x = self._point(x)
-        return functools.reduce(lambda a, f: a * f(x), _factors(self), jnp.ones((), x.dtype))
+        return outlines.product_of(_factors(self), self._point(x))
 
     def layer(self, x: jax.Array, period: float) -> jax.Array:
         """As :meth:`.Domain.layer`, with those distances in the place of the coordinates."""
         if not (math.isfinite(period) and period > 0):
             raise InputError("period", "a number > 0", period, "pass the period of the medium")
-        x, rate = self._point(x), 2 * math.pi / period
-        return functools.reduce(lambda a, f: a * -jnp.expm1(-rate * f(x)), _factors(self), jnp.ones((), x.dtype))
+        return outlines.layers_of(_factors(self), self._point(x), period)
 
     def mesh(self, n: int):
         """Triangulation with about n cells along the shorter side of the box, a `hybrid_lib.fem.Mesh` with the sides.
@@ -178,7 +176,7 @@ def polygon(vertices: Any, holes: Sequence = (), sides: Mapping[str, Sequence[in
             faces.append((tuple(a), tuple((q - p) / length for p, q in zip(a, b, strict=True)), length))
     kept = tuple(tuple(map(tuple, loop.tolist())) for loop in loops)
     size = abs(area(loops[0])) - sum(abs(area(hole)) for hole in loops[1:])
-    return Polygon("polygon", (), tuple(faces), _no_factor, tuple(names), None, size, kept)
+    return Polygon("polygon", (), tuple(faces), None, tuple(names), None, size, kept)
 
 
 def from_mesh(mesh: Any) -> Polygon:
@@ -216,14 +214,10 @@ def from_mesh(mesh: Any) -> Polygon:
             direction = tuple((q - p) / length for p, q in zip(ends[0], ends[-1], strict=True))
             faces.append((tuple(ends[0]), direction, length))
             names.append(name)
-    return Polygon("mesh", (), tuple(faces), _no_factor, tuple(names), None, float(mesh.volumes.sum()), (), mesh)
+    return Polygon("mesh", (), tuple(faces), None, tuple(names), None, float(mesh.volumes.sum()), (), mesh)
 
 
 @functools.lru_cache(maxsize=8)
 def _factors(domain: Polygon) -> tuple:
     loops = outlines.loops_of(domain)
     return outlines.vanishing(loops, loops)
-
-
-def _no_factor(x: jax.Array) -> jax.Array:
-    raise NotImplementedError("of a polygon the method vanishing is its own")
