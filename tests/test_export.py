@@ -118,6 +118,7 @@ jax.config.update("jax_enable_x64", True)
 from jax import export
 function = export.deserialize(bytearray(pathlib.Path({str(path)!r}).read_bytes()))
 u, gradient = function.call(np.linspace(0.05, 0.95, 7)[:, None])
+assert all(np.isnan(np.asarray(a)).ravel().tolist() == [False, True] for a in function.call(np.array([[1.0], [1.01]])))
 assert not any(name.startswith("hybrid_lib.") for name in sys.modules)
 print(json.dumps([np.asarray(u).tolist(), np.asarray(gradient).tolist()]))
 """
@@ -125,6 +126,21 @@ print(json.dumps([np.asarray(u).tolist(), np.asarray(gradient).tolist()]))
     assert ran.returncode == 0, ran.stderr
     for told, known in zip(json.loads(ran.stdout), run.solution(points), strict=True):
         np.testing.assert_allclose(told, known, rtol=1e-12, atol=1e-13)
+
+
+def test_no_door_extrapolates(run, tmp_path):
+    run.save(tmp_path / "run")
+    problem, known = run.setup.problem, hl.reference(run.setup.problem)
+    elements = hl.solve(problem, n=4)
+    V = fem.quadratic.space(fem.interval(4))
+    for at in (
+        run.solution, run.flux, hl.load(tmp_path / "run").solution, hl.load(tmp_path / "run", problem).flux, known.solution,
+        elements, elements.gradient, elements.flux, lambda x: fem.quadratic.at(V, V.points[:, 0], x),
+    ):  # fmt: skip
+        at([[0.0], [1.0 + 1e-12], [0.1 + 0.2]])
+        at(np.float32([[0.0], [np.nextafter(np.float32(1), np.float32(2))]]))
+        with pytest.raises(InputError, match=r"point 1: expected a point in the .*\(0, 1\); received \[1\.001\] outside it"):
+            at([[0.5], [1.001], [-2.0]])
 
 
 def test_what_cannot_be_written_is_one_line(run, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from hybrid_lib.methods import Method, balance_every, method_of, require_form
 from hybrid_lib.methods.trial import ansatz_of  # noqa: F401
 from hybrid_lib.multiscale.coarse import CoarseProblem
 from hybrid_lib.pinn.ansatz import Ansatz
+from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.problems import Problem
 
 Tree = Any
@@ -74,6 +75,11 @@ class Setup:
     def method(self) -> Method:
         """That of the configuration."""
         return method_of(self.config)
+
+    @property
+    def domain(self) -> Domain:
+        """Ω."""
+        return self.problem.domain
 
     @property
     def devices(self) -> int:

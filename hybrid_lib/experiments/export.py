@@ -5,7 +5,7 @@ r"""Fields as files of other programs, chosen by the suffix: VTK and XDMF for Pa
 - ``.npz``: the same as arrays ``points``, ``cells``, ``node:NAME``, ``cell:NAME``, for ``numpy.load``;
 - ``.csv``: a line a node, its coordinates and the fields at nodes;
 - ``.nc``: all fields on a uniform grid of the bounding box, NaN outside, for and by xarray;
-- ``.jax``: of runs only, u and ∇u as a program for ``jax.export``, which needs flatbuffers and not this library.
+- ``.jax``: of runs only, u and ∇u, NaN outside, as a program for ``jax.export``, which needs flatbuffers and not this library.
 
 The optional packages come with ``pip install "hybrid-lib[files]"``. Units are those of the problem; nothing is scaled.
 """
@@ -28,6 +28,7 @@ import numpy as np
 
 from hybrid_lib import fem, training
 from hybrid_lib.errors import InputError, real_array, require_package
+from hybrid_lib.pinn.within import nan_outside
 
 SUFFIXES = (".vtu", ".vtk", ".xdmf", ".npz", ".csv", ".nc")
 """Of files that hold fields."""
@@ -293,16 +294,19 @@ def cells_of(K: np.ndarray, slope: np.ndarray) -> tuple[dict[str, np.ndarray]]:
 
 
 def write_function(path: Path, result: Any, seed_index: int, which: str | None) -> None:
-    """u and ∇u of a run at points (k, d) as a serialised program of `jax.export`: any k, on CPU, CUDA and TPU."""
+    """u and ∇u of a run at points (k, d), NaN outside, as a serialised program of `jax.export`: any k, on CPU, CUDA and TPU."""
     from jax import export
 
     require_package("flatbuffers", "writing .jax", EXTRA)
-    theta, ansatz = result.parameters(seed_index, which), result.setup.ansatz
+    theta, ansatz, domain = result.parameters(seed_index, which), result.setup.ansatz, result.setup.domain
     fixed = training.member(result.setup.fixed, seed_index)
 
     def function(points: jax.Array) -> tuple[jax.Array, jax.Array]:
-        value, slope = jax.vmap(lambda x: ansatz.jet(theta, fixed, x)[:2])(points)
-        return value, jnp.stack(slope, axis=-1)
+        def at(x: jax.Array) -> Any:
+            value, slope = ansatz.jet(theta, fixed, x)[:2]
+            return nan_outside(domain, x, value), nan_outside(domain, x, jnp.stack(slope))
+
+        return jax.vmap(at)(points)
 
     shape = export.symbolic_shape(f"k, {ansatz.dimension}")
     made = export.export(jax.jit(function), platforms=("cpu", "cuda", "tpu"))

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_lib.pinn.domains import interval, unit_square
+from hybrid_lib.pinn.within import points_in
+
 
 def gauss(order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gauss nodes and weights on (0, 1), and the matrix A_kj = ∫₀^{x_k} ℓ_j of the collocated integral."""
@@ -34,6 +37,7 @@ class Pieces:
 
     def __call__(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values (k,) and gradients (k, 1) at points (k, 1)."""
+        points = points_in(interval(), points)
         cells = len(self.start)
         cell = np.clip((points[:, 0] * cells).astype(int), 0, cells - 1)
         s, c, k = points[:, 0] * cells - cell, self.powers[:, cell], np.arange(len(self.powers))[:, None]
@@ -49,5 +53,5 @@ class Surface:
 
     def __call__(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values (k,) and gradients (k, 2) at points (k, 2)."""
-        x, y = points.T
+        x, y = points_in(unit_square(), points).T
         return self.spline.ev(x, y), np.stack([self.spline.ev(x, y, dx=1), self.spline.ev(x, y, dy=1)], axis=1)

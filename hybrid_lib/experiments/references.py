@@ -75,12 +75,12 @@ class Reference:
         Raises
         ------
         InputError
-            For a reference that holds values at its points only.
+            For a reference that holds values at its points only, and for a point outside.
         """
         if self.field is None:
             expected = "one that experiments.reference made"
             raise InputError("reference", expected, "values at points only", "call experiments.reference")
-        return self.field(np.asarray(points, float))
+        return self.field(np.asarray(points))
 
     def norms(self) -> tuple[float, float]:
         """`(‖u‖_{L²}, |u|_{H¹})`."""

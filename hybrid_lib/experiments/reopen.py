@@ -120,6 +120,11 @@ class Reopened:
         slope = (known.field, *[0.0] * (domain.dimension - 1))
         return Problem(self.config.experiment, domain, media.constant(known.conductivity, domain.dimension), _nothing, slope)
 
+    @property
+    def domain(self) -> domains.Domain:
+        """That of the run."""
+        return self._like.domain
+
     @functools.cached_property
     def unit(self) -> float:
         """Unit of the root of the number by which iterates are selected."""

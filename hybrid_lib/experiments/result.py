@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem, processes, training
-from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import export
 from hybrid_lib.experiments.assemble import Setup, draw
 from hybrid_lib.experiments.environment import environment
@@ -25,6 +25,7 @@ from hybrid_lib.experiments.identity import digest
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.experiments.summary import table
 from hybrid_lib.multiscale.defect import QuadratureError
+from hybrid_lib.pinn.within import points_in
 from hybrid_lib.training.ritz import RitzResult
 
 BLOCK = 8192
@@ -108,12 +109,21 @@ class RunResult:
         return which or ("finished" if finished else selected)
 
     def solution(self, points, seed_index: int = 0, which: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """u_θ and ∇u_θ of one seed at `points` (k, d): arrays (k,) and (k, d)."""
+        """u_θ and ∇u_θ of one seed at `points` (k, d) of the domain: arrays (k,) and (k, d).
+
+        A network says something everywhere, also where it was not trained. In your own traced code ``setup.ansatz`` is the field;
+        it is not checked there.
+
+        Raises
+        ------
+        InputError
+            For a point outside the domain; its boundary is inside, up to rounding.
+        """
         value, gradient = self._at(self._jets, points, seed_index, which)
         return np.asarray(value)[: len(points)], np.stack([np.asarray(g)[: len(points)] for g in gradient], axis=-1)
 
     def flux(self, points, seed_index: int = 0, which: str | None = None) -> np.ndarray:
-        """The flux K(∇u + e) of one seed at `points` (k, d), as its method knows it best: (k, d).
+        """The flux K(∇u + e) of one seed at `points` (k, d) of the domain, as its method knows it best: (k, d).
 
         Of the strong forms K(∇u_θ + e); of the first-order system σ_θ; of the hypercircle the mean of its two fluxes, whose
         error ‖K^{−1/2}·‖ is half of √J.
@@ -124,12 +134,7 @@ class RunResult:
         """`program` of θ, the fixed parameters and the points, filled up to one of few numbers of points."""
         theta, ansatz = self.parameters(seed_index, which), self.setup.ansatz
         fixed = training.member(self.setup.fixed, seed_index)
-        if np.ndim(points) != 2 or np.shape(points)[1] != ansatz.dimension:
-            expected, remedy = f"shape (k, {ansatz.dimension})", "one row a point, in one dimension x[:, None]"
-            raise InputError("points", expected, f"shape {np.shape(points)}", remedy)
-        x = real_array("points", points)
-        if len(bad := np.flatnonzero(~np.isfinite(x).all(axis=1))):
-            raise InputError(f"point {bad[0]}", "finite coordinates", x[bad[0]].tolist(), "remove it")
+        x = points_in(self.setup.domain, points)
         count = len(x)
         size = 1 << (count - 1).bit_length() if count <= BLOCK else -(-count // BLOCK) * BLOCK  # few shapes, few compilations
         x = np.concatenate([x, np.zeros((size - count, ansatz.dimension), x.dtype)])

@@ -101,8 +101,9 @@ class FieldSolution:
 
     def flux(self, points: Any) -> np.ndarray:
         """K∇w at points (k, d), (k, d); heat flows against it, and its part along an outward normal comes in."""
+        slope = self.gradient(points)
         K = fem.evaluate(self.problem.medium.conductivity, real_array("points", points))
-        return times(K[None], self.gradient(points)[None])[0]
+        return times(K[None], slope[None])[0]
 
     def heat_through(self, side: str) -> float:
         """∫ n·K∇w along a side: the heat that comes in there, negative where it leaves.

@@ -17,7 +17,7 @@ def locate(mesh: Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the cell of each point and the barycentric coordinates in it, x = Σ_i barycentric_i vertex_i.
 
     A point on an edge or a vertex belongs to any one of the cells that share it. Points outside by no more
-    than rounding (1e-10 of a cell's height) count as inside; their coordinates are clipped to [0, 1].
+    than rounding (1e-9 of the mesh's size) count as inside; their coordinates are clipped to [0, 1].
 
     Parameters
     ----------
@@ -48,13 +48,13 @@ def locate(mesh: Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     >>> cell.tolist(), barycentric.round(12).tolist()
     ([1], [[0.8, 0.2]])
     """
-    x = _points_like(mesh, x)
-    cell, barycentric, within = _nearest(mesh, x)
+    x, slack = _points_like(mesh, x)
+    cell, barycentric, within = _nearest(mesh, x, slack)
     outside = np.flatnonzero(~within)
     if outside.size:
         k = int(outside[0])
         raise InputError(
-            f"point {k}", "a point in the mesh", f"{x[k].tolist()} outside it",
+            f"point {k}", f"a point in the mesh within {box_words(*_corners(mesh))}", f"{x[k].tolist()} outside it",
             f"leave out or move the {outside.size} point(s) that lie outside",
         )  # fmt: skip
     barycentric = np.clip(barycentric, 0.0, 1.0)
@@ -70,11 +70,33 @@ def inside(mesh: Mesh, x: np.ndarray) -> np.ndarray:
     >>> inside(lshape(2), [[0.5, -0.5], [0.5, 0.5]]).tolist()
     [False, True]
     """
-    return _nearest(mesh, _points_like(mesh, x))[2]
+    return _nearest(mesh, *_points_like(mesh, x))[2]
 
 
-def _nearest(mesh: Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The best cell of each point, its barycentric coordinates there, and whether it is inside."""
+def near(lower: Any, upper: Any, points: Any) -> float:
+    """How far outside a box of these corners `points` may be by rounding: 1e-9 of its size, or ulps of the points' dtype.
+
+    Examples
+    --------
+    >>> near([0.0], [2.0], [[0.5]]), near([0.0], [1.0], np.float32([[0.5]]))
+    (2e-09, 1.9073486328125e-06)
+    """
+    dtype = getattr(points, "dtype", np.dtype(float))
+    ulp = float(np.finfo(dtype if dtype.kind == "f" else float).eps)
+    return max(1e-9 * float(np.max(np.subtract(upper, lower))), 16 * ulp * float(np.abs([lower, upper]).max()))
+
+
+def box_words(lower: Any, upper: Any) -> str:
+    """A box in words.
+
+    >>> box_words([0.0, 0.0], [1.0, 0.5])
+    '(0, 1) × (0, 0.5)'
+    """
+    return " × ".join(f"({a:.6g}, {b:.6g})" for a, b in zip(lower, upper, strict=True))
+
+
+def _nearest(mesh: Mesh, x: np.ndarray, slack: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The best cell of each point, its barycentric coordinates there, and whether it is outside by no more than `slack`."""
     buckets = mesh.buckets
     index = np.floor((x - buckets.origin) / buckets.spacing)
     index = np.clip(index, 0, buckets.shape - 1).astype(np.int64)  # (k, d)
@@ -85,7 +107,8 @@ def _nearest(mesh: Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     for part in _parts_of_size(counts, 1 << 21):
         found, coordinates = _best_cell(mesh, buckets, x[part], bucket[part], counts[part])
         cell[part], barycentric[part] = found, coordinates
-    within = (cell >= 0) & (barycentric.min(axis=1, initial=np.inf) >= -_location_tolerance(mesh))
+    allowed = np.maximum(_location_tolerance(mesh), slack * np.linalg.norm(mesh.basis_gradients[cell], axis=2))
+    within = (cell >= 0) & np.all(barycentric >= -allowed, axis=1)
     return cell, barycentric, within
 
 
@@ -168,8 +191,9 @@ def nodal_array(mesh: Mesh, nodal: Any) -> np.ndarray:
     return nodal
 
 
-def _points_like(mesh: Mesh, x: Any) -> np.ndarray:
-    x = real_array("x", x)
+def _points_like(mesh: Mesh, given: Any) -> tuple[np.ndarray, float]:
+    """Points as (k, d) float64, and how far outside they may be by rounding."""
+    x = real_array("x", given)
     d = mesh.dimension
     if x.ndim != 2 or x.shape[1] != d:
         remedy = "pass x[:, None]" if d == 1 and x.ndim == 1 else "pass points as rows"
@@ -177,7 +201,12 @@ def _points_like(mesh: Mesh, x: Any) -> np.ndarray:
     bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
     if bad.size:
         raise InputError(f"point {bad[0]}", "finite coordinates", x[bad[0]].tolist(), "remove it")
-    return x
+    return x, near(*_corners(mesh), given)
+
+
+def _corners(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Of the smallest box around the mesh."""
+    return mesh.points.min(axis=0), mesh.points.max(axis=0)
 
 
 def _location_tolerance(mesh: Mesh) -> float:

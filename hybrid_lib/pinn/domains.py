@@ -206,8 +206,7 @@ class Domain:
         False
         """
         x = self._point(x)
-        corners = jnp.asarray(np.array(self.corners), x.dtype)  # (k, d)
-        upper = corners + jnp.asarray(self.extent or 1.0, x.dtype)
+        corners, upper = (jnp.asarray(a, x.dtype) for a in (self.corners, np.add(self.corners, self.extent or 1.0)))  # (k, d)
         inside = jnp.all((x[None, :] >= corners) & (x[None, :] <= upper), axis=1)
         return jnp.any(inside) & (self.distance(x) > 0.0)
 
