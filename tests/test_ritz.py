@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hybrid_lib import experiments, fem
+from hybrid_lib import experiments, fem, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.finish import finish, finish_all
 from hybrid_lib.methods import finish_steps
@@ -136,10 +136,26 @@ def test_a_run_ends_with_its_finish_and_leaves_the_training_alone(tmp_path):
         plain.parameters(0, "finished")
 
 
+def test_the_output_layers_of_the_hypercircle_are_solved_for_in_one_step():
+    small = {"network.widths": "5", "network.slow_widths": "4", "sampling.points": "128", "sampling.grow_after": "0"}
+    small |= {"training.steps": "3", "training.report_every": "3", "eps": "0.25"}
+    run = experiments.run(experiments.with_settings(experiments.configuration("heat2d", formulation="hypercircle"), small), reference=None)
+    row, done = run.summary["seeds"][0], run.finished[0]
+    assert (row["finish_steps"], done.reason) == (1, "steps") and done.energies[1] < done.energies[0]
+    before, after = run.parameters(0, "last"), run.parameters(0)
+    hidden = [name for name in ("stack_0", "stack_1") if name in before["field"]["slow"]]
+    assert hidden and all(jax.tree.all(jax.tree.map(np.array_equal, before[part][net][k], after[part][net][k]))
+                          for part in ("field", "flux") for net in ("slow", "fast") for k in hidden)  # fmt: skip
+    again = run.setup.method.finish(run.setup, after, training.member(run.setup.fixed, 0), 1, (0, 0))
+    assert abs(again.energies[-1] - done.energies[-1]) < 1e-8 * done.energies[-1]  # the minimum is found at once
+    assert row["bound"] < run.setup.method.report(run.setup, before, run.data())["bound"]
+
+
 def test_what_no_number_of_steps_stands_for():
     plane, line = (experiments.configuration(name, optimiser="gauss-newton") for name in ("heat2d", "heat1d-eps15"))
     assert (finish_steps(plane, 2), finish_steps(line, 1)) == (2, 0)
     assert finish_steps(experiments.configuration("heat2d"), 2) == 0
+    assert finish_steps(experiments.configuration("heat2d", formulation="hypercircle"), 2) == 2
     first = experiments.with_settings(plane, {"method": "pinn", "formulation": "first-order"})
     assert finish_steps(first, 2) == 0
     with pytest.raises(InputError, match=r"training\.finish: expected 0 but for .* received 1 with formulation=first-order"):

@@ -1,8 +1,8 @@
-"""The Ritz finish of a run: a few Galerkin steps after training by residuals, see :mod:`hybrid_lib.training.ritz`."""
+"""The finish of a run: a few Galerkin steps after training by residuals, see :mod:`hybrid_lib.training.ritz`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
@@ -11,8 +11,7 @@ from hybrid_lib import training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.assemble import Setup, evaluator
 from hybrid_lib.methods import finish_steps
-from hybrid_lib.problems import is_plain
-from hybrid_lib.training.ritz import RitzResult, ritz_finish
+from hybrid_lib.training.ritz import RitzResult
 
 if TYPE_CHECKING:
     from hybrid_lib.experiments.result import RunResult
@@ -21,8 +20,6 @@ ORDER = 9
 """Order of the rule that makes the steps."""
 JUDGE_ORDER = 11
 """Order of the rule that judges them."""
-LEAST = 16
-"""Cells a unit length, at least, on domains of one's own and with temperatures on sides."""
 
 
 class Finish(NamedTuple):
@@ -46,7 +43,8 @@ def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 
     steps : int
         Most steps; see :func:`hybrid_lib.training.ritz.ritz_finish` for when it stops.
     order, judge_order : int
-        Orders of the rule that makes the steps and of the one that judges them, on cells of side ε/2; ε/6 in one dimension.
+        Orders of the rule that makes the steps and of the one that judges them, on cells of side ε/2; ε/6 in one dimension. The
+        hypercircle has two draws of points instead.
 
     Returns
     -------
@@ -61,13 +59,13 @@ def finish(result: RunResult, seed_index: int = 0, steps: int = 3, order: int = 
     setup = result.setup
     if not setup.method.has_energy(setup.config):
         raise InputError(
-            "finish", "formulation=strong, boundary=hard and dtype=float64",
+            "finish", "formulation=strong or hypercircle, boundary=hard and dtype=float64",
             f"formulation={setup.config.formulation}, boundary={setup.config.boundary}, dtype={setup.config.dtype}", "set these",
         )  # fmt: skip
     theta = result.parameters(seed_index, "last")
-    ritz = _finish(setup, theta, seed_index, steps, order, judge_order)
-    errors = evaluator(setup.ansatz, result.reference)
     fixed = training.member(setup.data["fixed"], seed_index)
+    ritz = setup.method.finish(setup, theta, fixed, steps, (order, judge_order))
+    errors = evaluator(setup.ansatz, result.reference)
     alone = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)  # noqa: E731
     values = [errors(alone(t), alone({"fixed": fixed})) for t in (theta, ritz.params)]
     before, after = ({k: float(v[0]) for k, v in row.items()} for row in values)
@@ -83,18 +81,8 @@ def finish_all(setup: Setup, result: training.FitResult) -> tuple[RitzResult | N
     return tuple(
         None
         if training.STATUS[int(code)] == "diverged"
-        else _finish(setup, training.member(members.params, k), k, steps, ORDER, JUDGE_ORDER)
+        else setup.method.finish(
+            setup, training.member(members.params, k), training.member(setup.data["fixed"], k), steps, (ORDER, JUDGE_ORDER)
+        )
         for k, code in enumerate(np.asarray(members.status))
     )
-
-
-def _finish(setup: Setup, theta: Any, seed_index: int, steps: int, order: int, judge_order: int) -> RitzResult:
-    """Steps with one rule on cells of a part of the period, judged by another."""
-    fixed = training.member(setup.data["fixed"], seed_index)
-    a_period = {1: 6, 2: 2}[setup.problem.domain.dimension]
-    cells = int(np.ceil(a_period / setup.config.eps))
-    if not is_plain(setup.problem):
-        cells = max(cells, LEAST)
-    mesh = setup.problem.domain.mesh(cells)
-    rules = [setup.method.energy(setup.problem, setup.ansatz, fixed, mesh, n) for n in (order, judge_order)]
-    return ritz_finish(theta, *rules, steps=steps)

@@ -69,7 +69,7 @@ def finish_steps(config: Config, dimension: int) -> int:
     """Most steps of the Ritz finish, see :mod:`hybrid_lib.training.ritz`; the setting, or what None stands for.
 
     That is 2 after Gauss-Newton in two dimensions, where training leaves an error in L² that the energy still sees, and 0
-    otherwise: in one dimension the runs end where the energy is down to rounding.
+    otherwise: in one dimension the runs end where the energy is down to rounding. The hypercircle needs one.
     """
     if config.training.finish is not None:
         return config.training.finish
@@ -83,7 +83,7 @@ def _admitted(config: Config) -> None:
     method.check(config)
     if config.training.finish and not method.has_energy(config):
         raise InputError(
-            "training.finish", "0 but for formulation=strong, boundary=hard and dtype=float64",
+            "training.finish", "0 but for formulation=strong or hypercircle, boundary=hard and dtype=float64",
             f"{config.training.finish} with formulation={config.formulation}, boundary={config.boundary}, dtype={config.dtype}",
             "set training.finish=0, or these",
         )  # fmt: skip

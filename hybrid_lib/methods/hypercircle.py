@@ -49,6 +49,7 @@ from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
 from hybrid_lib.pinn.residuals import flux_residual
 from hybrid_lib.problems import Problem, argument, units
+from hybrid_lib.training.ritz import RitzResult, linear_finish
 
 WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 100, 60
 """Sizes of v in the plane, of its fast and its slow part, the steps, and those of them with the fewest points."""
@@ -58,6 +59,8 @@ DRAWS, DRAWN = 16, 16_384
 """Independent draws of :func:`sampled_bound`, and points of each."""
 CONFIDENCE = 0.99
 """Of the sampled bound, one-sided."""
+FINISH, FINISH_KEY = 4, 20_472
+"""Points of the finish over those of the last step, and the key of its two draws; not the bound's, nor one of a seed."""
 NODES = 40
 """Of the integrals along rays; the bound looks at twice as many."""
 
@@ -126,6 +129,19 @@ class Hypercircle(FluxMethod):
         """A step for the field and one for the flux: their normal equations do not meet."""
         return training.alternating(optimiser, (FIELD, FLUX)) if config.training.optimiser == "gauss-newton" else optimiser
 
+    def has_energy(self, config: Config) -> bool:
+        """J is the sum of both energies."""
+        return config.dtype == "float64"
+
+    def finish(self, setup: Any, theta: Tree, fixed: Tree, steps: int, orders: tuple[int, int]) -> RitzResult:
+        """The minimiser of J over the output layers and numbers of both fields, on more points than a step has."""
+        config, training_options = setup.config, setup.config.training
+        most = config.sampling.points * points.growth(config.sampling.grow_after, training_options.steps - 1)
+        sampling = replace(config.sampling, points=FINISH * most, grow_after=0)
+        draw = self.sampler(setup.problem, replace(config, sampling=sampling), setup.ansatz, (FINISH_KEY,), [fixed], None)
+        objective = self.objective(setup.problem, config, setup.ansatz, None)
+        return linear_finish(objective, theta, _linear, draw(0)[0], draw(1)[0])
+
     def flux(self, problem: Problem, ansatz: Any, theta: Tree, fixed: Tree, x: Array) -> Array:
         """(τ + K(∇v + e))/2, whose error in the norm ‖K^{−1/2}·‖ is ½√J, neither less nor more."""
         tau = ansatz.pair_of(theta, ansatz.embed(fixed, x)).flux + coefficients(problem)(x[None])["particular"][0]
@@ -182,6 +198,11 @@ def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: flo
         lambda theta, data, name, embedding: (ansatz.side_of if name in sides else ansatz.pair_of)(theta, embedding),
     )
     return training.Objective(fields, blocks, selection=tuple(blocks))
+
+
+def _linear(name: str) -> bool:
+    """Whether a leaf of θ enters both fields linearly."""
+    return name.split("/")[-1] in ("numbers", "heat", "constant") or "/output/" in name
 
 
 def _of_stream(network: Any, split: bool) -> Any:

@@ -6,6 +6,7 @@ answers for the result. What most methods share stands here as a default: a meth
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict
@@ -19,10 +20,12 @@ from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem import Mesh
 from hybrid_lib.methods.cells import Coarse
-from hybrid_lib.problems import Problem, units
-from hybrid_lib.training.ritz import Energy
+from hybrid_lib.problems import Problem, is_plain, units
+from hybrid_lib.training.ritz import Energy, RitzResult, ritz_finish
 
 Tree = Any
+LEAST = 16
+"""Cells a unit length of the finish, at least, on domains of one's own and with temperatures on sides."""
 
 
 class Data(TypedDict, total=False):
@@ -175,13 +178,22 @@ class Method(Protocol):
     def has_energy(self, config: Config) -> bool:
         """Whether the energy of the trial field is that of the problem, in a precision that can tell two fields apart.
 
-        Such a run can end with the Ritz finish of :mod:`hybrid_lib.experiments.finish`.
+        Such a run can end with the finish of :mod:`hybrid_lib.experiments.finish`.
         """
         return False
 
     def energy(self, problem: Problem, ansatz: Any, fixed: Tree, mesh: Mesh, order: int) -> Energy:
         """That energy as a function of θ, by the rule of this order on `mesh`; asked where :meth:`has_energy` is true."""
         raise NotImplementedError
+
+    def finish(self, setup: Any, theta: Tree, fixed: Tree, steps: int, orders: tuple[int, int]) -> RitzResult:
+        """At most `steps` steps on the energy with one rule on cells of a part of the period, judged by another."""
+        config, domain = setup.config, setup.problem.domain
+        cells = math.ceil({1: 6, 2: 2}[domain.dimension] / config.eps)
+        if not is_plain(setup.problem):
+            cells = max(cells, LEAST)
+        mesh = domain.mesh(cells)
+        return ritz_finish(theta, *(self.energy(setup.problem, setup.ansatz, fixed, mesh, n) for n in orders), steps=steps)
 
     def load(self, counts: Counts) -> Load:
         """The large arrays, for the forecast of the memory."""

@@ -6,13 +6,12 @@ equations fall apart into blocks, each with a damping of its own and, for two eq
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from jax import Array
 
 from hybrid_lib.errors import InputError
-from hybrid_lib.training.objectives import Objective, PointFields, Terms
+from hybrid_lib.training.objectives import Objective, Terms
 from hybrid_lib.training.state import Member, Optimiser
 
 Tree = Any
@@ -44,22 +43,10 @@ def alternating(optimiser: Optimiser, parts: tuple[str, ...]) -> Optimiser:
         first = None
         for name in parts:
             alone = member._replace(params=params[name], opt_state=states[name])
-            params[name], states[name], total, terms = optimiser.step(_on(objective, params, name), alone, data)
+            rest = dict(params)
+            one = objective.over(lambda part, name=name, rest=rest: rest | {name: part})
+            params[name], states[name], total, terms = optimiser.step(one, alone, data)
             first = (total, terms) if first is None else first
         return params, states, *first
 
     return Optimiser(init, step)
-
-
-def _on(objective: Objective, params: dict[str, Tree], name: str) -> Objective:
-    """The objective as a function of one part; the others are those of `params`."""
-    fields, rest = objective.fields, dict(params)
-
-    def whole(part: Tree) -> dict[str, Tree]:
-        return rest | {name: part}
-
-    if isinstance(fields, PointFields):
-        alone = replace(fields, at=lambda part, data, points, point: fields.at(whole(part), data, points, point))
-    else:
-        alone = lambda part, data: fields(whole(part), data)  # noqa: E731
-    return replace(objective, fields=alone)

@@ -13,7 +13,7 @@ least-squares methods what is local: :class:`PointFields` evaluates the network 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -139,6 +139,15 @@ class Objective:
     def selected(self, parts: dict[str, Array]) -> Array:
         """The number that selects the best iterate, from the terms by name."""
         return sum(parts[name] for name in self.selection or tuple(self.blocks)[:1])
+
+    def over(self, whole: Callable[[Tree], Tree]) -> Objective:
+        """The objective as a function of a part of θ, from which `whole` makes all of it."""
+        fields = self.fields
+        if isinstance(fields, PointFields):
+            alone = replace(fields, at=lambda part, data, points, point: fields.at(whole(part), data, points, point))
+        else:
+            alone = lambda part, data: fields(whole(part), data)  # noqa: E731
+        return replace(self, fields=alone)
 
 
 def residuals(objective: Objective, theta: Tree, data: Tree, coarse: Tree) -> dict[str, Array]:

@@ -28,7 +28,7 @@ from jax import Array
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
 from hybrid_lib.training.jacobians import normal_equations, ravel, unraveller
-from hybrid_lib.training.objectives import Objective, PointFields, PointwiseBlock
+from hybrid_lib.training.objectives import Objective, PointFields, PointwiseBlock, terms
 
 Tree = Any
 
@@ -184,16 +184,66 @@ def ritz_finish(
     -----
     O(Q d P²) for A and O(P³) for its factor, as a step of :func:`hybrid_lib.training.gauss_newton` with d rows a point.
     """
-    if steps < 1:
-        raise InputError("steps", "an integer >= 1", steps, "leave the finish out instead")
-    if any(leaf.dtype != jnp.float64 for leaf in jax.tree.leaves(theta)):
-        raise InputError("ritz_finish", "float64 parameters", "another type", "train with dtype=float64")
-    unravel, weights = unraveller(theta), {name: jnp.ones(()) for name in step.objective.blocks}
+    weights = {name: jnp.ones(()) for name in step.objective.blocks}
 
     def model(theta: Tree, data: Tree, load: Array) -> tuple[Array, Array]:
         A, g = normal_equations(step.objective, theta, weights, data, ())
         work = lambda t: jnp.vdot(load, step.objective.fields(t, data)["rule"].value)  # noqa: E731
         return A, g - ravel(jax.grad(work)(theta))
+
+    value = lambda t, data, load: judge.at(t, data, load)  # noqa: E731
+    rules = (step.data, step.load), (judge.data, judge.load)
+    return _descent(theta, model, value, rules, steps, damping, trials, tolerance)
+
+
+def linear_finish(objective: Objective, theta: Tree, linear: Callable[[str], bool], data: Tree, judged: Tree) -> RitzResult:
+    """The minimiser of a sum of squares over those parameters in which its residuals are linear, the others as they are.
+
+    Training moves all parameters a little at every step, after points that change; with the hidden layers at rest what is left
+    is one small least-squares problem, whose solution needs many points more than a step can afford.
+
+    Parameters
+    ----------
+    objective : Objective
+        Without a coarse problem; 𝔍 is the sum of its terms.
+    theta : tree
+        float64.
+    linear : callable (name of a leaf of θ, keys joined by "/") -> bool
+        Whether it enters the residuals linearly.
+    data, judged : trees
+        Of two draws of points: the first makes the step, the second judges it.
+
+    Returns
+    -------
+    RitzResult
+        Its energies are 𝔍 on the second draw.
+    """
+    named, structure = jax.tree.flatten_with_path(theta)
+    leaves = [leaf for _, leaf in named]
+    chosen = [linear("/".join(str(key.key) for key in path)) for path, _ in named]
+    rest = [None if own else leaf for own, leaf in zip(chosen, leaves, strict=True)]
+
+    def whole(part: list[Array]) -> Tree:
+        given = iter(part)
+        return jax.tree.unflatten(structure, [next(given) if leaf is None else leaf for leaf in rest])
+
+    alone, weights = objective.over(whole), {name: jnp.ones(()) for name in objective.blocks}
+    model = lambda part, data: normal_equations(alone, part, weights, data, ())  # noqa: E731
+    value = lambda part, data: sum(terms(alone, part, data, ()).values())  # noqa: E731
+    part = [leaf for own, leaf in zip(chosen, leaves, strict=True) if own]
+    found = _descent(part, model, value, ((data,), (judged,)), 1)
+    return found._replace(params=whole(found.params))
+
+
+def _descent(
+    theta: Tree, model: Callable, value: Callable, rules: tuple, steps: int, damping=1e-10, trials=8, tolerance=1e-9
+) -> RitzResult:
+    """Steps by `model` (θ, rule) -> matrix and gradient, with more damping until `value` (θ, rule) falls on the other rule."""
+    if steps < 1:
+        raise InputError("steps", "an integer >= 1", steps, "leave the finish out instead")
+    if any(leaf.dtype != jnp.float64 for leaf in jax.tree.leaves(theta)):
+        raise InputError("ritz_finish", "float64 parameters", "another type", "train with dtype=float64")
+    unravel, (own, judged) = unraveller(theta), rules
 
     def solve(A: Array, g: Array, part: Array) -> Array:
         shift = part * jnp.trace(A) / len(g)
@@ -202,14 +252,13 @@ def ritz_finish(
     began = time.perf_counter()
     vector = jax.ShapeDtypeStruct((ravel(theta).size,), jnp.float64)
     square = jax.ShapeDtypeStruct(vector.shape * 2, jnp.float64)
-    judged = (judge.data, judge.load)
-    value = fem.shared(lambda t, data, load: judge.at(t, data, load)).compile(theta, *judged)
-    model = fem.shared(model).compile(theta, step.data, step.load)
+    value = fem.shared(value).compile(theta, *judged)
+    model = fem.shared(model).compile(theta, *own)
     solve = fem.shared(solve).compile(square, vector, jax.ShapeDtypeStruct((), jnp.float64))
     ready = time.perf_counter()
     energies, used, reason = [float(value(theta, *judged))], [], "steps"
     for _ in range(steps):
-        A, g = model(theta, step.data, step.load)
+        A, g = model(theta, *own)
         for part in damping * 100.0 ** np.arange(trials):
             trial = unravel(ravel(theta) + solve(A, g, jnp.asarray(part)))
             new = float(value(trial, *judged))  # nan, from a factor that failed, is no decrease either
