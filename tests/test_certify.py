@@ -187,6 +187,8 @@ def test_elements_need_no_mesh_of_their_own_but_a_known_number_of_nodes():
         ((lambda x: float(np.sin(np.pi * x[0])),), "gradient: expected a function, or a field that JAX can differentiate"),
         ((np.zeros(9), None, fem.interval(3)), "nodal: expected 4 values"),
         ((lambda x: 0.0 * x[0], None, None, 0), "cells: expected a whole number >= 1"),
+        ((lambda x: x[0] * (1 - x[0]) + (abs(x[0] - 0.4) < 0.1),), r"field: .* from 0.21 to 1.21 at x = \[0.3\]"),
+        ((lambda x: x[:, 0] * (1 - x[:, 0]), lambda x: 1 + 2 * x), r"gradient: expected that of the field, \[0.8125\] at x"),
     ],
 )
 def test_a_field_that_cannot_be_certified_is_refused_in_one_line(arguments, message):

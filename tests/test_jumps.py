@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hybrid_lib import experiments, media
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import assemble, own_configuration, own_problem, train
-from hybrid_lib.experiments.jumps import find_jump, require_no_jumps
+from hybrid_lib.experiments.jumps import find_jump, require_continuous, require_no_jumps, warn_of_layers
 from hybrid_lib.pinn import domains
+from hybrid_lib.sides import Dirichlet, Neumann
 
 LINE = {
     "floor": (lambda x: 1 + jnp.floor(2 * x[0]), [0.5]),
@@ -207,3 +208,28 @@ def test_jumps_are_found_on_domains_of_any_size(size):
 
     one, other = (find_jump(media.from_function(K, 1, box=(0.0, size)), domains.interval(0.0, size)) for K in (layer, smooth))
     assert one.point[0] == pytest.approx(0.3 * size, rel=1e-12) and other is None
+
+
+@pytest.mark.parametrize("width, seen", [(1e-6, False), (1e-2, True)])
+def test_a_layer_between_the_points_of_training_is_told(width, seen, recwarn):
+    problem = own_problem(media.from_function(lambda x: 2 + jnp.tanh((x[0] - 0.4) / width), 1))
+    require_no_jumps(problem)
+    warn_of_layers(problem, 2048)
+    if seen:
+        assert not recwarn.list
+    else:
+        assert str(recwarn.pop().message).startswith("medium: 'function' goes from 1 to 3 within 0.00012 at x = (0.4),")
+
+
+def test_temperatures_that_jump_are_refused_for_every_formulation():
+    square, triangle = domains.unit_square(), domains.polygon([(0, 0), (1, 0), (0, 1)])
+    step, ramp = (lambda x: jnp.where(x[1] < 0.3, 0.0, 5.0)), (lambda x: jnp.clip(9 * x[1], 0.0, 5.0))
+    zero = {name: Dirichlet(0.0) for name in square.sides}
+    patch = Dirichlet(lambda x: 5.0 * ((x[1] > 0.3) & (x[1] < 0.6)))
+    for domain, sides in ((square, Dirichlet(step)), (triangle, Dirichlet(step)), (square, zero | {"left": patch})):
+        problem = experiments.Problem(domain=domain, medium=media.constant(1.0, 2), boundary=sides)
+        config = own_configuration(problem, widths=(4, 4), formulation="hypercircle", length=0.5)
+        with pytest.raises(InputError, match=r"boundary: expected temperatures without jumps, .* a jump from .* through x = "):
+            assemble(problem, config, (0,))
+    for sides in (Dirichlet(ramp), zero | {"left": Neumann(step)}, zero | {"left": Dirichlet(lambda x: x[1] * (1 - x[1]))}):
+        require_continuous(experiments.Problem(domain=square, medium=media.constant(1.0, 2), boundary=sides))

@@ -14,7 +14,7 @@ from jax import Array
 from hybrid_lib import fem, training
 from hybrid_lib.config import Config, validated
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.jumps import require_no_jumps
+from hybrid_lib.experiments.jumps import require_continuous, require_no_jumps, warn_of_layers
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.methods import Method, balance_every, method_of, require_form
 from hybrid_lib.methods.trial import ansatz_of  # noqa: F401
@@ -123,7 +123,8 @@ def assemble(
     ------
     InputError
         For a precision that JAX was not switched to, repeated seeds, averaging balls without points, a conductivity that jumps
-        where the strong form is trained, or a first-order system with a method or boundary conditions that it does not have.
+        where the strong form is trained, given temperatures that jump, or a
+        first-order system with a method or boundary conditions that it does not have.
     """
     validated(config)
     require_form(problem, method_of(config))
@@ -131,8 +132,11 @@ def assemble(
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError("seeds", "one or more different integers", seeds, "give each seed once")
     method, spread = method_of(config), training.layout(len(seeds), devices)
+    require_continuous(problem)
     if not method.admits_jumps:
         require_no_jumps(problem)
+        every = config.sampling.resample_every
+        warn_of_layers(problem, config.sampling.points * (config.training.steps // every + 1 if every else 1))
     ansatz, coarse = method.ansatz(problem, config), method.coarse(problem, config)
     draws = [draw(ansatz, seed) for seed in seeds]
     params = [theta for theta, _ in draws]

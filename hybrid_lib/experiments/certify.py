@@ -21,6 +21,7 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.experiments.breaks import find_break
 from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
 from hybrid_lib.fem.quadrature import float64
@@ -135,10 +136,10 @@ def certify(
             raise InputError("field", "a run or a function with conditions on sides", "values at nodes", "pass a function")
         from hybrid_lib.experiments.certify_sides import certified_sides  # which needs this module
 
-        at = _batch(field, gradient, problem.domain.dimension)
+        at = _field(problem, field, gradient)
         return certified_sides(problem, at, _uniform(problem, cells), most_unknowns)
     if nodal is None:
-        at = _batch(field, gradient, problem.domain.dimension)
+        at = _field(problem, field, gradient)
         levels = _uniform(problem, cells)
         slopes: Callable = lambda level, points: at(points.reshape(-1, points.shape[-1]))[1].reshape(points.shape)  # noqa: E731
         _require_zero(at, next(_uniform(problem, cells)))
@@ -238,6 +239,38 @@ def _mesh_of(problem: Problem, nodal: np.ndarray) -> fem.Mesh:
         remedy = f"pass mesh=; {n} nodes are no uniform mesh of the domain"
         raise InputError("mesh", "the mesh of the values at nodes", "none", remedy)
     return problem.domain.mesh(cells)
+
+
+def _field(problem: Problem, field: Any, gradient: Callable | None) -> Batch:
+    """:func:`_batch`; refuses a function that jumps where its gradient does not say so, or whose gradient is another one's."""
+    domain = problem.domain
+    at, d = _batch(field, gradient, domain.dimension), domain.dimension
+    if hasattr(field, "solution"):  # what this library has made
+        return at
+    mesh = domain.mesh(16)
+    x = mesh.points[mesh.cells].mean(axis=1)
+    value, slope = at(x)
+    if not (size := np.abs(value).max()) > 0:
+        return at
+
+    def values(points: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        v, g = at(points.reshape(-1, d))
+        return v.reshape(*points.shape[:-1], 1), np.sum(g.reshape(points.shape) * along, axis=-1, keepdims=True)
+
+    length, eps = float(np.ptp(domain.box, axis=0).max()), float(at.eps)
+    rounded = {} if eps < 1e-10 else {"least": 1e4 * eps, "shortest": 4 * eps * length}
+    found = find_break(values, domain, problem.medium.period, size=size, **rounded)
+    if found is not None:
+        received = f"a jump from {found.below[0]:.3g} to {found.above[0]:.3g} at x = {np.round(found.point, 6).tolist()}"
+        raise InputError("field", "a continuous one, whose gradient is all of its derivative", received, "pass one without jumps")
+    step = np.cbrt(eps) * length * np.eye(d)
+    quotient = np.stack([(at(x + h)[0] - at(x - h)[0]) / (2 * h.sum()) for h in step], axis=1)
+    wrong = np.linalg.norm(quotient - slope, axis=1) > 0.2 * np.linalg.norm(slope, axis=1) + 1e-3 * size / length
+    if eps < 1e-10 and wrong.sum() > len(wrong) / 2:
+        k = int(np.argmax(wrong))
+        expected = f"that of the field, {quotient[k].round(6).tolist()} at x = {x[k].round(6).tolist()}"
+        raise InputError("gradient", expected, slope[k].round(6).tolist(), "correct it, or leave it out")
+    return at
 
 
 def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -18,20 +19,12 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
+from hybrid_lib.experiments.breaks import Values, along_lines, find_break, inside
 from hybrid_lib.media import Medium
+from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.problems import Problem
+from hybrid_lib.problems import Problem, units
 
-LEAST = 1e-4
-"""Jumps smaller than this part of K are let pass."""
-LINES = {1: 1, 2: 24}
-"""Lines along each axis, and a third of them along each diagonal."""
-POINTS = {1: 16384, 2: 384}
-"""Points on a line; a third of them on one through a single period."""
-PARTS = 16
-"""Pieces of a suspicious segment that are looked at in one step of the search."""
-CANDIDATES = 480
-"""Most segments that are searched at once."""
 GRADING = 3
 """Power of the grading of meshes towards the edges of pixels."""
 ENERGY_ORDER = 4
@@ -51,10 +44,7 @@ def find_jump(medium: Medium, domain: Domain) -> Jump | None:
 
     Two points a, b, one after the other on a line, are suspicious if the secant misses what the derivative that the strong
     form would use predicts, `|K(b) − K(a) − (b − a)(K'(a) + K'(b))/2| > LEAST |K|/2`: automatic differentiation does not see
-    `jnp.where`, `jnp.floor`, `jnp.round` or a comparison. Such a segment is cut in pieces and the worst piece taken, until the
-    difference is gone (K is only steep, or has a kink) or the segment has the length of rounding (K jumps). Lines run along
-    the axes and, in the plane, the diagonals; for a medium with a period some of them through a single one. What is smaller
-    than the distance of the lines, 1/24 of the domain and of the period, can be missed.
+    `jnp.where`, `jnp.floor`, `jnp.round` or a comparison; what is then done, :mod:`.breaks` says.
 
     Parameters
     ----------
@@ -69,6 +59,16 @@ def find_jump(medium: Medium, domain: Domain) -> Jump | None:
     >>> round(jump.point[0], 9), float(jump.below), float(jump.above)
     (0.3, 1.0, 4.0)
     """
+    found = find_break(_values(medium), domain, medium.period)
+    if found is None:
+        return None
+    shape = (medium.dimension,) * 2 if medium.is_tensor else ()
+    return Jump(found.point, found.below.reshape(shape), found.above.reshape(shape))
+
+
+@functools.lru_cache(maxsize=16)
+def _values(medium: Medium) -> Values:
+    """K and its derivative along a line, as the strong form would have it."""
     d = medium.dimension
 
     @jax.jit  # compiled for one block of points; operation by operation takes ten times as long
@@ -81,42 +81,7 @@ def find_jump(medium: Medium, domain: Domain) -> Jump | None:
             slope = jnp.zeros_like(K) if medium.is_lipschitz is False else medium.divergence(x) @ v
         return jnp.nan_to_num(jnp.stack([K.reshape(-1), slope.reshape(-1)]))
 
-    def values(points: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = fem.evaluate(at, np.concatenate([points, np.broadcast_to(along, points.shape)], axis=-1))
-        return found[..., 0, :], found[..., 1, :]  # (..., d² or 1)
-
-    def misses(K: np.ndarray, slope: np.ndarray, step: np.ndarray) -> np.ndarray:
-        size = np.linalg.norm(K, axis=-1)
-        gap = np.diff(K, axis=1) - step[:, None, None] * (slope[:, 1:] + slope[:, :-1]) / 2
-        least = np.maximum(np.minimum(size[:, 1:], size[:, :-1]), np.finfo(float).tiny)
-        return np.linalg.norm(gap, axis=-1) / least
-
-    a, b = [], []
-    for points, steps in _lines(medium, domain):  # (lines, points, d), (lines, d)
-        found = misses(*values(points, steps[:, None]), np.ones(len(points)))
-        found[~(_inside(domain, points[:, 1:]) & _inside(domain, points[:, :-1]))] = 0
-        worst = np.argsort(found, axis=None)[::-1][: CANDIDATES // 2]
-        line, k = np.unravel_index(worst[found.ravel()[worst] > LEAST / 2], found.shape)
-        a.append(points[line, k])
-        b.append(points[line, k + 1])
-    a, b = np.concatenate(a), np.concatenate(b)
-    weights = np.linspace(0, 1, PARTS + 1)[:, None]
-    shortest = 1e-13 * max(np.ptp(domain.box, axis=0).max(), np.abs(domain.box).max())
-    while len(a):
-        points = a[:, None] + weights * (b - a)[:, None]  # (candidates, parts + 1, d)
-        K, slope = values(points, (b - a)[:, None])
-        found = misses(K, slope, np.full(len(a), 1 / PARTS))
-        worst, every = np.argmax(found, axis=1), np.arange(len(a))
-        size, lengths = found[every, worst], np.linalg.norm(b - a, axis=1)
-        a, b = points[every, worst], points[every, worst + 1]
-        if lengths.max() < shortest and np.any(size > LEAST):
-            k = int(np.argmax(size))
-            shape = (d, d) if medium.is_tensor else ()
-            below, above = K[k, worst[k]].reshape(shape), K[k, worst[k] + 1].reshape(shape)
-            return Jump(tuple(a[k].tolist()), below, above)
-        keep = size > LEAST / 2 if lengths.max() >= shortest else np.zeros(len(a), bool)
-        a, b = a[keep], b[keep]
-    return None
+    return along_lines(at)
 
 
 def require_no_jumps(problem: Problem) -> None:
@@ -147,6 +112,49 @@ def require_no_jumps(problem: Problem) -> None:
     )
 
 
+def warn_of_layers(problem: Problem, points: int) -> None:
+    """Warn of a rise of K by a tenth that is hidden between `points` of training: K' is then small at all of them."""
+    medium, domain = problem.medium, problem.domain
+    if medium.is_lipschitz is not None:
+        return
+    apart = (domain.measure / points) ** (1 / domain.dimension)
+    found = find_break(_values(medium), domain, medium.period, least=0.1, shortest=apart / 4)
+    if found is not None:
+        below, above = (np.linalg.norm(k) for k in (found.below, found.above))
+        place = ", ".join(f"{x:.4g}" for x in found.point)
+        warnings.warn(
+            f"medium: {medium.name!r} goes from {below:.3g} to {above:.3g} within {apart / 4:.2g} at x = ({place}), where points "
+            f"of training are {apart:.2g} apart: the strong form may not see it; take more of them (sampling.points), or "
+            "own_configuration(…, formulation='first-order')", stacklevel=3,
+        )  # fmt: skip
+
+
+def require_continuous(problem: Problem) -> None:
+    """Refuse given temperatures that jump: no field of finite energy has them, and trial fields would jump unseen.
+
+    Raises
+    ------
+    InputError
+        Named ``boundary``, with a place of the jump inside the domain, where trial fields are built from the temperatures.
+    """
+    given = [one[1] for one in problem.conditions().values() if one[0] == "value"] if problem.boundary is not None else []
+    if problem.domain.dimension == 1 or not any(map(callable, given)):
+        return
+    d, base = problem.domain.dimension, lifting(problem).base
+
+    @jax.jit
+    def at(z: jax.Array) -> jax.Array:
+        value, slope = jax.jvp(base, (z[:d],), (z[d:],))
+        return jnp.nan_to_num(jnp.stack([value, slope]))[:, None]
+
+    found = find_break(along_lines(at), problem.domain, size=units(problem).field)
+    if found is not None:
+        place = ", ".join(f"{x:.6g}" for x in found.point)
+        received = f"a jump from {found.below[0]:.3g} to {found.above[0]:.3g} on the line through x = ({place})"
+        remedy = "make it steep instead, or solve it by elements, hybrid_lib.solve"
+        raise InputError("boundary", "temperatures without jumps, as fields of finite energy have", received, remedy)
+
+
 @functools.lru_cache(maxsize=16)
 def _require_derivative(medium: Medium, domain: Domain) -> None:
     """Refuse a scalar K whose given gradient, or a `stop_gradient` in it, contradicts difference quotients at most points."""
@@ -154,7 +162,7 @@ def _require_derivative(medium: Medium, domain: Domain) -> None:
         return
     d, (lower, upper) = medium.dimension, (np.array(c) for c in domain.box)
     x = lower + (upper - lower) * np.mod(0.5 + np.arange(1, 513)[:, None] * 1.3247179572447460 ** -np.arange(1.0, d + 1), 1)
-    x = x[_inside(domain, x)]
+    x = x[inside(domain, x)]
     step = 1e-6
 
     @jax.jit
@@ -187,47 +195,11 @@ def _jump(medium: Medium, domain: Domain) -> Jump | None:
                 line[:, axis] = x
                 shift = 0.5 * medium.pixels.sizes[axis] * np.eye(len(lower))[axis]
                 below, above = (fem.evaluate(medium.conductivity, line + s * shift) for s in (-1, 1))
-                inside = _inside(domain, line - shift) & _inside(domain, line + shift) & (below != above)
-                if np.any(inside):
-                    k = int(np.argmax(inside))
+                met = inside(domain, line - shift) & inside(domain, line + shift) & (below != above)
+                if np.any(met):
+                    k = int(np.argmax(met))
                     return Jump(tuple(line[k].tolist()), below[k], above[k])
     return find_jump(medium, domain)
-
-
-def _inside(domain: Domain, points: np.ndarray) -> np.ndarray:
-    """Whether points (..., d) lie in Ω, up to the seams of its boxes."""
-    if not domain.corners:
-        return fem.inside(domain.mesh(8), points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
-    sides = domain.extent or 1.0
-    return np.any([np.all((points > c) & (points < np.add(c, sides)), axis=-1) for c in domain.corners], axis=0)
-
-
-def _lines(medium: Medium, domain: Domain):
-    """Points (lines, points, d) on lines through Ω and through one period, with the step (lines, d) from one to the next."""
-    lower, upper = (np.array(c) for c in domain.box)
-    boxes = [(lower, upper - lower, POINTS[domain.dimension])]
-    if medium.period is not None and medium.period < 0.5 * np.min(upper - lower):
-        start = lower + 0.1 * (upper - lower)
-        boxes.append((start, np.full(len(lower), medium.period), POINTS[domain.dimension] // 3))
-    for start, sides, count in boxes:
-        t = (np.arange(count) + 0.381966) / count
-        if len(sides) == 1:
-            directions = [(np.zeros(1), np.ones(1), 1)]
-        else:
-            n = LINES[2]
-            directions = [
-                (np.array([0, 1]), np.array([1, 0]), n),
-                (np.array([1, 0]), np.array([0, 1]), n),
-                (np.array([1, 0]), np.array([1, 1]), n // 3),
-                (np.array([1, 0]), np.array([1, -1]), n // 3),
-            ]
-        across = [(np.arange(n) + 0.618034) / n for _, _, n in directions]
-        points = [
-            np.mod(s[:, None, None] * away + t[:, None] * along, 1 + 1e-15)
-            for s, (away, along, _) in zip(across, directions, strict=True)
-        ]
-        steps = [np.tile(along * sides / count, (n, 1)) for _, along, n in directions]
-        yield start + sides * np.concatenate(points), np.concatenate(steps)
 
 
 class MeanFlux(NamedTuple):
