@@ -121,7 +121,7 @@ class TrainingConfig(Section):
     finish: int | None = setting(
         None, "Most Galerkin steps on the energy after the last step; see ``finish_steps`` for none.", least=0, may_change=True
     )
-    momentum: float = setting(0.0, "Of Gauss-Newton, for points that are drawn anew every few steps.", least=0, below=1)
+    momentum: float = setting(0.0, "Of Gauss-Newton alone, for points that are drawn anew every few steps.", least=0, below=1)
 
 
 @described
@@ -343,9 +343,6 @@ def _consistent(config: Config) -> None:
         name = "network.trainable_frequencies" if config.network.trainable_frequencies else "network.cycles"
         received = f"network.kind={config.network.kind}"
         raise InputError(name, "network.kind=ms", received, "leave it out")
-    if config.training.momentum and config.training.optimiser != "gauss-newton":
-        received = f"{config.training.momentum} with optimiser {config.training.optimiser}"
-        raise InputError("training.momentum", "0 but for gauss-newton", received, "set training.momentum=0")
 
 
 def as_dict(config: Config) -> dict[str, Any]:

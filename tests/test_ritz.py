@@ -155,7 +155,7 @@ def test_what_no_number_of_steps_stands_for():
     plane, line = (experiments.configuration(name, optimiser="gauss-newton") for name in ("heat2d", "heat1d-eps15"))
     assert (finish_steps(plane, 2), finish_steps(line, 1)) == (2, 0)
     assert finish_steps(experiments.configuration("heat2d"), 2) == 0
-    assert finish_steps(experiments.configuration("heat2d", formulation="hypercircle"), 2) == 2
+    assert finish_steps(experiments.configuration("heat2d", formulation="hypercircle"), 2) == 1
     first = experiments.with_settings(plane, {"method": "pinn", "formulation": "first-order"})
     assert finish_steps(first, 2) == 0
     with pytest.raises(InputError, match=r"training\.finish: expected 0 but for .* received 1 with formulation=first-order"):

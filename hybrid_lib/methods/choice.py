@@ -69,12 +69,12 @@ def finish_steps(config: Config, dimension: int) -> int:
     """Most steps of the Ritz finish, see :mod:`hybrid_lib.training.ritz`; the setting, or what None stands for.
 
     That is 2 after Gauss-Newton in two dimensions, where training leaves an error in L² that the energy still sees, and 0
-    otherwise: in one dimension the runs end where the energy is down to rounding. The hypercircle needs one.
+    otherwise: in one dimension the runs end where the energy is down to rounding. The hypercircle takes one.
     """
     if config.training.finish is not None:
         return config.training.finish
-    newton = config.training.optimiser == "gauss-newton"
-    return 2 if dimension == 2 and newton and method_of(config).has_energy(config) else 0
+    method = method_of(config)
+    return method.finishes[dimension - 1] if config.training.optimiser == "gauss-newton" and method.has_energy(config) else 0
 
 
 def _admitted(config: Config) -> None:

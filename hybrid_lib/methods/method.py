@@ -124,6 +124,8 @@ class Method(Protocol):
         Whether the errors of the paper's problems are taken from spectral elements, since they may be below those of P1.
     reports : tuple of str
         Names of what :meth:`report` knows of a seed beside its errors; they are columns of the summary.
+    finishes : pair of int
+        Steps of the finish after Gauss-Newton, on a line and in the plane.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Method(Protocol):
     sharp: ClassVar[bool] = False
     own_sizes: ClassVar[bool] = False
     reports: ClassVar[tuple[str, ...]] = ()
+    finishes: ClassVar[tuple[int, int]] = (0, 2)
 
     def check(self, config: Config) -> None:
         """Refuse settings that this method does not have; called with every configuration that is made."""
