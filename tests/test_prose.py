@@ -152,6 +152,12 @@ def test_the_check_finds_what_it_should(tmp_path):
     assert (2, "minimized") in found
 
 
+def test_the_fonts_of_the_printed_book_have_every_sign():
+    """Signs that TeX did not find; the table for terminals may name them."""
+    for path in (*PAGES, *(one for one in CODE if one.name != "terminal.py")):
+        assert not set("ᵢⱼ∮′") & set(path.read_text(encoding="utf-8")), path
+
+
 def test_list_of_known_words_is_sorted_and_short():
     assert sorted(set(KNOWN)) == KNOWN
     plain = spellchecker.SpellChecker(language="en")

@@ -1,7 +1,7 @@
 r"""Quadratic elements on intervals and triangles: the rival that wins where K is smooth, and the stream function of sharp bounds.
 
 Unknowns are the values at the vertices and, after them, at the midpoints of the edges. With barycentric coordinates λ the shapes
-of a cell are λᵢ(2λᵢ − 1) and 4λᵢλⱼ. Errors fall like h³ in L² and h² in H¹ where the solution is smooth; linear elements: h², h.
+of a cell are λ_i(2λ_i − 1) and 4λ_iλ_j. Errors fall like h³ in L² and h² in H¹ where the solution is smooth; linear elements: h², h.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def slopes(width: int) -> np.ndarray:
 
 
 def stiffness(V: Quadratic, K: Any, order: int = ORDER) -> csr_array:
-    """Matrix ∫ K∇φⱼ·∇φᵢ of all unknowns, the boundary included.
+    """Matrix ∫ K∇φ_j·∇φ_i of all unknowns, the boundary included.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def weighted_stiffness(V: Quadratic, values: np.ndarray, barycentric: np.ndarray
 
 
 def load(V: Quadratic, f: float | np.ndarray | Callable, order: int = ORDER) -> np.ndarray:
-    """Vector ∫ f φᵢ of all unknowns, (N,).
+    """Vector ∫ f φ_i of all unknowns, (N,).
 
     Parameters
     ----------

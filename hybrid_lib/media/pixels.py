@@ -103,7 +103,7 @@ class Pixels:
     def cell_means(self, corners: np.ndarray) -> np.ndarray:
         """Means over simplices with these corners (m, d + 1, d), exact to rounding wherever the lines of the grid cut them.
 
-        By Green's theorem, ∫_T K = ∮_∂T F dx₂ with F = ∫K dx₁, which is linear between two lines of the grid.
+        By Green's theorem, ∫_T K = ∫_∂T F dx₂ with F = ∫K dx₁, which is linear between two lines of the grid.
         """
         s = (np.asarray(corners, np.float64) - self.lower) / self.sizes
         whole = np.rint(s)

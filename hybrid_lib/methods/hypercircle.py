@@ -277,7 +277,7 @@ class SampledBound(NamedTuple):
     mean : float
         √(mean of J) over `norm`, without a limit and without `source`.
     source : float
-        ‖K^{−1/2}(σ_p − σ_p′)‖ with twice as many nodes along the rays, over `norm`.
+        ‖K^{−1/2}(σ_p − σ_2)‖ over `norm`, with σ_2 from twice as many nodes along the rays.
     norm : float
         ‖K^{1/2}∇v‖.
     """

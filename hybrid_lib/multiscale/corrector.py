@@ -1,7 +1,7 @@
 r"""First-order expansion of homogenisation, as a smooth function for an ansatz to correct.
 
-.. math:: B(x) = u^0(x) + \varepsilon\,\eta(x)\,\chi(x/\varepsilon)\cdot(e + \nabla u^0(x)), \qquad
-          -\nabla\cdot(K^*\nabla u^0) = q \text{ in the unit cube}, \quad u^0 = 0 \text{ on its boundary},
+.. math:: B(x) &= u^0(x) + \varepsilon\,\eta(x)\,\chi(x/\varepsilon)\cdot(e + \nabla u^0(x)), \\
+          &-\nabla\cdot(K^*\nabla u^0) = q \text{ in the unit cube}, \quad u^0 = 0 \text{ on its boundary},
 
 with the periodic correctors χ = (χ_1, …, χ_d) of the cell problems and a factor η that is 0 on the boundary and 1 − O(e^{−2πs/ε})
 at a distance s from it, the rate at which boundary layers of a medium with period ε decay. u⁰ is a sine series and χ a

@@ -159,7 +159,7 @@ def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array,
 
     .. math:: F'(x) = \frac12 + \frac{e^{-x/\ell} + e^{-(1-x)/\ell}}{4\ell (1 - e^{-1/\ell})},
 
-    and :math:`|Ω|/n \sum_i w_i f(x_i)` with :math:`w = 1/\prod_k F'(x_k)` estimates the integral of f: without bias, and within
+    and :math:`|\Omega|/n \sum_i w_i f(x_i)` with :math:`w = 1/\prod_k F'(x_k)` estimates the integral of f: without bias, and within
     a factor 2^d of the variance of uniform points where nothing happens at the boundary. F is inverted by bisection.
 
     Parameters

@@ -1,7 +1,7 @@
 r"""Windows that cover the domain, each with a small network of its own (FBPINN).
 
-.. math:: N(x) = \sum_{j \in \{0, \dots, n\}^d} w_j(x)\, N_j\bigl((x - c_j)/h\bigr), \qquad
-          w_j(x) = \prod_i S\bigl(1 - |x_i - c_{j,i}|/h_i\bigr), \quad S(t) = t^4(35 - 84t + 70t^2 - 20t^3),
+.. math:: N(x) &= \sum_{j \in \{0, \dots, n\}^d} w_j(x)\, N_j\bigl((x - c_j)/h\bigr), \\
+          w_j(x) &= \prod_i S\bigl(1 - |x_i - c_{j,i}|/h_i\bigr), \quad S(t) = t^4(35 - 84t + 70t^2 - 20t^3),
 
 with nodes c_j of a grid of n cells of sides h over the box of Ω. S(t) + S(1 − t) = 1, so that the windows are a partition of
 unity, three times continuously differentiable; 2^d of them are not zero at a point, and only their networks are evaluated there.
