@@ -1,7 +1,7 @@
 r"""Quadratic elements on intervals and triangles: the rival that wins where K is smooth, and the stream function of sharp bounds.
 
 Unknowns are the values at the vertices and, after them, at the midpoints of the edges. With barycentric coordinates λ the shapes
-of a cell are λ_i(2λ_i − 1) and 4λ_iλ_j. Errors fall like h³ in L² and h² in H¹ where the solution is smooth; linear elements: h², h.
+of a cell are λ_i(2λ_i − 1) and 4λ_iλ_j. Errors fall like h³ in L² and h² in H¹ where u is smooth; linear elements: h², h.
 """
 
 from __future__ import annotations

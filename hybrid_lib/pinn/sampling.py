@@ -159,8 +159,8 @@ def graded(key, domain: Domain, n: int, dtype, width: float) -> tuple[jax.Array,
 
     .. math:: F'(x) = \frac12 + \frac{e^{-x/\ell} + e^{-(1-x)/\ell}}{4\ell (1 - e^{-1/\ell})},
 
-    and :math:`|\Omega|/n \sum_i w_i f(x_i)` with :math:`w = 1/\prod_k F'(x_k)` estimates the integral of f: without bias, and within
-    a factor 2^d of the variance of uniform points where nothing happens at the boundary. F is inverted by bisection.
+    and :math:`|\Omega|/n \sum_i w_i f(x_i)` with :math:`w = 1/\prod_k F'(x_k)` estimates the integral of f without bias, and
+    within a factor 2^d of the variance of uniform points where nothing happens at the boundary. F is inverted by bisection.
 
     Parameters
     ----------
