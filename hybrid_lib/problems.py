@@ -16,7 +16,7 @@ from hybrid_lib import fem, media
 from hybrid_lib.errors import InputError, real_array, require_picklable
 from hybrid_lib.fem.sides import facet_rule, side_data
 from hybrid_lib.media import Medium
-from hybrid_lib.media.medium import check_shape, shape_at_point
+from hybrid_lib.media.medium import check_shape, require_known, shape_at_point
 from hybrid_lib.pinn import domains
 from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.sides import Condition, Dirichlet, Neumann, Robin, settled
@@ -83,6 +83,7 @@ class Problem:
             received = f"a medium of dimension {d} on a domain of dimension {other}"
             raise InputError("medium", f"dimension {other}, as the domain", received, "take another domain or medium")
         check_shape("medium", medium.conductivity, d, [(d, d) if medium.is_tensor else ()])
+        require_known(medium, self.domain.box, lambda: self.domain.mesh(32).points)
         object.__setattr__(self, "source", _source(self.source, d))
         if self.boundary is not None:
             self._settle_boundary()

@@ -284,3 +284,26 @@ def test_a_conductivity_that_is_constant_on_cells_has_the_bound_of_its_values():
     assert fem.energy_bound(mesh, problem.medium.conductivity, 1.0, w).bound == pytest.approx(known, rel=1e-12)
     slow = fem.energy_bound(mesh, lambda x: problem.medium.conductivity(x), 1.0, w).bound  # at half a million points
     assert slow == pytest.approx(known, rel=1e-9)
+
+
+def test_data_that_do_not_cover_the_domain_and_bounds_that_do_not_hold_there_are_told():
+    long, flat = domains.interval(0.0, 3.0), domains.box((0.0, 0.0), (2.0, 1.0))
+    small = media.raster([[1.0, 2.0], [3.0, 4.0]])
+    for domain, medium, place in (
+        (flat, small, r"\(0, 1\) × \(0, 1\)"),
+        (flat, media.tensor([1.0, 2.0], 0.0, small), r"\(0, 1\) × \(0, 1\)"),
+        (None, media.from_image(np.ones((10, 20)), 0.01), r"\(0, 0.2\) × \(0, 0.1\)"),
+        (long, media.table([[0.0, 2.0]], [1.0, 2.0]), r"\(0, 2\)"),
+    ):
+        with pytest.warns(UserWarning, match=rf"covers {place} of the domain within .*: beyond, its edges go on"):
+            hl.Problem(domain=domain, medium=medium)
+    hl.Problem(domain=flat, medium=media.raster([[1.0, 2.0]], upper=(2.0, 1.0)))
+    hl.Problem(domain=flat, medium=media.raster([[1.0, 2.0]], period=0.5))
+
+    def steep(x):
+        return 1 + 100 * x[0] ** 2
+
+    with pytest.raises(InputError, match=r"0.909091 and 111.1, which were looked at in \(0, 1\); received 1 to 901 in the domain"):
+        hl.Problem(domain=long, medium=media.from_function(steep, 1))
+    hl.Problem(domain=long, medium=media.from_function(steep, 1, box=(0.0, 3.0)))
+    hl.Problem(domain=long, medium=media.from_function(lambda x: 2 + jnp.sin(x[0]), 1, 1.0, 3.0))

@@ -17,6 +17,7 @@ from hybrid_lib.media.medium import (
     Medium,
     check_dimension,
     evaluate,
+    known_within,
     make_medium,
     numbers,
     ordered_bounds,
@@ -114,7 +115,7 @@ def random_smooth(
         largest = float(np.max(np.abs(evaluate(gaussian, points))))
         beta = math.exp(sigma * min(1.25 * largest, math.sqrt(2.0 * modes)))
         alpha = 1.0 / beta
-    return make_medium(
+    medium = make_medium(
         conductivity,
         d,
         alpha,
@@ -124,6 +125,7 @@ def random_smooth(
         name="random-smooth",
         is_lipschitz=True,
     )
+    return medium if bounds is not None else known_within(medium, (-1.0, 1.0), False)
 
 
 @recorded
@@ -214,11 +216,12 @@ def raster(
         pixels=grid,
     )
     if smoothing is None:
-        return sharp
+        return known_within(sharp, grid.box, True)
     field = _smooth(grid, smoothing)
-    return make_medium(
+    smooth = make_medium(
         field, pixels.ndim, low, high, period=period, name="smooth raster", is_lipschitz=True, unsmoothed=sharp
     )
+    return known_within(smooth, grid.box, True)
 
 
 def _smooth(grid: Pixels, smoothing):

@@ -25,6 +25,7 @@ from hybrid_lib.media.medium import (
     check_values,
     edge_points,
     evaluate,
+    known_within,
     make_medium,
     pointwise,
     positive,
@@ -281,7 +282,7 @@ def from_function(
             f"alpha = {alpha:g}, beta = {beta:g}",
             "widen them or leave them out",
         )
-    return make_medium(
+    medium = make_medium(
         conductivity,
         d,
         alpha,
@@ -293,6 +294,7 @@ def from_function(
         is_tensor=shape != (),
         is_lipschitz=is_lipschitz,
     )
+    return known_within(medium, box, False)
 
 
 @recorded

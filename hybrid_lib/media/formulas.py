@@ -279,6 +279,8 @@ def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Med
         pixels=None if callable(angle) else field.pixels,
         unsmoothed=field.unsmoothed and tensor(principal, angle, field.unsmoothed),
     )
+    if hasattr(field.conductivity, "known"):
+        medium.conductivity.known = field.conductivity.known
     if medium.pixels is not None:
         del medium.conductivity.pixels  # they are those of the factor
         c, s = half * cosine, half * sine

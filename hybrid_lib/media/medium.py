@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,10 @@ def recorded(factory: Callable) -> Callable:
 
     @functools.wraps(factory)
     def make(*args, **options):
-        recipe = copy.deepcopy((args, options))  # arrays may change later
+        try:
+            recipe = copy.deepcopy((args, options))  # arrays may change later
+        except TypeError:  # a function that holds a lock, or a file
+            recipe = args, options
         medium = factory(*args, **options)
         medium.conductivity.recipe = (make, *recipe, medium)
         return medium
@@ -132,6 +136,30 @@ def make_medium(conductivity, d, alpha, beta, *, divergence=None, is_tensor=Fals
     return Medium(
         conductivity, pointwise(divergence, d), d, float(alpha), float(beta), is_tensor=is_tensor, **known
     )
+
+
+def known_within(medium: Medium, box: tuple, edges: bool) -> Medium:
+    """`medium`, which knows where what it was made from lies: beyond, its edges go on, or its bounds have not been looked at."""
+    medium.conductivity.known = (*(np.broadcast_to(np.asarray(end, float), medium.dimension) for end in box), edges)
+    return medium
+
+
+def require_known(medium: Medium, box: tuple, inner: Callable[[], np.ndarray]) -> None:
+    """Warn of data that do not cover a domain with this box, and refuse bounds that K breaks at points () -> (k, d) inside it."""
+    lower, upper, edges = getattr(medium.conductivity, "known", (*box, True))
+    near = 1e-6 * np.max(np.subtract(*box[::-1]))
+    if medium.period is not None or (np.all(np.subtract(lower, near) <= box[0]) and np.all(np.add(upper, near) >= box[1])):
+        return
+    place, other = (" × ".join(f"({a:.6g}, {b:.6g})" for a, b in zip(*ends, strict=True)) for ends in ((lower, upper), box))
+    if edges:
+        text = f"medium: {medium.name!r} covers {place} of the domain within {other}: beyond, its edges go on"
+        warnings.warn(text, stacklevel=4)
+        return
+    low, high = check_values(evaluate(medium.conductivity, points := inner()), points)
+    if low < medium.alpha * (1 - 1e-5) or high > medium.beta * (1 + 1e-5):
+        expected = f"K between its bounds, {medium.alpha:.6g} and {medium.beta:.6g}, which were looked at in {place}"
+        remedy = "pass box=domain.box to from_function, or bounds that hold there"
+        raise InputError("medium", expected, f"{low:.6g} to {high:.6g} in the domain within {other}", remedy)
 
 
 def no_divergence(name: str) -> InputError:
@@ -251,7 +279,7 @@ def check_period(conductivity, period, points, values) -> None:
 def shape_at_point(what, function, d) -> tuple:
     """Shape of the value at one point, or an InputError if JAX cannot trace the function."""
     try:
-        with jax.numpy_dtype_promotion("standard"):
+        with jax.numpy_dtype_promotion("standard"), np.errstate(over="ignore"):
             value = jax.eval_shape(lambda x: jnp.asarray(function(x)), jax.ShapeDtypeStruct((d,), jnp.float32))
             require_coordinates(what, function, d)
     except InputError:

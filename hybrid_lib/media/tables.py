@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib.errors import InputError
-from hybrid_lib.media.medium import Medium, make_medium, numbers, recorded
+from hybrid_lib.media.medium import Medium, known_within, make_medium, numbers, recorded
 
 
 @recorded
@@ -57,4 +57,5 @@ def table(axes: Sequence[Any], values: Any) -> Medium:
         return block
 
     low, high = float(given.min()), float(given.max())
-    return make_medium(conductivity, len(lines), low, high, name="table", is_lipschitz=True)
+    medium = make_medium(conductivity, len(lines), low, high, name="table", is_lipschitz=True)
+    return known_within(medium, ([line[0] for line in lines], [line[-1] for line in lines]), True)

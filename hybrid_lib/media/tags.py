@@ -12,7 +12,7 @@ import numpy as np
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.media.formulas import constant
-from hybrid_lib.media.medium import Medium, make_medium, recorded
+from hybrid_lib.media.medium import Medium, known_within, make_medium, recorded
 
 try:
     from jax import enable_x64
@@ -127,7 +127,7 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
         is_lipschitz=parts[0].is_lipschitz if len(parts) == 1 else flat,
     )
     medium.conductivity.cell_values = cell_values
-    return medium
+    return known_within(medium, (mesh.points.min(axis=0), mesh.points.max(axis=0)), True)
 
 
 def _tags(mesh: Any) -> tuple[list[str], np.ndarray]:
