@@ -67,6 +67,24 @@ def real_array(what: str, value: Any) -> np.ndarray:
     raise InputError(what, "real numbers", f"values of type {array.dtype}", remedy)
 
 
+def whole(what: str, value: Any, least: int, remedy: str) -> int:
+    """`value` as an int, if it is a whole number, of Python or NumPy, of at least `least`.
+
+    Raises
+    ------
+    InputError
+        Named `what`.
+
+    Examples
+    --------
+    >>> whole("n", np.int64(4), 1, "pass the number of cells")
+    4
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InputError(what, f"a whole number >= {least}", repr(value), remedy)
+    return int(value)
+
+
 def require_package(module: str, purpose: str, install: str) -> Any:
     """An optional package, or one line that says how to get it.
 

@@ -11,6 +11,7 @@ from hybrid_lib import experiments, fem, media, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.multiscale.coarse import coarse_problem
 from hybrid_lib.multiscale.compression import average, compression, pad
+from hybrid_lib.multiscale.homogenisation import harmonic_mean, homogenised_tensor
 from hybrid_lib.multiscale.upscaling import upscale, upscaled_scalar, upscaled_tensor
 
 
@@ -177,3 +178,43 @@ def test_draws_of_points_give_averages_of_one_length():
         values.append(average(one, jnp.ones(n), jnp.zeros(0)))
     assert lengths == {64}  # of 36, 40 and 48 neighbours or so: one compiled program
     np.testing.assert_allclose(values, 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("count", [0, -3, 2.5, "9", True, np.nan, None])
+def test_numbers_of_cells_and_unknowns_are_whole_numbers_at_every_door(count):
+    medium, plane = media.paper_1d(0.2), media.paper_2d(0.25)
+    problem = experiments.own_problem(medium, 1.0)
+    doors = {
+        "most_unknowns": [
+            lambda: experiments.mean_flux(medium, most_unknowns=count),
+            lambda: experiments.certify(problem, lambda x: x[0] * (1 - x[0]), most_unknowns=count),
+            lambda: experiments.element_cost(problem, most_unknowns=count),
+        ],
+        "n": [
+            lambda: experiments.fine_solution(problem, count),
+            lambda: harmonic_mean(medium, count, 0.2),
+            lambda: homogenised_tensor(plane, 2, count, 0.25),
+        ],
+        "cells": [lambda: experiments.reference(problem, count)] * (count is not None),
+        "mesh_cells": [lambda: experiments.reference(problem, mesh_cells=count)] * (count is not None),
+    }
+    for name, calls in doors.items():
+        for call in calls:
+            with pytest.raises(InputError, match=rf"^{name}: expected a whole number >= \d; received "):
+                call()
+
+
+def test_bounds_and_means_refuse_what_they_cannot_mean():
+    medium, pixels = media.paper_2d(1 / 100), media.raster([1.0, 3.0], period=0.5)
+    for call, words in (
+        (lambda: experiments.mean_flux(medium, direction=(0, 0)), "direction: expected 2 finite numbers, not all zero"),
+        (lambda: experiments.mean_flux(medium, tolerance="9"), "tolerance: expected a number >= 0"),
+        (lambda: experiments.mean_flux(medium, most_unknowns=900), "most_unknowns: .* received 900, for 40,401 on the first"),
+        (lambda: harmonic_mean(pixels, period=0.4), "period along axis 0"),
+        (lambda: fem.from_simplices([[0.0], [1.0]], np.ma.masked_equal([[0, 1]], 1)), "cells: .* received a masked"),
+        (lambda: experiments.run(experiments.configuration("heat2d"), (True,)), "seeds: expected a sequence of integers"),
+        (lambda: experiments.run(experiments.configuration("heat2d"), setup=4), "setup: expected what experiments.assemble"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            call()
+    assert harmonic_mean(pixels) == pytest.approx(1.5, rel=1e-14)

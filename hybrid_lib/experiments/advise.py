@@ -176,9 +176,9 @@ def advise(problem: Problem, tolerance: float = 0.01) -> Advice:
     plain = problem.boundary is None and problem.domain.name in ("interval", "unit_square")
     if plain:
         ways += _uniform(problem, tolerance, meshes)
-    if medium.period is not None and medium.period < 1 and problem.domain.dimension == 2:
+    if medium.period is not None and medium.period < problem.domain.unit and problem.domain.dimension == 2:
         ways.append(_homogenised(linear))
-    if (network := _network(problem, tolerance, jumps, length)) is not None:
+    if (network := _network(problem, tolerance, jumps)) is not None:
         ways.append(network)
     chosen, reason = _choice(ways, tolerance)
     return Advice(problem, float(tolerance), medium.beta / medium.alpha, length, jumps, tuple(ways), chosen, reason)
@@ -311,12 +311,12 @@ def _homogenised(linear: Way) -> Way:
     return Way("homogenisation", 8192, _memory("sine", 8192), 2 * 4096 * ASSUMED + 0.5, False, words)
 
 
-def _network(problem: Problem, tolerance: float, jumps: bool, length: float | None) -> Way | None:
+def _network(problem: Problem, tolerance: float, jumps: bool) -> Way | None:
     """The network of `own_configuration`, by its shapes; None for a problem that it does not take."""
     d, period, sided = problem.domain.dimension, problem.medium.period, problem.boundary is not None
     formulation = "hypercircle" if jumps or sided else "strong"
     try:
-        config = own_configuration(problem, length, formulation=formulation)
+        config = own_configuration(problem, formulation=formulation)
     except InputError:
         return None
     N, load = sizes.load_of(problem, config)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.errors import InputError, real_array, whole
 from hybrid_lib.experiments.breaks import find_break
 from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
@@ -130,6 +130,7 @@ def certify(
         raise InputError("problem", "a Problem", type(problem).__name__, "see experiments.own_problem; of a run setup.problem")
     if hasattr(field, "proof"):
         raise InputError("field", "a run, a function or values at nodes", "what solve returns", "its bound is there already")
+    whole("most_unknowns", most_unknowns, 1, "pass the largest number of unknowns of the flux")
     nodal = _nodal(field)
     if problem.boundary is not None or problem.domain.name not in ("interval", "unit_square", "lshape"):
         if nodal is not None:
@@ -202,13 +203,13 @@ def _lower(field: fem.EnergyBound, best: fem.EnergyBound) -> float:
 
 def _uniform(problem: Problem, cells: int | None) -> Iterator[fem.Mesh]:
     """Uniform meshes of the domain, each with four times the cells of the one before; lines on the edges of pixels."""
-    if cells is not None and (isinstance(cells, bool) or not isinstance(cells, (int, np.integer)) or cells < 1):
-        raise InputError("cells", "a whole number >= 1", repr(cells), "pass the cells a unit length of the first mesh")
+    if cells is not None:
+        whole("cells", cells, 1, "pass the cells a unit length of the first mesh")
     medium = problem.medium
-    length = medium.period or pixel(problem) or 1.0
-    line = problem.domain.dimension == 1
+    line, unit = problem.domain.dimension == 1, problem.domain.unit
+    length = (medium.period or pixel(problem) or unit) / unit
     cells = cells or max(16, min(math.ceil((64 if line else 4) / length - 1e-9), 8192 if line else 128))
-    cells = cells if medium.pixels is None else medium.pixels.cells(cells)
+    cells = cells if medium.pixels is None else medium.pixels.cells(cells, problem.domain.box, unit)
     while True:
         yield problem.domain.mesh(cells)
         cells *= 4 if line else 2

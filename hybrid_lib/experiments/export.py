@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem, training
-from hybrid_lib.errors import InputError, real_array, require_package
+from hybrid_lib.errors import InputError, real_array, require_package, whole
 from hybrid_lib.pinn.within import nan_outside
 
 SUFFIXES = (".vtu", ".vtk", ".xdmf", ".npz", ".csv", ".nc")
@@ -219,8 +219,7 @@ def _netcdf(fields: Fields, n: int) -> bytes:
     """NetCDF 3 on a grid with the lines (…, y, x); fields of cells too, as that of the cell which holds the point."""
     from scipy.io import netcdf_file
 
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise InputError("n", "a whole number >= 1", repr(n), "pass the intervals along the longer side")
+    whole("n", n, 1, "pass the intervals along the longer side")
     mesh = fields.mesh
     lower, upper = mesh.points.min(axis=0), mesh.points.max(axis=0)
     counts = np.maximum(1, np.rint(n * (upper - lower) / (upper - lower).max()).astype(int))
@@ -243,9 +242,9 @@ def _netcdf(fields: Fields, n: int) -> bytes:
             file.createDimension(name, len(axis))
             file.createVariable(name, "d", (name,))[:] = axis
         for name, found in values.items():
-            whole = np.full(len(points), np.nan)
-            whole[within] = found
-            file.createVariable(name, "d", tuple(names[::-1]))[:] = whole.reshape([len(a) for a in axes]).T
+            full = np.full(len(points), np.nan)
+            full[within] = found
+            file.createVariable(name, "d", tuple(names[::-1]))[:] = full.reshape([len(a) for a in axes]).T
         file.flush()
         return buffer.getvalue()
 

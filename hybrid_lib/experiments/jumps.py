@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, real_array, whole
 from hybrid_lib.experiments.breaks import Values, along_lines, find_break, inside
 from hybrid_lib.media import Medium
 from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem, is_number, units
 
 GRADING = 3
 """Power of the grading of meshes towards the edges of pixels."""
@@ -229,7 +229,12 @@ def mean_flux(
     tolerance : float
         Wanted distance of the bounds, relative to the upper one.
     most_unknowns : int
-        No mesh has more nodes, but for the first; the bounds may then be further apart.
+        No mesh has more nodes; the bounds may then be further apart.
+
+    Raises
+    ------
+    InputError
+        For options that cannot be used, and where so many nodes do not resolve the period of a medium that has no pixels.
 
     Examples
     --------
@@ -239,13 +244,20 @@ def mean_flux(
     (1.5, 1.5)
     """
     d = medium.dimension
-    e = np.eye(d)[0] if direction is None else np.asarray(direction, float)
-    most, level, found = int(most_unknowns ** (1 / d)), 1, None
+    e = np.eye(d)[0] if direction is None else real_array("direction", direction)
+    if e.shape != (d,) or not np.isfinite(e).all() or not e.any():
+        raise InputError("direction", f"{d} finite numbers, not all zero", direction, "one number an axis")
+    if not (is_number(tolerance) and tolerance >= 0):
+        raise InputError("tolerance", "a number >= 0", repr(tolerance), "0.02 stands for two per cent")
+    most, level, found = int(whole("most_unknowns", most_unknowns, 2**d, "70,000 is usual") ** (1 / d)), 1, None
     while True:
         axis = _axis(medium, level)
         if len(axis) > most:
             if found is not None:
                 return found
+            if medium.pixels is None:  # the rule would not see a period
+                received = f"{most_unknowns}, for {len(axis) ** d:,} on the first mesh"
+                raise InputError("most_unknowns", "enough for the period of a medium without pixels", received, "raise it")
             axis = np.linspace(0, 1, most)  # not the edges of the pixels, but the exact means
         found = _energies(medium, e, axis)
         if found.upper - found.lower <= tolerance * found.upper:

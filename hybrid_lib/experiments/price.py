@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, whole
 from hybrid_lib.experiments.references import fine_solution
 from hybrid_lib.problems import PLAIN, Problem, is_number, require_drop
 
@@ -108,6 +108,7 @@ def element_cost(
     require_drop(problem, "element_cost")
     if not (is_number(tolerance) and tolerance > 0):
         raise InputError("tolerance", "a number > 0", tolerance, "0.01 stands for one per cent")
+    whole("most_unknowns", most_unknowns, 1, "pass the largest number of nodes of a mesh")
     grid = problem.medium.pixels
     length = pixel(problem) if length is None else length
     cells, d = math.ceil(4 / small_length(problem, length) - 1e-9), problem.domain.dimension
@@ -178,7 +179,7 @@ def _nodal_energy(problem: Problem, mesh: fem.Mesh, nodal: np.ndarray) -> float:
 def pixel(problem: Problem) -> float | None:
     """The side of a pixel, None for a medium without."""
     grid = problem.medium.pixels
-    return None if grid is None else min(1.0, float(np.min(grid.sizes)))
+    return None if grid is None else min(problem.domain.unit, float(np.min(grid.sizes)))
 
 
 def small_length(problem: Problem, length: float | None) -> float:

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, whole
 from hybrid_lib.experiments.interpolants import Pieces, Surface, gauss, spline_through
 from hybrid_lib.problems import Problem, require_drop
 from hybrid_lib.training import UNREADABLE, write_atomically
@@ -125,6 +125,10 @@ def reference(
     ``experiments.certify(problem, reference)`` is a bound, of the error in energy; it needs as long again.
     """
     require_drop(problem, "reference")
+    if cells is not None:
+        whole("cells", cells, 1, "pass the cells a side of the quadrature")
+    if mesh_cells is not None and (whole("mesh_cells", mesh_cells, 1, "pass a number of cells") < 10 or mesh_cells % 2):
+        raise InputError("mesh_cells", "an even number of at least 10", mesh_cells, "its half is the coarsest of three meshes")
     known, period = problem.medium.period, problem.medium.period or 1.0
     _in_time(until, 0.0)
     grid = problem.medium.pixels
@@ -141,8 +145,6 @@ def reference(
             problem.domain.name,
             "solve with fem on a fine mesh",
         )
-    if mesh_cells is not None and (mesh_cells < 10 or mesh_cells % 2):
-        raise InputError("mesh_cells", "an even number of at least 10", mesh_cells, "its half is the coarsest of three meshes")
     sides = CAP if known is None else max(min(CAP, max(64, 2 * round(16 / known))), 2 * math.ceil(4 / known - 1e-9))
     if mesh_cells is None and sides > MOST:
         raise InputError(

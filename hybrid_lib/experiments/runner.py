@@ -129,6 +129,8 @@ def train(
     if not processes.is_coordinator():
         callbacks, announce = (), None
     if setup is not None:
+        if not isinstance(setup, Setup):
+            raise InputError("setup", "what experiments.assemble returns", repr(setup)[:60], "leave it out")
         _belongs(setup, problem, fingerprint(config, seeds), initial)
     if setup is None:
         check_memory(problem, config, len(seeds))
@@ -344,6 +346,8 @@ def _whole(seeds: Any) -> tuple[int, ...]:
     """Seeds as a tuple of Python integers that a random key takes."""
     try:
         whole = tuple(operator.index(seed) for seed in seeds)
+        if any(isinstance(seed, (bool, np.bool_)) for seed in seeds):
+            raise TypeError
     except TypeError:
         raise InputError("seeds", "a sequence of integers", repr(seeds), "one seed is (0,)") from None
     if any(not 0 <= seed < 2**32 for seed in whole):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, whole
 from hybrid_lib.fem.buckets import Buckets, background_grid
 from hybrid_lib.fem.conformity import NEAR, check_boundary, merged
 from hybrid_lib.fem.memory import free_bytes
@@ -387,6 +387,4 @@ def _require_room(*pieces: int) -> None:
 
 
 def _count(name: str, n: Any) -> int:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise InputError(name, "a whole number >= 1", repr(n), "pass the number of pieces a side")
-    return int(n)
+    return whole(name, n, 1, "pass the number of pieces a side")

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import roots_jacobi
 
-from hybrid_lib.errors import InputError, real_array, require_coordinates
+from hybrid_lib.errors import InputError, real_array, require_coordinates, whole
 from hybrid_lib.fem.identity import identity
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.reuse import shared
@@ -64,8 +64,7 @@ def rule(dimension: int, order: int) -> tuple[np.ndarray, np.ndarray]:
     """
     if dimension not in (1, 2):
         raise InputError("dimension", "1 or 2", repr(dimension), "use an interval or a triangle")
-    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 0:
-        raise InputError("order", "a whole number >= 0", repr(order), "pass the degree to integrate exactly")
+    whole("order", order, 0, "pass the degree to integrate exactly")
     if dimension == 1:
         x, weights = np.polynomial.legendre.leggauss(order // 2 + 1)
         barycentric, weights = np.stack([(1 - x) / 2, (1 + x) / 2], axis=1), weights / 2
@@ -111,8 +110,7 @@ def composite_rule(dimension: int, pieces: int, order: int) -> tuple[np.ndarray,
     >>> composite_rule(1, 2, 1)[0].tolist()
     [[0.75, 0.25], [0.25, 0.75]]
     """
-    if isinstance(pieces, bool) or not isinstance(pieces, (int, np.integer)) or pieces < 1:
-        raise InputError("pieces", "a whole number >= 1", repr(pieces), "pass the number of pieces of an edge")
+    whole("pieces", pieces, 1, "pass the number of pieces of an edge")
     barycentric, weights = rule(dimension, order)
     steps = np.arange(pieces)
     if dimension == 1:

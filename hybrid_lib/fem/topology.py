@@ -85,6 +85,8 @@ def checked_arrays(points: Any, cells: Any) -> tuple[np.ndarray, np.ndarray]:
     try:
         if np.iscomplexobj(points) or np.ma.is_masked(points):
             real_array("points", points)
+        if np.ma.is_masked(cells):
+            real_array("cells", cells)
         points, cells = np.array(points, dtype=np.float64), np.array(cells)
     except InputError:
         raise

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, whole
 
 MOST_ERROR = 0.05
 """Relative error, by bounds or by other points, above which a warning is given."""
@@ -20,8 +20,8 @@ def unit_cell(conductivity: Callable, dimension: int, n: int, period: float, sam
     """Mesh of the unit cell and the conductivity scaled to it, after checks of what was passed."""
     if dimension not in (1, 2):
         raise InputError("dimension", "1 or 2", dimension, "pass the number of axes of the medium")
-    if not (isinstance(n, (int, np.integer)) and n >= 2):
-        raise InputError("n", "an integer >= 2", n, "pass the number of cells along an axis")
+    whole("n", n, 2, "pass the number of cells along an axis")
+    conductivity = getattr(conductivity, "conductivity", conductivity)  # of a medium
     if period is None or not (np.isfinite(period) and period > 0):
         raise InputError("period", "a number > 0", period, "pass the period of the medium")
     scaled = scaled_to_cell(conductivity, period)
