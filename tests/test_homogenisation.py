@@ -174,7 +174,7 @@ def test_a_period_that_the_medium_does_not_have_is_refused():
 def test_errors():
     with pytest.raises(InputError, match="dimension: expected 1 or 2; received 3"):
         cell_problem(lambda x: 1.0, 3, 4)
-    with pytest.raises(InputError, match="n: expected an integer >= 2"):
+    with pytest.raises(InputError, match="n: expected a whole number >= 2"):
         cell_problem(lambda x: 1.0, 1, 1)
     with pytest.raises(InputError, match="period: expected a number > 0; received None"):
         cell_problem(lambda x: 1.0, 1, 4, period=None)
