@@ -105,6 +105,7 @@ def test_a_mesh_of_any_star(n, seed, holed):
         (SQUARE, [ring((0.5, 0.5), 0.3, 6), ring((0.5, 0.5), 0.1, 6)], "hole 1: expected a hole apart from hole 0"),
         (SQUARE, [ring((0.4, 0.5), 0.2, 6), ring((0.6, 0.5), 0.2, 6)], "hole 1: expected an outline apart from hole 0"),
         (SQUARE, ring((0.5, 0.5), 0.1, 6), "a list of outlines"),
+        (SQUARE, None, "a list of outlines; received NoneType"),
     ],
 )
 @pytest.mark.parametrize("door", [fem.polygon, domains.polygon])
@@ -116,11 +117,18 @@ def test_a_bad_polygon_is_refused_in_a_line(door, vertices, holes, said):
 
 @pytest.mark.parametrize(
     ("given_", "said"),
-    [({"a": [9]}, "numbers of edges from 0"), ({"a": [1.5]}, "numbers of edges"), ({"a": [0, 1], "b": [1]}, "one side only")],
+    [({"a": [9]}, "numbers of edges from 0"), ({"a": [1.5]}, "numbers of edges"), ({"a": [0, 1], "b": [1]}, "one side only"),
+     ({"a": [True]}, "numbers of edges"), ([0], "a dict of names and numbers of edges; received list")],
 )
 def test_bad_sides_are_refused_in_a_line(given_, said):
     with pytest.raises(hl.InputError, match=said):
         domains.polygon(SQUARE, sides=given_)
+
+
+@pytest.mark.parametrize("domain", [domains.polygon(SQUARE), domains.from_mesh(fem.unit_square(1))], ids=["polygon", "mesh"])
+def test_a_mesh_beyond_the_memory_is_refused(domain):
+    with pytest.raises(hl.InputError, match="a mesh that fits into"):
+        domain.mesh(10**7)
 
 
 def test_a_polygon_is_a_domain():
@@ -154,6 +162,9 @@ def test_a_mesh_is_a_domain():
     problem = hl.Problem(medium=TWO, domain=domain, boundary={"low": hl.Dirichlet(2.0), "rest": hl.Neumann()})
     found = hl.solve(problem, n=8)
     assert found.bound == 0.0 and abs(found.mean("iron") - 2) < 1e-12
+    for part in (3, lambda x: x):
+        with pytest.raises(hl.InputError, match="part: expected the name of a side or a material, or a function"):
+            found.mean(part)
     with pytest.raises(hl.InputError, match="each facet in one side"):
         domains.from_mesh(fem.Mesh(mesh.points, mesh.cells, mesh.boundary_nodes, {"a": low, "b": low[:1]}))
     with pytest.raises(hl.InputError, match="expected a fem"):
@@ -333,5 +344,7 @@ def test_what_cannot_be_read_is_refused_in_a_line(meshio, tmp_path, monkeypatch,
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "meshio", None)
     (tmp_path / "a.inp").write_text("")
+    with pytest.raises(hl.InputError, match="mesh file: expected a path; received int"):
+        fem.read_mesh(3)
     with pytest.raises(hl.InputError, match=r'reading meshes: expected the package meshio; .* pip install "hybrid-lib\[files\]"'):
         fem.read_mesh(tmp_path / "a.inp")

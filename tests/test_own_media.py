@@ -188,6 +188,7 @@ def test_materials_may_be_tensors_and_media():
         (lambda m: media.by_tag(m, {"steel": 1, "iar": 1}), "one of steel, air; received 'iar'; did you mean air?"),
         (lambda m: media.by_tag(m, {"steel": -1, "air": 1}), "conductivity of steel: expected a number > 0; received -1"),
         (lambda m: media.by_tag(m, {"steel": "hot", "air": 1}), "conductivity of steel: expected real numbers"),
+        (lambda m: media.by_tag(m, [1.0, 2.0]), "a dict of materials and numbers; received list; the materials are steel, air"),
         (lambda m: media.by_tag(fem.unit_square(2), {}), "mesh: expected a mesh with materials"),
         (
             lambda m: media.by_tag(dataclasses.replace(m, materials={"a": np.arange(31)}), {"a": 1}),

@@ -210,7 +210,8 @@ class _Reader(NamedTuple):
         if "principal" not in table or d != 2:
             raise InputError("medium.angle", "principal = [k1, k2] beside it, in the plane", "none", "give both, or none")
         angle = self.value("medium.angle", table.get("angle", 0.0), d)
-        return media.tensor(table["principal"], angle, found)
+        with _named("[medium]"):
+            return media.tensor(table["principal"], angle, found)
 
     def _value(self, given: Any, options: dict[str, Any], domain: Domain | None, d: int) -> Medium:
         return media.constant(given, d)
@@ -244,7 +245,8 @@ class _Reader(NamedTuple):
             known(what, given, ("principal", "angle"))
             if "principal" not in given:
                 raise InputError(what, "principal = [k1, k2]", "none", "angle is beside it")
-            return media.tensor(given["principal"], self.value(f"{what}.angle", given.get("angle", 0.0), d))
+            with _named(what):
+                return media.tensor(given["principal"], self.value(f"{what}.angle", given.get("angle", 0.0), d))
         return given
 
     def sides(self, table: dict[str, Any], domain: Domain) -> dict[str, Any]:

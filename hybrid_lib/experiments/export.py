@@ -102,6 +102,8 @@ def write_fields(path: Path | str, fields: Fields, n: int = GRID) -> Path:
 
 def path_of(path: Path | str, suffixes: tuple[str, ...]) -> Path:
     """The path, if its suffix is one of these."""
+    if not isinstance(path, str | Path):
+        raise InputError("name of the file", "a path", type(path).__name__, f"for example 'fields{suffixes[0]}'")
     path = Path(path)
     if path.suffix not in suffixes:
         received = f"{path.suffix or 'no suffix'} in {str(path)!r}"

@@ -28,6 +28,7 @@ from hybrid_lib.fem.contact import outward_normals
 from hybrid_lib.fem.fluxes import times
 from hybrid_lib.fem.location import locate
 from hybrid_lib.fem.sided import no_bound, sided_bound
+from hybrid_lib.media.medium import shape_at_point
 from hybrid_lib.problems import Problem, is_number, plain
 from hybrid_lib.sides import Condition, Dirichlet, Neumann, Robin
 
@@ -185,6 +186,9 @@ class FieldSolution:
         if isinstance(part, str):
             cells = self.mesh.materials[part]
         elif part is not None:
+            if not callable(part) or shape_at_point("part", part, self.mesh.dimension) != ():
+                expected = "the name of a side or a material, or a function of one point that is true or false"
+                raise InputError("part", expected, repr(part)[:60], "for example lambda x: x[0] > 0.5")
             cells = fem.evaluate(part, self.mesh.points[self.mesh.cells].mean(axis=1)) != 0
             if not np.any(cells):
                 expected = "a function that is true somewhere"

@@ -158,7 +158,7 @@ def interval(n: int, a: float = 0.0, b: float = 1.0) -> Mesh:
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
     n = _count("n", n)
-    _require_room(n)
+    require_room(n)
     if not (np.isfinite(a) and np.isfinite(b) and a < b):
         raise InputError("interval", "finite ends a < b", f"a = {a}, b = {b}", "exchange or correct the ends")
     points = a + (b - a) * (np.arange(n + 1) / n)
@@ -192,7 +192,7 @@ def unit_square(n: int) -> Mesh:
     (16, 18, 12)
     """
     n = _count("n", n)
-    _require_room(n, n)
+    require_room(n, n)
     coordinate = np.arange(n + 1) / n
     return _grid(coordinate, coordinate, np.ones((n, n), dtype=bool))
 
@@ -221,7 +221,7 @@ def box(lower: Any, upper: Any, counts: Any) -> Mesh:
     axes = [interval(n, a, b).points[:, 0] for n, a, b in zip(counts, lower, upper, strict=True)]
     if len(axes) == 1:
         return interval(counts[0], lower[0], upper[0])
-    _require_room(*(len(axis) - 1 for axis in axes))
+    require_room(*(len(axis) - 1 for axis in axes))
     return _grid(*axes, np.ones((len(axes[1]) - 1, len(axes[0]) - 1), dtype=bool))
 
 
@@ -247,7 +247,7 @@ def lshape(n: int) -> Mesh:
     3.0
     """
     n = _count("n", n)
-    _require_room(2 * n, 2 * n)
+    require_room(2 * n, 2 * n)
     coordinate = np.arange(-n, n + 1) / n
     kept = np.ones((2 * n, 2 * n), dtype=bool)  # [row j, column i]
     kept[:n, n:] = False
@@ -378,12 +378,12 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _require_room(*pieces: int) -> None:
-    """Refuse a grid that the memory of this machine cannot hold, before it is begun."""
+def require_room(*pieces: int, what: str = "n") -> None:
+    """Refuse a grid, or a mesh as large as it, that the memory of this machine cannot hold, before it is begun."""
     needed = ROOM[len(pieces)] * math.prod(pieces)
     if needed > SMALL and needed > (free := free_bytes()):
         received = f"{' x '.join(f'{n:,}' for n in pieces)} pieces, about {needed / 1e9:,.0f} GB"
-        raise InputError("n", f"a mesh that fits into {free / 1e9:,.0f} GB", received, "take fewer pieces a side")
+        raise InputError(what, f"a mesh that fits into {free / 1e9:,.0f} GB", received, "take fewer pieces a side")
 
 
 def _count(name: str, n: Any) -> int:

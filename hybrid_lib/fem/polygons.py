@@ -7,13 +7,15 @@ triangle in the corner keeps its angle.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from hybrid_lib.errors import InputError, real_array
-from hybrid_lib.fem.mesh import Mesh, from_simplices
+from hybrid_lib.fem.mesh import Mesh, from_simplices, require_room
 
 RATIO = 1.3
 """Largest circumradius of a triangle over its shortest edge, 1/(2 sin of the smallest angle): 22.6 degrees."""
@@ -58,13 +60,16 @@ def polygon(vertices: Any, holes: Any = (), h: float | None = None) -> Mesh:
         h = float(np.ptp(loops[0], axis=0).min()) / 16
     if not (np.ndim(h) == 0 and np.isfinite(h) and h > 0):
         raise InputError("h", "a number > 0", repr(h), "pass the length of an edge")
+    pieces = math.ceil(math.sqrt(abs(area(loops[0])) - sum(abs(area(hole)) for hole in loops[1:])) / h)
+    require_room(pieces, pieces, what="mesh of a polygon")
     return _triangulated(loops, float(h))
 
 
 def checked_loops(vertices: Any, holes: Any = ()) -> list[np.ndarray]:
     """Corners of the outline and of each hole, as given but for a repeated last one, or an InputError."""
-    if isinstance(holes, np.ndarray) and holes.ndim == 2:
-        raise InputError("holes", "a list of outlines", "one outline", "write holes=[...] around it")
+    if not isinstance(holes, Sequence | np.ndarray) or (isinstance(holes, np.ndarray) and holes.ndim == 2):
+        received = "one outline" if isinstance(holes, np.ndarray) else type(holes).__name__
+        raise InputError("holes", "a list of outlines", received, "write holes=[...] around each")
     loops = [_loop("vertices", vertices), *(_loop(f"hole {k}", hole) for k, hole in enumerate(holes))]
     names = ["vertices", *(f"hole {k}" for k in range(len(holes)))]
     for k, loop in enumerate(loops):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ def read_mesh(file: Any) -> Mesh:
     ...
     hybrid_lib.errors.InputError: none.msh: expected a file that exists; received none; correct the path
     """
+    if not isinstance(file, str | os.PathLike):
+        raise InputError("mesh file", "a path", type(file).__name__, 'for example "part.msh"')
     path = Path(file)
     if not path.is_file():
         raise InputError(str(path), "a file that exists", "none", "correct the path")

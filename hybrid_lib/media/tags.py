@@ -54,6 +54,9 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
     (50.0, 0.025)
     """
     names, tag = _tags(mesh)
+    if not isinstance(conductivities, Mapping):
+        remedy = f"the materials are {', '.join(names)}"
+        raise InputError("conductivities", "a dict of materials and numbers", type(conductivities).__name__, remedy)
     d, given = mesh.points.shape[1], dict(conductivities)
     for name in given:
         if name not in names:

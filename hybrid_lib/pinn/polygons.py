@@ -125,7 +125,10 @@ class Polygon(Domain):
         fem.interval(n)  # checks the number
         if self.first is None:
             return self.labelled(fem.polygon(self.loops[0], self.loops[1:], self.unit / n))
-        mesh, longest = self.first, self.unit / n * math.sqrt(self.dimension)
+        d = self.dimension
+        mesh, longest = self.first, self.unit / n * math.sqrt(d)
+        times = max(math.ceil(math.log2(mesh.h / longest) - 1e-9), 0)
+        fem.mesh.require_room(*[math.ceil(2**times * (len(mesh.cells) / d) ** (1 / d))] * d)
         while mesh.h > longest * (1 + 1e-9):
             mesh = fem.refine(mesh)
         return mesh
@@ -160,10 +163,12 @@ def polygon(vertices: Any, holes: Sequence = (), sides: Mapping[str, Sequence[in
 
     loops = checked_loops(vertices, holes)
     names = [name for k, loop in enumerate(loops) for name in [f"hole_{k - 1}" if k else "outer"] * len(loop)]
+    if not isinstance(sides or {}, Mapping):
+        raise InputError("sides", "a dict of names and numbers of edges", type(sides).__name__, 'for example {"hot": [0, 1]}')
     given: dict[int, str] = {}
     for name, numbers in (sides or {}).items():
         for number in np.atleast_1d(np.asarray(numbers)).tolist():
-            if not isinstance(number, int) or not 0 <= number < len(names):
+            if type(number) is not int or not 0 <= number < len(names):
                 raise InputError(f"sides, {name!r}", f"numbers of edges from 0 to {len(names) - 1}", repr(number), "correct it")
             if number in given:
                 received = f"edge {number} in {given[number]!r} as well"
