@@ -312,8 +312,9 @@ def convergence(axis: mpl.axes.Axes, unknowns: Sequence[float], bounds: Sequence
         axis.axhline(tolerance, color="0.4", lw=1)
         where = {"xycoords": ("axes fraction", "data"), "ha": "left", "va": "bottom"}
         axis.annotate("tolerance", (0.01, tolerance), color="0.3", fontsize=9, **where)
-    for one in (axis.xaxis, axis.yaxis):
+    for one, (low, high) in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
         one.set_minor_formatter(mpl.ticker.NullFormatter())
-        one.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 3.0)))
+        marks = (1.0, 2.0, 5.0) if high < 10 * low else (1.0, 3.0) if high < 100 * low else (1.0,)
+        one.set_major_locator(mpl.ticker.LogLocator(subs=marks))
         one.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:.4g}"))
     axis.set(xlabel="unknowns", ylabel="bound of the relative error")

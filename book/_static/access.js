@@ -43,20 +43,26 @@ document.addEventListener("DOMContentLoaded", () => {
     proof.replaceWith(box);
   });
 
-  // Tables of words: custom.css stacks their rows on a phone, under the names of the columns.
+  // Tables of words, and on a phone those that are wider than it: custom.css stacks their rows there, under the names of the columns.
+  const tables = []; // those that only their width stacks
   document.querySelectorAll(".bd-article table:not(.indextable, .modindextable)").forEach((table) => {
     const names = [...table.querySelectorAll("thead th")].map((th) => th.textContent.trim());
     const rows = [...table.querySelectorAll("tbody tr")].map((tr) => [...tr.cells]);
-    if (names.length < 3 || !rows.some((row) => row.some((td) => td.textContent.length > 40))) return;
+    if (names.length < 3) return;
+    rows.forEach((row) => row.forEach((td, i) => names[i] && td.textContent.trim() && (td.dataset.name = names[i])));
+    if (!rows.some((row) => row.some((td) => td.textContent.length > 40))) return void tables.push(table);
     table.classList.add("words");
     table.classList.toggle("many", names.length > 4);
-    rows.forEach((row) => row.forEach((td, i) => names[i] && td.textContent.trim() && (td.dataset.name = names[i])));
   });
 
   // What scrolls sideways can be reached with Tab, so that the arrow keys move it.
   const article = document.querySelector(".bd-article");
   if (!article) return;
   const reach = () => {
+    tables.forEach((table) => table.classList.remove("words"));
+    const phone = matchMedia("(max-width: 600px)").matches;
+    const broad = tables.filter((table) => phone && table.offsetWidth > table.parentElement.clientWidth + 1);
+    broad.forEach((table) => table.classList.add("words"));
     const inline = [...article.querySelectorAll('mjx-container:not([display="true"])')];
     inline.forEach((box) => box.classList.remove("wide"));
     const wide = inline.map((box) => { // in a line of text: only what the line cannot hold scrolls
