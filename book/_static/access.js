@@ -59,10 +59,10 @@ document.addEventListener("DOMContentLoaded", () => {
   const article = document.querySelector(".bd-article");
   if (!article) return;
   const reach = () => {
-    tables.forEach((table) => table.classList.remove("words"));
+    tables.forEach((table) => table.classList.remove("words", "numbers"));
     const phone = matchMedia("(max-width: 600px)").matches;
     const broad = tables.filter((table) => phone && table.offsetWidth > table.parentElement.clientWidth + 1);
-    broad.forEach((table) => table.classList.add("words"));
+    broad.forEach((table) => table.classList.add("words", "numbers"));
     const inline = [...article.querySelectorAll('mjx-container:not([display="true"])')];
     inline.forEach((box) => box.classList.remove("wide"));
     const wide = inline.map((box) => { // in a line of text: only what the line cannot hold scrolls
