@@ -29,12 +29,12 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """
     lines = []
     for row in rows:
-        ours = row["ours"]["text"] if row["ours"] else "–"
+        ours = row["ours"]["text"] if row["ours"] and row["ours"]["text"] != "nan" else "–"
         if row["provisional"]:
             counted = row["tolerance"]["rule"] == "successes"
             ours += f" (laptop: {row['provisional']['details' if counted else 'text']})"
         reason = row["reason"]
-        if row["ours"] and row["ours"]["details"]:
+        if row["ours"] and row["ours"]["details"] and row["ours"]["details"] not in reason:
             reason += f"; {row['ours']['details']}"
         if row["ours"] and row["ours"]["failed_seeds"]:
             reason += "; L² error above 0.1 for seed " + ", ".join(map(str, row["ours"]["failed_seeds"]))
