@@ -37,6 +37,10 @@ _UP = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=T
 _DOWN = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-", strict=True))
 
 
+class Ended(KeyboardInterrupt):
+    """Another signal than SIGINT. A plain KeyboardInterrupt in an ``exec``, as in imports, would end Python as SIGINT does."""
+
+
 @contextlib.contextmanager
 def session() -> Iterator[None]:
     """The streams and the signals of a command, for as long as it runs; in another thread than the main one only the streams."""
@@ -158,7 +162,7 @@ def _silence(stream) -> None:
 
 
 def _catch_signals() -> dict[signal.Signals, object]:
-    """Let :data:`ENDING` raise KeyboardInterrupt, unless ignored (``nohup``) or handled; the handlers there were before."""
+    """Let :data:`ENDING` raise :class:`Ended`, unless ignored (``nohup``) or handled; the handlers there were before."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     last: dict[int, float] = {}
@@ -167,7 +171,7 @@ def _catch_signals() -> dict[signal.Signals, object]:
         now = time.monotonic()
         if now - last.get(number, -REPEATED) >= REPEATED:
             last[number] = now
-            raise KeyboardInterrupt(signal.Signals(number))
+            raise Ended(signal.Signals(number))
 
     found = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
     return {number: signal.signal(number, end) for number in found if signal.getsignal(number) is signal.SIG_DFL}

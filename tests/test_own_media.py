@@ -304,7 +304,7 @@ def test_data_that_do_not_cover_the_domain_and_bounds_that_do_not_hold_there_are
     def steep(x):
         return 1 + 100 * x[0] ** 2
 
-    with pytest.raises(InputError, match=r"0.909091 and 111.1, which were looked at in \(0, 1\); received 1 to 901 in the domain"):
+    with pytest.raises(InputError, match=r"and 111.1, which were looked at in \(0, 1\); received 1 to 901 in the domain"):
         hl.Problem(domain=long, medium=media.from_function(steep, 1))
     hl.Problem(domain=long, medium=media.from_function(steep, 1, box=(0.0, 3.0)))
     hl.Problem(domain=long, medium=media.from_function(lambda x: 2 + jnp.sin(x[0]), 1, 1.0, 3.0))

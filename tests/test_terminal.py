@@ -144,6 +144,19 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(name, monkeypatch, capsys, tmp_path)
     assert training.steps_done(out / "checkpoint" / "state.npz") == reports[0] > 0
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_signal_in_the_middle_of_an_import_has_its_own_status(tmp_path):
+    """Python ends as by SIGINT where an ``exec``, as of a dataclass, was left by a plain KeyboardInterrupt."""
+    (tmp_path / "caught.py").write_text(
+        "import os, signal, sys\nfrom hybrid_lib import terminal\nwith terminal.session():\n    try:\n"
+        "        exec('os.kill(os.getpid(), signal.SIGTERM)')\n    except KeyboardInterrupt as error:\n"
+        "        sys.exit(128 + terminal.signal_of(error))\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    done = subprocess.run([sys.executable, "-m", "caught"], env=os.environ | {"PYTHONPATH": paths}, check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+
+
 def test_an_ignored_signal_stays_ignored():
     """As under nohup."""
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
