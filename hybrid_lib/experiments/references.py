@@ -289,7 +289,7 @@ def richardson(problem: Problem, cells: int, until: float | None = None) -> tupl
         _in_time(until, needed)
         began = time.perf_counter()
         grids.append(_grid(problem, n))
-        needed = 4 * (time.perf_counter() - began)  # four times the unknowns
+        needed = 5 * (time.perf_counter() - began)  # four times the unknowns, and the estimates after the last one
     coarse, middle, fine = grids
     best = (4 * fine[::2, ::2] - middle) / 3
     rough = (4 * middle[::2, ::2] - coarse) / 3

@@ -87,8 +87,8 @@ def train(
     resume : bool
         Continue the run in `out`, bit for bit on a CPU.
     time_limit : float, optional
-        Seconds of this call, assembly and compilation among them; an interrupted run can be resumed. A reference that does not
-        fit is left out.
+        Seconds of this call, assembly, reference and compilation among them; an interrupted run can be resumed. A reference that
+        would not end in time is left out, by the time of its coarser meshes; assembly, compilation and finish are not cut short.
     callbacks : tuple of callable (FitResult) -> None
         Called at every report, for instance for progress.
     initial : (params, fixed) with leading seed axis, optional

@@ -22,6 +22,8 @@ DEGREE = 20
 """Of the last of three solutions, each four degrees apart; what they change estimates its error."""
 MOST_NODES = 3_400
 """On an axis; a smaller period has lower degrees."""
+PILOT = 4
+"""Degree that tells how long the first takes, where time is limited."""
 LOWEST = 16
 """Degree below which a cell of one period is not resolved."""
 POINTS, LEAST = 200, 10
@@ -70,21 +72,23 @@ def spectral_reference(problem: Problem, until: float | None = None) -> Referenc
         received, remedy = f"{medium.period:g}", "do without a reference: the bound needs none"
         raise NoReferenceError("reference", f"a period of at least 1/{MOST_NODES // LOWEST}", received, remedy)
     fields: list[SpectralField] = []
+
+    def solved(degree: int) -> SpectralField:
+        K, q = (lambda x: fem.evaluate(medium.conductivity, x)), (lambda x: fem.evaluate(problem.source, x))
+        return solve_spectral(K, q, problem.direction, n, degree)
+
     took = 0.0
+    if until is not None:  # how long the first one will take, by its unknowns and the work at each
+        solved(PILOT)  # compiles
+        began = time.perf_counter()
+        solved(PILOT)
+        took = (time.perf_counter() - began) * ((top - 8) / PILOT) ** 3 / 3
     for degree in (top - 8, top - 4, top):
         left = math.inf if until is None else until - time.perf_counter()
         if 3 * took > left:
-            raise OutOfTimeError("reference", f"about {3 * took:.2g} s more", f"{left:.2g} s", "pass reference=None")
+            raise OutOfTimeError("reference", f"about {3 * took:.2g} s more", f"{max(left, 0.0):.2g} s", "pass reference=None")
         began = time.perf_counter()
-        fields.append(
-            solve_spectral(
-                lambda x: fem.evaluate(medium.conductivity, x),
-                lambda x: fem.evaluate(problem.source, x),
-                problem.direction,
-                n,
-                degree,
-            )
-        )
+        fields.append(solved(degree))
         took = time.perf_counter() - began
     sampled = [field.at_gauss(max(LEAST, math.ceil(POINTS / n))) for field in fields]
     x, w, value, gradient = sampled[-1]
