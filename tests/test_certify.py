@@ -114,7 +114,7 @@ def test_never_below_the_error_with_tensors_on_the_l_shape(seed, cells):
     rng = np.random.default_rng(seed)
     root = rng.normal(size=(2, 2))
     A = jnp.asarray(root @ root.T + 0.2 * np.eye(2))
-    medium = media.from_function(lambda x: (2 + x[0]) * A, 2)
+    medium = media.from_function(lambda x: (2 + x[0]) * A, 2, box=(-1.0, 1.0))
     problem = experiments.Problem("l", domains.lshape(), medium, lambda x: 1 + x[1], tuple(rng.normal(size=2)))
     mesh, fine = problem.domain.mesh(cells), problem.domain.mesh(16)
     nodal = np.zeros(len(mesh.points))
