@@ -130,6 +130,8 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
         is_lipschitz=parts[0].is_lipschitz if len(parts) == 1 else flat,
     )
     medium.conductivity.cell_values = cell_values
+    if not flat:
+        medium.conductivity.tagged = (mesh, tag, locate)
     return known_within(medium, (mesh.points.min(axis=0), mesh.points.max(axis=0)), True)
 
 

@@ -41,9 +41,10 @@ from hybrid_lib.fem.sides import ORDER, facet_rule, side_data
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
 from hybrid_lib.methods.flux import FluxMethod, integral_block
+from hybrid_lib.methods.interfaces import kinks
 from hybrid_lib.methods.lifting import balancing_flux, centre, lifting  # noqa: F401, the place of `centre` before
 from hybrid_lib.methods.method import Counts, Data, Load, Tree
-from hybrid_lib.methods.trial import ansatz_of, times, with_terms
+from hybrid_lib.methods.trial import ansatz_of, times, with_kinks, with_terms
 from hybrid_lib.pinn import networks, phases
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
@@ -100,7 +101,8 @@ class Hypercircle(FluxMethod):
 
     def ansatz(self, problem: Problem, config: Config) -> HypercircleAnsatz:
         """v_θ, and a stream function from a network of the same kind without factors, where it has two scales a wider one."""
-        field, lift = ansatz_of(problem, config), lifting(problem)
+        bent = kinks(problem)
+        field, lift = ansatz_of(problem, config, bent), lifting(problem)
         own = lambda factor: argument(problem, factor * units(problem).source, config.dtype)  # noqa: E731, of the flux
         if field.dimension == 1:
             return HypercircleAnsatz(field, None, own(0.0 if lift.fixed else 1.0))
@@ -109,6 +111,8 @@ class Hypercircle(FluxMethod):
         if factor is not None and config.network.layer_factor:
             factor, split = (factor, lambda x: lift.stream_layer(x, period)), True
         network = _of_stream(field.network, split)
+        if bent is not None:
+            factor = with_kinks(factor, bent)
         if lift.stream_corners:
             network, factor = with_terms(network, factor, lift.stream_corners)
         stream = Ansatz(network, 2, times(factor, own(1.0)))
@@ -208,7 +212,7 @@ def _of_stream(network: Any, split: bool) -> Any:
     """A network like that of the field but for its widths, without its numbers, and with as many terms as it has factors."""
     if isinstance(network, networks.WithNumbers):
         return _of_stream(network.network, split)
-    if isinstance(network, networks.Scaled):
+    if isinstance(network, networks.Scaled | networks.WithKinks):
         return network.clone(network=_of_stream(network.network, split))
     if not isinstance(network, networks.TwoScale):
         return network

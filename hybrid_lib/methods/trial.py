@@ -11,6 +11,7 @@ from jax import Array
 
 from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
+from hybrid_lib.methods.interfaces import Kinks
 from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.multiscale.corrector import expansion
 from hybrid_lib.pinn import networks, windows
@@ -19,7 +20,7 @@ from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.problems import Problem, argument, units
 
 
-def ansatz_of(problem: Problem, config: Config) -> Ansatz:
+def ansatz_of(problem: Problem, config: Config, bent: Kinks | None = None) -> Ansatz:
     """The trial field of a configuration: network, and the vanishing factor for hard boundary conditions, in the unit of u."""
     dtype, net = jnp.dtype(config.dtype), config.network
     domain, eps, lift = problem.domain, config.eps, lifting(problem)
@@ -32,17 +33,22 @@ def ansatz_of(problem: Problem, config: Config) -> Ansatz:
         )
     elif net.kind == "two-scale":
         ends = box if net.boundary_layers else None
-        network = networks.two_scale(config.eps, net.widths, ends, net.activation, dtype, net.layer_factor, net.slow_widths)
+        split = net.layer_factor and lift.layer is not None
+        network = networks.two_scale(config.eps, net.widths, ends, net.activation, dtype, split, net.slow_widths)
     elif net.kind == "windowed":
         subdomains = net.subdomains or max(4, round(1 / config.eps))
         network = windows.windowed(subdomains, box, net.widths, net.activation, dtype)
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
+    if bent is not None:
+        network = networks.WithKinks(network, net.slow_widths or net.widths, bent.count)
     if scaled:
         network = networks.Scaled(network, domain.box[0], domain.unit)
     factor = lift.factor if config.boundary == "hard" else None
     if net.layer_factor and lift.layer is not None:
         factor = (factor, lambda x: lift.layer(x, eps * domain.unit))
+    if bent is not None:
+        factor = with_kinks(factor, bent)
     if lift.corners and config.boundary == "hard":
         network, factor = with_terms(network, factor, lift.corners)
     base = _base(problem) if net.corrector else lift.base
@@ -62,10 +68,19 @@ def scaled_box(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (0.0,) * domain.dimension, tuple(side / domain.unit for side in sides)
 
 
+def with_kinks(factor: Any, bent: Kinks) -> tuple[Callable, ...]:
+    """Factors of a network and of its kinks, which vanish where the network does."""
+    own = _each(factor)
+    return (*own, lambda x: own[0](x) * bent.values(x))
+
+
+def _each(factor: Any) -> tuple[Callable, ...]:
+    return factor if isinstance(factor, tuple) else (factor or (lambda x: jnp.ones((), x.dtype)),)
+
+
 def with_terms(network: Any, factor: Any, terms: tuple[Callable, ...]) -> tuple[Any, tuple[Callable, ...]]:
     """The network with a trained number for each of `terms`, functions of one point, and factors for all of that."""
-    own = factor if isinstance(factor, tuple) else (factor or (lambda x: jnp.ones((), x.dtype)),)
-    return networks.WithNumbers(network, len(terms)), (*own, *terms)
+    return networks.WithNumbers(network, len(terms)), (*_each(factor), *terms)
 
 
 def times(factor: Any, unit: float | Array) -> Any:

@@ -44,8 +44,8 @@ class Ansatz:
     dimension : int
         d.
     factor : callable (d,) -> (), a tuple of k of them, or None
-        Vanishing factor l (paper: 4x(1−x) in one dimension), or one for each term; None leaves the boundary to a penalty (soft
-        conditions).
+        Vanishing factor l (paper: 4x(1−x) in one dimension), or one for each term, the last ones perhaps by one function with
+        several values; None leaves the boundary to a penalty (soft conditions).
     base : callable (d,) -> (), or None
         B, a given approximation that the network corrects; zero on ∂Ω. None stands for 0.
 
@@ -79,7 +79,7 @@ class Ansatz:
         """u_θ(x) for one point `x` of shape (d,); returns shape ()."""
         net = self.network.apply({"params": theta, "fixed": fixed}, x)
         if isinstance(self.factor, tuple):
-            net = jnp.stack([factor(x) for factor in self.factor]) * net
+            net = jets.joined([factor(x) for factor in self.factor]) * net
         elif self.factor is not None:
             net = self.factor(x) * net
         field = jnp.sum(net) if net.ndim else net
@@ -95,7 +95,7 @@ class Ansatz:
 
         def given(function):
             if isinstance(function, tuple):
-                return jets.stack([given(one) for one in function])
+                return jets.joined([given(one) for one in function])
             if function is None:
                 return None
             return jets.from_function(function, x, metric) if second else jets.first_of(function, x)

@@ -203,18 +203,30 @@ def add(a: Jet | Array, b: Jet | Array) -> Jet | Array:
     return Jet(a.value + b.value, gradient, _plus(a.laplacian, b.laplacian), a.metric)
 
 
+def _is_scalar(function: Callable[[Array], Array], x: Array) -> bool:
+    return jax.eval_shape(function, x).shape == ()
+
+
+def joined(parts: list) -> Jet | Array:
+    """Scalars and vectors, arrays or jets, one after the other as one vector."""
+    flat = lambda part: part[None] if part.ndim == 0 else part  # noqa: E731
+    return concatenate([linear(p, flat) if isinstance(p, Jet) else flat(p) for p in parts])
+
+
 def first_of(function: Callable[[Array], Array], x: Array) -> Jet:
-    """Value and gradient of a scalar function of one point."""
+    """Value and gradient of a function of one point, of a vector one by forward derivatives."""
+    if not _is_scalar(function, x):
+        return Jet(function(x), tuple(jnp.moveaxis(jax.jacfwd(function)(x), -1, 0)))
     value, gradient = jax.value_and_grad(function)(x)
     return Jet(value, tuple(gradient[k] for k in range(x.shape[0])))
 
 
 def from_function(function: Callable[[Array], Array], x: Array, metric: Array | None = None) -> Jet:
-    """Jet of a scalar function of one point by nested AD: for coefficients and tests, not for networks.
+    """Jet of a function of one point by nested AD: for coefficients and tests, not for networks.
 
     Parameters
     ----------
-    function : callable, (d,) -> ()
+    function : callable, (d,) -> () or (k,)
     x : Array, shape (d,)
     metric : Array, shape (d, d), optional
 
@@ -224,6 +236,10 @@ def from_function(function: Callable[[Array], Array], x: Array, metric: Array | 
     >>> float(from_function(lambda x: x[0] ** 2 + 3 * x[1] ** 2, jnp.array([1.0, 2.0])).laplacian)
     8.0
     """
+    if not _is_scalar(function, x):
+        A = jnp.eye(len(x), dtype=x.dtype) if metric is None else metric
+        bend = jnp.einsum("kij,ij->k", jax.jacfwd(jax.jacfwd(function))(x), A)
+        return first_of(function, x)._replace(laplacian=bend, metric=metric)
     value, gradient = jax.value_and_grad(function)(x)
     hessian = jax.hessian(function)(x)  # (d, d)
     laplacian = jnp.trace(hessian) if metric is None else jnp.sum(metric * hessian)

@@ -75,6 +75,8 @@ class MLP(nn.Module):
     gain, spread, end : float
         At the start the first and the last kernel are `gain` and `end` times Glorot's, and the hidden biases are uniform in
         ±`spread`.
+    outputs : int
+        With more than one the value has this length.
     """
 
     widths: tuple[int, ...]
@@ -83,6 +85,7 @@ class MLP(nn.Module):
     gain: float = 1.0
     spread: float = 0.0
     end: float = 1.0
+    outputs: int = 1
 
     def setup(self):
         """Name the layers."""
@@ -91,7 +94,7 @@ class MLP(nn.Module):
             Layer(width, self.dtype, gain, self.spread)
             for width, gain in zip(self.widths, gains, strict=True)
         ]
-        self.output = Layer(1, self.dtype, self.end)
+        self.output = Layer(self.outputs, self.dtype, self.end)
 
     def embed(self, x):
         """Features of the point: none."""
@@ -101,7 +104,8 @@ class MLP(nn.Module):
         """The trainable part."""
         for layer in self.stack:
             x = ACTIVATIONS[self.activation](layer(x))
-        return _scalar(self.output(x))
+        x = self.output(x)
+        return _scalar(x) if self.outputs == 1 else x
 
     def __call__(self, x):
         """The network at one point, or its jet."""
@@ -283,6 +287,45 @@ class Scaled(nn.Module):
         return jets.affine(x, 1 / self.unit, jnp.asarray(self.lower, self.dtype))
 
 
+class WithKinks(nn.Module):
+    """The terms of a network, and a perceptron of several outputs beside them: multiples of functions that have kinks.
+
+    Attributes
+    ----------
+    network : flax Module
+    widths : tuple of int
+        Of the perceptron.
+    count : int
+        Its outputs.
+    """
+
+    network: nn.Module
+    widths: tuple[int, ...]
+    count: int
+
+    @property
+    def dtype(self):
+        """That of the network."""
+        return self.network.dtype
+
+    def setup(self):
+        """Name the perceptron; its output starts from zero."""
+        self.beside = MLP(self.widths, "tanh", self.dtype, GAIN, SPREAD, 0.0, self.count)
+
+    def embed(self, x):
+        """Features of the network."""
+        return self.network.embed(x)
+
+    def head(self, x, features):
+        """The trainable part."""
+        terms = [self.network.head(x, features), self.beside.head(x, [])]
+        return jets.joined(terms)
+
+    def __call__(self, x):
+        """The terms at one point, or their jet."""
+        return self.head(x, self.embed(x))
+
+
 class WithNumbers(nn.Module):
     """The terms of a network, and numbers beside them that are trained too: multiples of given functions.
 
@@ -311,8 +354,7 @@ class WithNumbers(nn.Module):
         numbers = self.param("numbers", nn.initializers.zeros, (self.count,), self.network.dtype)
         if isinstance(x, Jet):
             numbers = Jet(numbers, tuple(jnp.zeros_like(numbers) for _ in x.gradient), None, x.metric)
-        value = terms.value if isinstance(terms, Jet) else terms
-        return jets.concatenate([terms if value.ndim else jets.stack([terms]), numbers])
+        return jets.joined([terms, numbers])
 
     def __call__(self, x):
         """The terms at one point, or their jet."""
