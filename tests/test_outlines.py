@@ -1,5 +1,8 @@
 """Networks on polygons with holes, the L-shape and meshes: factors, blends, fluxes, the identity, runs."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,11 +10,18 @@ import pytest
 
 import hybrid_lib as hl
 from hybrid_lib import experiments, fem
-from hybrid_lib.methods import lifting
-from hybrid_lib.methods.hypercircle import Hypercircle, _exchange, _exchange_residual, coefficients
+from hybrid_lib.methods import interfaces, lifting
+from hybrid_lib.methods.hypercircle import (
+    Hypercircle,
+    _exchange,
+    _exchange_residual,
+    coefficients,
+    sampled_bound,
+)
 from hybrid_lib.pinn import domains, outlines, sampling
 
 TWO = hl.media.constant(2.0, 2)
+TENSOR = hl.media.tensor([3.0, 0.5], 0.4)
 HOLE = [(1.0, 0.7), (1.6, 0.7), (1.6, 1.3), (1.0, 1.3)]
 
 
@@ -23,25 +33,27 @@ def exact(x):
     return jnp.sin(x[0]) * jnp.exp(0.5 * x[1])
 
 
-def source(x):  # −2Δw
-    return 1.5 * exact(x)
-
-
-def through(*normal):
-    return lambda x: 2 * jnp.stack([jnp.cos(x[0]) * jnp.exp(0.5 * x[1]), 0.5 * exact(x)]) @ jnp.asarray(normal, x.dtype)
+def full(medium):
+    """The matrix of a constant medium."""
+    K = np.asarray(medium.conductivity(jnp.zeros(2)))
+    return K if K.ndim else K * np.eye(2)
 
 
 def manufactured(case):
-    """A problem with the solution `exact` where K = 2, with all kinds of sides."""
+    """A problem with the solution `exact` where K = 2 or a turned tensor, with all kinds of sides."""
+    medium = TWO if case == "polygon" else TENSOR
+    K = full(medium)
+    source = lambda x: -jnp.sum(jnp.asarray(K, x.dtype) * jax.hessian(exact)(x))  # noqa: E731
+    through = lambda *normal: lambda x: jnp.asarray(normal, x.dtype) @ jnp.asarray(K, x.dtype) @ jax.grad(exact)(x)  # noqa: E731
     if case == "polygon":
         domain = domains.polygon([(0, 0), (2, 0), (2, 1), (1, 1.5)], sides={"low": [0], "right": [1], "hot": [2, 3]})
         boundary = {"low": hl.Neumann(through(0.0, -1.0)), "right": hl.Robin(3.0, lambda x: exact(x) + through(1.0, 0.0)(x) / 3)}
-        return hl.Problem(medium=TWO, domain=domain, source=source, boundary=boundary | {"hot": hl.Dirichlet(exact)})
+        return hl.Problem(medium=medium, domain=domain, source=source, boundary=boundary | {"hot": hl.Dirichlet(exact)})
     domain = domains.from_mesh(ring().mesh(2))
     boundary = {name: hl.Dirichlet(exact) for name in domain.sides}
     boundary |= {"outer": hl.Neumann(lambda x: through(0.0, 1.0)(x) * jnp.sign(x[1] - 1.0))}
     boundary |= {"left": hl.Robin(1.0, lambda x: exact(x) + through(-1.0, 0.0)(x))}
-    return hl.Problem(medium=TWO, domain=domain, source=source, boundary=boundary)
+    return hl.Problem(medium=medium, domain=domain, source=source, boundary=boundary)
 
 
 def test_the_function_of_a_circle_is_the_parabola_and_its_slope_on_edges_is_one():
@@ -120,22 +132,23 @@ def test_the_identity_holds_on_polygons_for_any_parameters(case):
     assert case != "ring" or theta["flux"]["heat"].shape == (2,)  # between the insulated parts, and out of the hole
     mesh = problem.domain.labelled(problem.domain.mesh(8))
     points, weights = fem.quadrature_points(mesh, 9)
-    x, w = jnp.asarray(points.reshape(-1, 2)), weights.ravel()
+    x, w, K = jnp.asarray(points.reshape(-1, 2)), weights.ravel(), full(problem.medium)
 
     def at(p):
         pair = ansatz.pair_of(theta, ansatz.embed(fixed, p))
-        return pair.gradient - jax.grad(exact)(p), pair.flux + known(p[None])["particular"][0] - 2 * jax.grad(exact)(p)
+        return pair.gradient - jax.grad(exact)(p), pair.flux + known(p[None])["particular"][0] - K @ jax.grad(exact)(p)
 
     known = coefficients(problem, 12)
     field, flux = jax.jit(lambda x: jax.lax.map(at, x, batch_size=2048))(x)
-    square = lambda v: float(w @ np.array(jnp.sum(v**2, axis=1)))  # noqa: E731
-    whole, parts = square(flux - 2 * field) / 2, square(flux) / 2 + 2 * square(field)
+    square = lambda v, A: float(w @ np.array(jnp.sum(v * (v @ A), axis=1)))  # noqa: E731
+    inverse = np.linalg.inv(K)
+    whole, parts = square(flux - field @ K, inverse), square(flux, inverse) + square(field, K)
     side = _exchange(problem, config, ansatz, fixed)
     there = jax.jit(jax.vmap(lambda e: ansatz.side_of(theta, e)))(side["embedding"])
     r = _exchange_residual(there, side)
     y, c, weight = side["embedding"]["field"].point, side["coefficient"], side["root"] ** 2 * side["coefficient"]
     normal = jnp.sum((there[1] + side["particular"]) * side["normal"], axis=1)
-    missed = normal - 2 * jnp.sum(jax.vmap(jax.grad(exact))(y) * side["normal"], axis=1)
+    missed = normal - jnp.sum(jax.vmap(jax.grad(exact))(y) @ K * side["normal"], axis=1)
     whole += float(r @ r)
     parts += float(weight @ (c * (there[0] - jax.vmap(exact)(y)) ** 2)) + float(weight @ (missed**2 / c))
     assert abs(whole - parts) < 1e-4 * parts, "J is the sum of both squared errors"
@@ -158,6 +171,52 @@ def test_domains_that_networks_cannot_have_say_what_can():
             experiments.own_configuration(problem, formulation="hypercircle")
 
 
+def plate():
+    """The shipped mesh from gmsh: steel and foam, a hole, an exchange, an insulated rim."""
+    mesh = fem.read_mesh(Path(__file__).parents[1] / "examples" / "plate.msh")
+    sides = {"hole": hl.Dirichlet(360.0), "left": hl.Robin(10.0, 290.0), "right": hl.Dirichlet(280.0), "rim": hl.Neumann()}
+    medium = hl.media.by_tag(mesh, {"steel": 50.0, "foam": 0.04})
+    return hl.Problem(domain=domains.from_mesh(mesh), medium=medium, boundary=sides)
+
+
+def test_the_interface_of_two_materials_is_one_line_with_a_kink():
+    mesh, tag, _ = plate().medium.conductivity.tagged
+    (segment,) = interfaces._joined(interfaces._between(mesh, tag), plate().domain)
+    assert np.allclose(segment, [(0.12, -0.2), (0.12, 0.3)]), "continued outside, from rim to rim"
+    found = interfaces.kinks(plate())
+    on, beside = jnp.array([[0.12, 0.0], [0.12, 0.05]]), jnp.array([[0.1199, 0.03], [0.1201, 0.03]])
+    values, slopes = jax.jit(jax.vmap(lambda x: (found.values(x), jax.jacfwd(found.values)(x))))(jnp.concatenate([on, beside]))
+    assert found.count == 2 and np.abs(values[:2]).max() == 0.0
+    assert np.abs(values[2:] / values[2, 0] - np.eye(2)).max() < 1e-9, "each on its own material"
+    assert slopes[2, 0, 0] < 0 < slopes[3, 1, 0] and np.abs(slopes[2:, :, 1]).max() < 1e-3 * float(slopes[3, 1, 0])
+    config = experiments.own_configuration(plate(), 1.0, formulation="hypercircle", widths=(3,))
+    ansatz = Hypercircle().ansatz(plate(), config)
+    theta, fixed = ansatz.init(jax.random.key(1))
+    theta = jax.tree.map(lambda leaf: leaf + 0.3, theta)
+    by_ad = jax.jit(jax.vmap(lambda x: jax.grad(ansatz.value, 2)(theta, fixed, x)))(beside)
+    found = jax.jit(jax.vmap(lambda x: ansatz.pair_of(theta, ansatz.embed(fixed, x)).gradient))(beside)
+    assert np.abs(by_ad - found).max() < 1e-9 * np.abs(by_ad).max() and abs(by_ad[0, 0] / by_ad[1, 0] - 1) > 1e-3, "a kink"
+
+
+@pytest.mark.slow
+def test_the_bound_on_a_mesh_of_two_materials_is_above_the_error():
+    problem = plate()
+    config = experiments.own_configuration(problem, 1.0, formulation="hypercircle", widths=(8,), steps=1)
+    config = experiments.with_settings(config, {"sampling.grow_after": "0", "sampling.points": "256"})
+    ansatz = Hypercircle().ansatz(problem, config)
+    theta, fixed = ansatz.init(jax.random.key(0))
+    setup = SimpleNamespace(problem=problem, config=config, ansatz=ansatz)
+    theta = Hypercircle().finish(setup, theta, fixed, 1, (9, 11)).params  # output layers alone
+    bound = sampled_bound(problem, config, ansatz, theta, fixed, draws=8, count=1024).relative
+    w = hl.solve(problem, tolerance=0.05)
+    x, v = w.mesh.points[w.mesh.cells].mean(axis=1), w.mesh.volumes
+    slope = np.asarray(jax.jit(lambda x: jax.lax.map(lambda p: ansatz.pair_of(theta, ansatz.embed(fixed, p)).gradient, x))(x))
+    K = fem.evaluate(problem.medium.conductivity, x)
+    square = lambda g: (v * K) @ np.sum(g**2, axis=1)  # noqa: E731
+    error = np.sqrt(square(slope - w.gradient(x)) / square(w.gradient(x)))
+    assert error - w.bound < bound < 0.5, "smooth fields end above 1"
+
+
 @pytest.mark.slow
 def test_a_run_around_an_inward_corner_has_a_bound_and_comes_near_elements():
     domain = domains.from_mesh(domains.lshape().labelled(fem.lshape(2)))
@@ -177,7 +236,7 @@ def test_a_run_around_an_inward_corner_has_a_bound_and_comes_near_elements():
 @pytest.mark.parametrize("form", ["strong", "first-order"])
 def test_other_forms_train_with_temperatures_all_around(form):
     domain = domains.polygon([(0, 0), (2, 0), (2, 1), (1, 1.5)])
-    problem = hl.Problem(medium=TWO, domain=domain, source=2.0, boundary=hl.Dirichlet(5.0))
+    problem = hl.Problem(medium=TENSOR, domain=domain, source=2.0, boundary=hl.Dirichlet(5.0))
     config = experiments.own_configuration(problem, formulation=form, widths=(6,), steps=12)
     assert config.method == "pinn"
     changes = {"training.report_every": "12", "training.record_every": "12", "training.finish": "0", "coarse.pieces": "1"}

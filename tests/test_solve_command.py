@@ -60,6 +60,17 @@ def test_what_is_written_is_what_was_solved(tmp_path, capsys):
     assert all(Path(name).is_file() for name in told["files"])
 
 
+def test_networks_solve_the_same_file(tmp_path, capsys):
+    path = file(tmp_path, ROD)
+    assert cli.main(["solve", str(path), "--json", "--network", "--steps", "25", "--format", "npz"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["method"] == "hypercircle" and told["bound"] < told["tolerance"] == 0.01
+    fields = np.load(tmp_path / "problem-solved" / "fields.npz")
+    x, name = fields["points"][:, 0], next(name for name in fields if name.startswith("node:"))
+    assert np.max(np.abs(fields[name] - (1 - 3 * x + 8.5 * np.log1p(x)))) < 0.01
+    assert cli.main(["solve", str(path), "--steps", "25"]) == 2 and "beside --network" in capsys.readouterr().err
+
+
 def test_page_needs_no_other_file_and_describes_its_pictures(tmp_path, capsys):
     path = file(tmp_path, PLATE.replace('"y"', "1.0") + '\n# <script>alert("x")</script>')
     assert cli.main(["solve", str(path), "--tolerance", "0.5", "--out", str(tmp_path / "out")]) == 0

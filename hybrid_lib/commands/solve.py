@@ -23,6 +23,8 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--replace", action="store_true", help="write into a folder that is there, over files of the same names")
     parser.add_argument("--tolerance", type=float, metavar="T", help="of the relative energy error, instead of the file's")
     parser.add_argument("--format", nargs="+", default=["vtu"], metavar="F", help=f"of the fields: {', '.join(FORMATS)}")
+    parser.add_argument("--network", action="store_true", help="train the networks of the hypercircle in the place of elements")
+    parser.add_argument("--steps", type=int, metavar="N", help="of that training")
     parser.add_argument("--check", action="store_true", help="only read the file and say what it would take")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     parser.set_defaults(action=run)
@@ -33,6 +35,8 @@ def run(options: Any) -> int:
     for name in options.format:
         if name not in FORMATS:
             raise InputError("--format", f"some of {', '.join(FORMATS)}", name, "choose one")
+    if options.steps is not None and not (options.network and options.steps > 0):
+        raise InputError("--steps", "a number > 0 beside --network", options.steps, "elements are refined until the bound is met")
     if options.tolerance is not None and not options.tolerance > 0:
         raise InputError("--tolerance", "a number > 0", options.tolerance, "0.01 is one per cent of the energy norm")
     from hybrid_lib import training
@@ -52,6 +56,8 @@ def run(options: Any) -> int:
     out = options.out or options.problem.with_suffix("").with_name(f"{options.problem.stem}-solved")
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not options.replace)):
         raise InputError("--out", "a new or empty directory", out, "choose another --out, or --replace")
+    if options.network:
+        return _trained(given.problem, tolerance, out, options)
     meshes: list[dict[str, Any]] = []
 
     def announce(one: Any) -> None:
@@ -70,6 +76,29 @@ def run(options: Any) -> int:
     training.write_atomically(out / "report.html", report.page(solution, found, given.text, advice).encode())
     training.write_atomically(out / "summary.json", json.dumps(found, indent=1).encode())
     say(json.dumps(found) if options.json else words(found))
+    return 0 if found["reached"] else 1
+
+
+def _trained(problem: Any, tolerance: float, out: Path, options: Any) -> int:
+    """The same with networks, whose fields and bound are written beside their run, which `hybrid_lib.load` reads."""
+    from hybrid_lib import training
+    from hybrid_lib.commands import report
+    from hybrid_lib.experiments import own_configuration, train
+    from hybrid_lib.terminal import Progress
+
+    known = problem.medium.period is not None or problem.medium.pixels is not None
+    config = own_configuration(problem, None if known else 1.0, formulation="hypercircle", steps=options.steps)
+    with Progress(config.training.steps, options.json) as callbacks:
+        result = train(problem, config, out=out / "run", callbacks=callbacks)
+    seed = result.summary["seeds"][0]
+    bound = seed["bound"]
+    found = {"title": problem.name, "method": "hypercircle", "tolerance": tolerance, "bound": bound, "seconds": seed["seconds"]}
+    found["reached"] = bound is not None and bound <= tolerance
+    found["files"] = [str(result.export(out / f"fields.{name}")) for name in options.format]
+    found["files"] += [str(out / "run"), str(out / "summary.json")]
+    training.write_atomically(out / "summary.json", json.dumps(found, indent=1).encode())
+    lines = [problem.name, f"two networks, {seed['status']} after {seed['seconds']:.0f} s, bound {report.per_cent(bound)}"]
+    say(json.dumps(found) if options.json else "\n".join([*lines, *found["files"]]))
     return 0 if found["reached"] else 1
 
 

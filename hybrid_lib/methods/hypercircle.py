@@ -45,7 +45,7 @@ from hybrid_lib.methods.interfaces import kinks
 from hybrid_lib.methods.lifting import balancing_flux, centre, lifting  # noqa: F401, the place of `centre` before
 from hybrid_lib.methods.method import Counts, Data, Load, Tree
 from hybrid_lib.methods.trial import ansatz_of, times, with_kinks, with_terms
-from hybrid_lib.pinn import networks, phases
+from hybrid_lib.pinn import networks, phases, wrapped
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
 from hybrid_lib.pinn.residuals import flux_residual
@@ -210,9 +210,9 @@ def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: flo
 
 def _of_stream(network: Any, split: bool) -> Any:
     """A network like that of the field but for its widths, without its numbers, and with as many terms as it has factors."""
-    if isinstance(network, networks.WithNumbers):
+    if isinstance(network, wrapped.WithNumbers):
         return _of_stream(network.network, split)
-    if isinstance(network, networks.Scaled | networks.WithKinks):
+    if isinstance(network, wrapped.Scaled | wrapped.WithKinks):
         return network.clone(network=_of_stream(network.network, split))
     if not isinstance(network, networks.TwoScale):
         return network

@@ -65,7 +65,9 @@ def kinks(problem: Problem) -> Kinks | None:
 
     def values(x: Array) -> Array:
         distance = phi(x) / jnp.asarray(size, x.dtype)
-        return distance[None] if shared else jnp.where(jnp.asarray(tag)[locate(x)] == jnp.arange(count), distance, 0 * distance)
+        if shared:
+            return distance[None]
+        return jnp.where(jnp.asarray(tag)[locate(x)] == jnp.arange(count, dtype=tag.dtype), distance, 0 * distance)
 
     return Kinks(values, 1 if shared else count)
 
@@ -87,32 +89,32 @@ def _joined(edges: np.ndarray, domain: Domain) -> tuple[Segment, ...]:
     along = edges[:, 1] - edges[:, 0]
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     along *= np.where((along[:, :1] < -NEAR) | ((np.abs(along[:, :1]) <= NEAR) & (along[:, 1:] < 0)), -1.0, 1.0)
-    offset = along[:, 0] * edges[:, 0, 1] - along[:, 1] * edges[:, 0, 0]
+    normal = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    offset = np.sum(normal * edges[:, 0], axis=1)
     lines: dict[tuple, list] = {}
-    for edge, way, away in zip(edges, along, offset, strict=True):
-        key = tuple(np.round([*way / NEAR / 10, away / (NEAR * size) / 10]).astype(int).tolist())
-        lines.setdefault(key, []).append((sorted((edge @ way).tolist()), way, away))
-    found = []
+    for k, key in enumerate(np.round(np.c_[along, offset / size] / NEAR / 10).astype(int).tolist()):
+        lines.setdefault(tuple(key), []).append(k)
+    found: list[np.ndarray] = []
     for parts in lines.values():
-        _, way, away = parts[0]
-        normal = np.array([-way[1], way[0]])
+        way, origin = along[parts[0]], offset[parts[0]] * normal[parts[0]]
         merged: list[list[float]] = []
-        for start, end in sorted(part[0] for part in parts):
+        for start, end in sorted(sorted(ends) for ends in (edges[parts] @ way).tolist()):
             if merged and start <= merged[-1][1] + NEAR * size:
                 merged[-1][1] = max(end, merged[-1][1])
             else:
                 merged.append([start, end])
-        for start, end in merged:
-            ends = _continued(start, -1, way, away * normal, domain, size), _continued(end, 1, way, away * normal, domain, size)
-            found.append(tuple(tuple((s * way + away * normal).tolist()) for s in ends))
-    return tuple(found)
+        found += [origin + np.array(ends)[:, None] * way for ends in merged]
+    return tuple(tuple(map(tuple, pair)) for pair in _continued(np.array(found), domain, size).tolist()) if found else ()
 
 
-def _continued(s: float, sign: int, way: np.ndarray, origin: np.ndarray, domain: Domain, size: float) -> float:
-    """The end s of an interface, or one further out where it lies on the boundary: φ is then smooth there."""
-    if float(domain.distance(jnp.asarray(s * way + origin))) > NEAR * size:
-        return s
-    t = s + sign * size * np.arange(1, PROBES + 1) / PROBES
-    inside = [bool(domain.contains(jnp.asarray(one * way + origin))) for one in t]
-    clear = inside.index(True) if any(inside) else PROBES
-    return s + sign * size * clear / PROBES / (1 if clear == PROBES else 2)
+def _continued(pairs: np.ndarray, domain: Domain, size: float) -> np.ndarray:
+    """Segments (k, 2, 2), an end that lies on the boundary further out: φ is then smooth there."""
+    ends, ways = pairs.reshape(-1, 2).copy(), (pairs - pairs[:, ::-1]).reshape(-1, 2)
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    on = np.flatnonzero(fem.evaluate(domain.distance, ends) <= NEAR * size)
+    if len(on):
+        beyond = ends[on, None] + size * (np.arange(PROBES)[:, None] + 1) / PROBES * ways[on, None]  # (ends, probes, 2)
+        inside = fem.evaluate(lambda x: jnp.asarray(domain.contains(x), x.dtype), beyond)
+        clear = np.where(inside.any(axis=1), inside.argmax(axis=1) / 2, PROBES)
+        ends[on] += size * clear[:, None] / PROBES * ways[on]
+    return ends.reshape(pairs.shape)

@@ -14,7 +14,7 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.methods.interfaces import Kinks
 from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.multiscale.corrector import expansion
-from hybrid_lib.pinn import networks, windows
+from hybrid_lib.pinn import networks, windows, wrapped
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.problems import Problem, argument, units
@@ -41,9 +41,9 @@ def ansatz_of(problem: Problem, config: Config, bent: Kinks | None = None) -> An
     else:
         network = networks.mlp(net.widths, net.activation, dtype)
     if bent is not None:
-        network = networks.WithKinks(network, net.slow_widths or net.widths, bent.count)
+        network = wrapped.WithKinks(network, net.slow_widths or net.widths, bent.count)
     if scaled:
-        network = networks.Scaled(network, domain.box[0], domain.unit)
+        network = wrapped.Scaled(network, domain.box[0], domain.unit)
     factor = lift.factor if config.boundary == "hard" else None
     if net.layer_factor and lift.layer is not None:
         factor = (factor, lambda x: lift.layer(x, eps * domain.unit))
@@ -80,7 +80,7 @@ def _each(factor: Any) -> tuple[Callable, ...]:
 
 def with_terms(network: Any, factor: Any, terms: tuple[Callable, ...]) -> tuple[Any, tuple[Callable, ...]]:
     """The network with a trained number for each of `terms`, functions of one point, and factors for all of that."""
-    return networks.WithNumbers(network, len(terms)), (*_each(factor), *terms)
+    return wrapped.WithNumbers(network, len(terms)), (*_each(factor), *terms)
 
 
 def times(factor: Any, unit: float | Array) -> Any:
