@@ -236,7 +236,7 @@ def test_a_run_around_an_inward_corner_has_a_bound_and_comes_near_elements():
 @pytest.mark.parametrize("form", ["strong", "first-order"])
 def test_other_forms_train_with_temperatures_all_around(form):
     domain = domains.polygon([(0, 0), (2, 0), (2, 1), (1, 1.5)])
-    problem = hl.Problem(medium=TENSOR, domain=domain, source=2.0, boundary=hl.Dirichlet(5.0))
+    problem = hl.Problem(medium=TWO, domain=domain, source=2.0, boundary=hl.Dirichlet(5.0))
     config = experiments.own_configuration(problem, formulation=form, widths=(6,), steps=12)
     assert config.method == "pinn"
     changes = {"training.report_every": "12", "training.record_every": "12", "training.finish": "0", "coarse.pieces": "1"}
