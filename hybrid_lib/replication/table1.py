@@ -133,6 +133,9 @@ def table_claims() -> list[Claim]:
                 verdicts.RATIO,
                 remark="a smaller ratio is better",
             )
-            for network, name, with_, without in (("ms", "Ms", 554 / 77.478, 354 / 70.009), ("mlp", "MLP", 1725 / 139.4, 1221 / 150))
+            for network, name, with_, without in (
+                ("ms", "Ms", 554 / 77.478, 354 / 70.009),
+                ("mlp", "MLP", 1725 / 139.4, 1221 / 150),
+            )
         ),
     ]
