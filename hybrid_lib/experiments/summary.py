@@ -144,7 +144,7 @@ def table(summary: dict[str, Any], config: Config) -> str:
         lines.append(f"{row['seed']:>6} {errors} {row['iterations']:>10} {row['seconds']:>9.1f}  {row['status']}")
     before = [f"{row['last_rel_l2']:.2e}" for row in summary["seeds"] if "finish_steps" in row and row["last_rel_l2"]]
     if before:
-        lines.append(f"errors are those after the Ritz finish; the relative L2 errors before it: {', '.join(before)}")
+        lines.append(f"errors are those after the finish; the relative L2 errors before it: {', '.join(before)}")
     doubtful = [row["seed"] for row in summary["seeds"] if row["doubtful"]]
     if summary["reference"] is not None:
         off = [summary["reference"][k] for k in ("rel_l2", "rel_h1")]

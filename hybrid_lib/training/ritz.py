@@ -218,7 +218,7 @@ def linear_finish(objective: Objective, theta: Tree, linear: Callable[[str], boo
     RitzResult
         Its energies are 𝔍 on the second draw.
     """
-    named, structure = jax.tree.flatten_with_path(theta)
+    named, structure = jax.tree_util.tree_flatten_with_path(theta)
     leaves = [leaf for _, leaf in named]
     chosen = [linear("/".join(str(key.key) for key in path)) for path, _ in named]
     rest = [None if own else leaf for own, leaf in zip(chosen, leaves, strict=True)]
