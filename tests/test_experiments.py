@@ -280,6 +280,11 @@ def test_new_points_compile_nothing(sampler, caplog):
     assert not [record for record in caplog.records if "ompiling" in record.getMessage()]
 
 
+def test_momentum_is_for_gauss_newton_alone():
+    with pytest.raises(InputError, match=r"^training\.momentum: expected 0 but for gauss-newton; received 0\.5 with"):
+        with_settings(tiny("heat1d-eps15"), {"training.momentum": "0.5"})
+
+
 def test_a_tensor_medium_of_ones_own():
     medium = media.constant(np.array([[2.0, 0.5], [0.5, 1.0]]), 2)
     problem = experiments.Problem("own", domains.unit_square(), medium, lambda x: 1 + 0 * x[0], (1.0, 0.0))

@@ -123,8 +123,8 @@ def assemble(
     ------
     InputError
         For a precision that JAX was not switched to, repeated seeds, averaging balls without points, a conductivity that jumps
-        where the strong form is trained, given temperatures that jump, or a
-        first-order system with a method or boundary conditions that it does not have.
+        where the strong form is trained, given temperatures that jump, or a first-order system with a method or boundary
+        conditions that it does not have.
     """
     validated(config)
     require_form(problem, method_of(config))

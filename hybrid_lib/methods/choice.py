@@ -81,6 +81,9 @@ def _admitted(config: Config) -> None:
     """Refuse what the method of a configuration does not have."""
     method = method_of(config)
     method.check(config)
+    if config.training.optimiser != "gauss-newton" and config.training.momentum not in (0, method.momentum):
+        received = f"{config.training.momentum} with optimiser {config.training.optimiser}"
+        raise InputError("training.momentum", "0 but for gauss-newton", received, "set training.momentum=0")
     if config.training.finish and not method.has_energy(config):
         raise InputError(
             "training.finish", "0 but for formulation=strong or hypercircle, boundary=hard and dtype=float64",

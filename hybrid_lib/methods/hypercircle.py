@@ -56,8 +56,6 @@ WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 100, 60
 """Sizes of v in the plane, of its fast and its slow part, the steps, and those of them with the fewest points."""
 WIDER = 1.25
 """Units a layer of the two-scale network of ψ over those of v; with equal sizes the flux is the worse of the two fields."""
-MOMENTUM = 0.7
-"""Of the Gauss-Newton steps. At 1/10, one seed, it halves J at the end; 0.9 leaves 0.7 of it."""
 DRAWS, DRAWN = 16, 16_384
 """Independent draws of :func:`sampled_bound`, and points of each."""
 CONFIDENCE = 0.99
@@ -76,7 +74,7 @@ class Hypercircle(FluxMethod):
     sharp = True
     own_sizes = True
     admits_sides = True
-    finishes = (1, 1)
+    finishes, momentum = (1, 1), 0.7
     reports = ("bound", "bound_mean", "bound_source", "rel_energy", "efficiency")
 
     def check(self, config: Config) -> None:
@@ -88,7 +86,7 @@ class Hypercircle(FluxMethod):
     def recommended(self, config: Config) -> Config:
         """Points of two scales, drawn anew in every step; the same sizes for every period."""
         plane = config.sampling.sampler == "gauss"
-        network, training_options = config.network, replace(config.training, momentum=MOMENTUM)
+        network, training_options = config.network, replace(config.training, momentum=self.momentum)
         if plane:
             if network.kind == "two-scale":
                 network = replace(network, widths=WIDTHS, slow_widths=SLOW_WIDTHS)

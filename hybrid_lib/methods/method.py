@@ -126,6 +126,8 @@ class Method(Protocol):
         Names of what :meth:`report` knows of a seed beside its errors; they are columns of the summary.
     finishes : pair of int
         Steps of the finish after Gauss-Newton, on a line and in the plane.
+    momentum : float
+        Of Gauss-Newton in the recommended configuration; another optimiser leaves it unread.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Method(Protocol):
     own_sizes: ClassVar[bool] = False
     reports: ClassVar[tuple[str, ...]] = ()
     finishes: ClassVar[tuple[int, int]] = (0, 2)
+    momentum: ClassVar[float] = 0.0
 
     def check(self, config: Config) -> None:
         """Refuse settings that this method does not have; called with every configuration that is made."""
