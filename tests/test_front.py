@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "book" / "results"
 sys.path.insert(0, str(ROOT / "book" / "_tools"))
 
+import dark as pictures  # noqa: E402
 import front  # noqa: E402
 import front_picture  # noqa: E402
 
@@ -74,3 +75,14 @@ def test_first_page_is_short():
     words = [page, front.caption(), *(text for line in front.table() for text in line)]
     text = re.sub(r"```\{.*?```|\]\([^)]*\)|^:::+.*?$|\{[\w:]+\}", " ", "\n".join(words), flags=re.DOTALL | re.MULTILINE)
     assert len(front.table()) == 5 and 200 < len(text.split()) <= 350
+
+
+def test_dark_rendering_keeps_areas_of_colour_and_inverts_text_and_ground():
+    image = np.full((80, 120, 3), 255, np.uint8)
+    image[20:60, 20:60] = 30, 140, 200  # a map,
+    image[40, 20:60] = 255  # a line across it,
+    image[24:56, 80:88] = 247  # a bar of a pale colour,
+    image[68:76, 20:22] = 0  # a letter
+    dark = pictures.night(image)
+    assert np.all(dark[20:60, 20:60] == image[20:60, 20:60]) and np.all(dark[24:56, 80:88] == 247)
+    assert np.all(dark[:10] == 18) and np.all(dark[68:76, 20:22] == 237)
