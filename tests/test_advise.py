@@ -33,6 +33,21 @@ def test_unknowns_of_an_adaptive_mesh_are_predicted():
     assert found.ways[0].unknowns == pytest.approx(len(hl.solve(corner, 0.025).w), rel=0.5)
 
 
+def test_a_network_that_cannot_be_says_what_is_missing(monkeypatch):
+    import importlib
+
+    steep = hl.Problem(medium=media.from_formula("1 + 2000*x", 1), source=1.0)
+    found = advise(steep, 0.5)
+    assert "smallest length of K" in found.reason and "own_configuration(problem, length=…)" in found.reason
+    assert hl.own_configuration(steep, length=1.0).eps == 1.0 and "contrast 2,4" in str(found)
+
+    def refuse(*_, **__):
+        raise InputError("sides", "other ones", "these", "change them")
+
+    monkeypatch.setattr(importlib.import_module("hybrid_lib.experiments.advise"), "own_configuration", refuse)
+    assert advise(steep, 0.5).reason.endswith("as it is: sides: expected other ones; received these; change them.")
+
+
 def test_what_no_method_reaches_is_said(monkeypatch):
     import importlib
 

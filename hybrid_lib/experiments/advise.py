@@ -51,6 +51,11 @@ KNOWN = {1: 1e-4, 2: 5e-3}
 """Relative error that networks reach on the paper's problems with the sizes of `own_configuration`, by dimension."""
 TAME = 10.0
 """Contrast up to which that is said of a smooth medium with a period."""
+LENGTH = (
+    "A network would need the smallest length of K, as a part of the shortest side: it has no period and no pixels, so pass "
+    "own_configuration(problem, length=…); hybrid solve --network takes 1"
+)
+"""What is said where nothing tells that length."""
 
 
 class Way(NamedTuple):
@@ -125,7 +130,8 @@ class Advice:
 
     def __str__(self) -> str:
         length = "not known" if self.length is None else f"{self.length:.3g}"
-        found = f"contrast {self.contrast:.3g}, smallest length {length}, {'jumps' if self.jumps else 'no jumps'}"
+        contrast = f"{self.contrast:,.0f}" if self.contrast >= 1000 else f"{self.contrast:.3g}"
+        found = f"contrast {contrast}, smallest length {length}, {'jumps' if self.jumps else 'no jumps'}"
         table = [self.header, *self.lines]
         widths = [max(len(row[k]) for row in table) for k in range(len(self.header))]
         rows = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in table]
@@ -178,9 +184,12 @@ def advise(problem: Problem, tolerance: float = 0.01) -> Advice:
         ways += _uniform(problem, tolerance, meshes)
     if medium.period is not None and medium.period < problem.domain.unit and problem.domain.dimension == 2:
         ways.append(_homogenised(linear))
-    if (network := _network(problem, tolerance, jumps)) is not None:
-        ways.append(network)
-    chosen, reason = _choice(ways, tolerance)
+    refused = ""
+    try:
+        ways.append(_network(problem, tolerance, jumps))
+    except InputError as error:
+        refused = LENGTH if error.what == "length" else f"No network of this library takes the problem as it is: {error}"
+    chosen, reason = _choice(ways, tolerance, refused)
     return Advice(problem, float(tolerance), medium.beta / medium.alpha, length, jumps, tuple(ways), chosen, reason)
 
 
@@ -311,14 +320,11 @@ def _homogenised(linear: Way) -> Way:
     return Way("homogenisation", 8192, _memory("sine", 8192), 2 * 4096 * ASSUMED + 0.5, False, words)
 
 
-def _network(problem: Problem, tolerance: float, jumps: bool) -> Way | None:
-    """The network of `own_configuration`, by its shapes; None for a problem that it does not take."""
+def _network(problem: Problem, tolerance: float, jumps: bool) -> Way:
+    """The network of `own_configuration`, by its shapes; an InputError for a problem that it does not take."""
     d, period, sided = problem.domain.dimension, problem.medium.period, problem.boundary is not None
     formulation = "hypercircle" if jumps or sided else "strong"
-    try:
-        config = own_configuration(problem, formulation=formulation)
-    except InputError:
-        return None
+    config = own_configuration(problem, formulation=formulation)
     N, load = sizes.load_of(problem, config)
     P = parameters_of(problem, config)
     step = 2.0 * (N * load.rows + load.coupling) * P**2 / load.parts + P**3 / load.parts**2
@@ -331,8 +337,8 @@ def _network(problem: Problem, tolerance: float, jumps: bool) -> Way | None:
     return Way(name, P, sizes.forecast(problem, config).total + 5e8, seconds, reaches, "time of the record's machine")
 
 
-def _choice(ways: list[Way], tolerance: float) -> tuple[str, str]:
-    """The quickest that is known to reach the tolerance, and why."""
+def _choice(ways: list[Way], tolerance: float, refused: str) -> tuple[str, str]:
+    """The quickest that is known to reach the tolerance, and why; `refused` says why there is no network."""
     sure = sorted((way for way in ways if way.reaches), key=lambda way: way.seconds)
     linear = ways[0]
     if not sure:
@@ -346,8 +352,8 @@ def _choice(ways: list[Way], tolerance: float) -> tuple[str, str]:
     text = f"Take {first.method}: {first.seconds:.2g} s"
     if others:
         text += f", {others[0].method} {others[0].seconds:.2g} s"
-    if not any("network" in way.method for way in ways):
-        text += ". No network of this library takes the problem as it is"
+    if refused:
+        text += f". {refused}"
     elif "network" not in first.method:
         text += ". As for most problems of one or two dimensions a network is no match for that"
     return first.method, text + "."
