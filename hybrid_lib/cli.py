@@ -18,7 +18,7 @@ from pathlib import Path
 from hybrid_lib import __version__, processes, terminal
 from hybrid_lib.commands import replication, solve
 from hybrid_lib.commands.start import use_float64
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, rounded
 from hybrid_lib.terminal import Progress, complain, say
 
 
@@ -237,7 +237,8 @@ def _forecast(config, options) -> int:
     memory = experiments.forecast(problem, config, len(options.seed))
     seconds = work(config.sampling.grow_after, 0, steps) * experiments.seconds_of_a_step(problem, config, tuple(options.seed))
     found = {"memory_bytes": round(memory.total), "largest": memory.largest, "steps": steps, "forecast_seconds": seconds}
-    text = f"about {memory.total / 1e9:.2g} GB, most of it for {memory.largest}; about {duration(seconds)} for {steps:,} steps"
+    gigabytes = rounded(memory.total / 1e9)
+    text = f"about {gigabytes} GB, most of it for {memory.largest}; about {duration(seconds)} for {steps:,} steps"
     say(json.dumps(found) if options.json else text)
     return 0
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 class InputError(ValueError):
     """A user's input cannot be used; the message is one line that says why and what to do.
@@ -166,3 +168,24 @@ def require_picklable(what: str, content: Any) -> None:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         remedy = "define them there, or keep the run in a directory: out=, and resume=True"
         raise InputError(what, "functions defined at the top of a module", str(error), remedy) from None
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """A number as people write it: up to a million without a power of ten.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+        How many count.
+
+    Examples
+    --------
+    >>> [rounded(value) for value in (0, 1.04, 248.7, 26013, 4.14e8, 8.84e-8)]
+    ['0', '1', '250', '26,000', '4.1·10⁸', '8.8e-08']
+    """
+    number = float(f"{float(value):.{digits}g}")
+    if not 1e6 <= abs(number) < np.inf:
+        return f"{number:,.10g}"
+    mantissa, power = f"{number:e}".split("e+")
+    return f"{float(mantissa):g}·10{power.lstrip('0').translate(_RAISED)}"

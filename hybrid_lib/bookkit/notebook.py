@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from hybrid_lib.errors import InputError
+from hybrid_lib.errors import rounded as rounded  # for chapters
 
 LINE = 80  # characters of a line of output that a page shows without scrolling
-_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _ENTRY_KEYS = {"value", "rtol", "atol", "why"}
 
 
@@ -184,28 +184,6 @@ def as_table(header: str, rows: Iterable[Iterable[Any]]) -> Table:
         if len(line) != len(names):
             raise InputError("row of a table", f"{len(names)} entries", str(len(line)), f"one for each of {', '.join(names)}")
     return Table(names, lines)
-
-
-def rounded(value: float, digits: int = 2) -> str:
-    """A number as people write it: without a power of ten from a thousandth to a million.
-
-    Parameters
-    ----------
-    value : float
-    digits : int
-        How many count.
-
-    Examples
-    --------
-    >>> [rounded(value) for value in (0, 1.04, 248.7, 26013, 4.14e8, 8.84e-8)]
-    ['0', '1', '250', '26,000', '4.1·10⁸', '8.8e-08']
-    """
-    text = f"{float(value):.{digits - 1}e}"
-    size = abs(float(text))
-    if 1e6 <= size < np.inf:
-        mantissa, power = text.split("e+")
-        return f"{float(mantissa):g}·10{power.lstrip('0').translate(_RAISED)}"
-    return f"{float(text):,.10g}" if size >= 1e-3 or size == 0 else text
 
 
 @dataclass(frozen=True)

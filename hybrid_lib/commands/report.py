@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_lib import __version__, plots
+from hybrid_lib.errors import rounded
 from hybrid_lib.experiments.export import of_elements
 
 _STYLE = """
@@ -91,7 +92,7 @@ def within(row: Mapping[str, Any]) -> str:
     if not bound:
         return "unknown" if bound is None else "given"
     unit = 10.0 ** (math.floor(math.log10(bound)) - 1)
-    return f"{math.ceil(bound / unit - 1e-9) * unit:.2g}"
+    return rounded(math.ceil(bound / unit - 1e-9) * unit)
 
 
 def balance(found: Mapping[str, Any]) -> str:
@@ -167,4 +168,4 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def per_cent(value: float | None) -> str:
     """A relative error for people."""
-    return "none" if value is None else f"{100 * value:.2g} %"
+    return "none" if value is None else f"{rounded(100 * value)} %"

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, rounded
 from hybrid_lib.experiments import sizes
 from hybrid_lib.experiments.jumps import find_jump
 from hybrid_lib.experiments.own import own_configuration, parameters_of
@@ -121,7 +121,7 @@ class Advice:
                 way.method,
                 "–" if way.unknowns is None else f"{way.unknowns:,}",
                 "–" if way.memory is None else f"{way.memory / 1e9:.1f} GB",
-                "–" if way.seconds is None else f"{way.seconds:.2g}" if way.seconds < 100 else f"{way.seconds:,.0f}",
+                "–" if way.seconds is None else rounded(way.seconds, 2 if way.seconds < 100 else 3),
                 {True: "yes", False: "no", None: "unknown"}[way.reaches],
                 way.words,
             )
@@ -130,8 +130,7 @@ class Advice:
 
     def __str__(self) -> str:
         length = "not known" if self.length is None else f"{self.length:.3g}"
-        contrast = f"{self.contrast:,.0f}" if self.contrast >= 1000 else f"{self.contrast:.3g}"
-        found = f"contrast {contrast}, smallest length {length}, {'jumps' if self.jumps else 'no jumps'}"
+        found = f"contrast {rounded(self.contrast, 3)}, smallest length {length}, {'jumps' if self.jumps else 'no jumps'}"
         table = [self.header, *self.lines]
         widths = [max(len(row[k]) for row in table) for k in range(len(self.header))]
         rows = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in table]
@@ -235,7 +234,7 @@ def _linear(problem: Problem, tolerance: float) -> tuple[Way, list[tuple[int, fl
         N, last = N * growth, last * growth**-rate
         total += cost(N)
     reached = last <= tolerance
-    words = f"bound {last:.2g}" + ("" if reached else f" at the limit of {UNKNOWNS:,} unknowns")
+    words = f"bound {rounded(last)}" + ("" if reached else f" at the limit of {UNKNOWNS:,} unknowns")
     return Way("linear elements", round(N), _memory("P1", N), total, reached, words), meshes
 
 
@@ -310,7 +309,7 @@ def _continued(
     size = min(wanted, most)
     total = seconds * (size * (1 + size / BEND)) / (N * (1 + N / BEND)) if size > N else seconds
     reached = bool(wanted <= most)
-    words = words if reached else f"bound {bound * (size / N) ** -rate:.2g} at the limit of {most:,} unknowns"
+    words = words if reached else f"bound {rounded(bound * (size / N) ** -rate)} at the limit of {most:,} unknowns"
     return Way(method, round(size), _memory("P2" if nodes == 2 else "sine", size), total, reached, words)
 
 
@@ -349,9 +348,9 @@ def _choice(ways: list[Way], tolerance: float, refused: str) -> tuple[str, str]:
     if first is not linear and linear.reaches and linear.seconds <= 2 * first.seconds:
         first = linear  # the one that hl.solve does by itself
     others = [way for way in sure if way is not first]
-    text = f"Take {first.method}: {first.seconds:.2g} s"
+    text = f"Take {first.method}: {rounded(first.seconds)} s"
     if others:
-        text += f", {others[0].method} {others[0].seconds:.2g} s"
+        text += f", {others[0].method} {rounded(others[0].seconds)} s"
     if refused:
         text += f". {refused}"
     elif "network" not in first.method:

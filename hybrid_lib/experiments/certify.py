@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError, real_array, whole
+from hybrid_lib.errors import InputError, real_array, rounded, whole
 from hybrid_lib.experiments.breaks import find_break
 from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
@@ -259,10 +259,11 @@ def _field(problem: Problem, field: Any, gradient: Callable | None) -> Batch:
         return v.reshape(*points.shape[:-1], 1), np.sum(g.reshape(points.shape) * along, axis=-1, keepdims=True)
 
     length, eps = float(np.ptp(domain.box, axis=0).max()), float(at.eps)
-    rounded = {} if eps < 1e-10 else {"least": 1e4 * eps, "shortest": 4 * eps * length}
-    found = find_break(values, domain, problem.medium.period, size=size, **rounded)
+    wider = {} if eps < 1e-10 else {"least": 1e4 * eps, "shortest": 4 * eps * length}
+    found = find_break(values, domain, problem.medium.period, size=size, **wider)
     if found is not None:
-        received = f"a jump from {found.below[0]:.3g} to {found.above[0]:.3g} at x = {np.round(found.point, 6).tolist()}"
+        below, above = rounded(found.below[0], 3), rounded(found.above[0], 3)
+        received = f"a jump from {below} to {above} at x = {np.round(found.point, 6).tolist()}"
         raise InputError("field", "a continuous one, whose gradient is all of its derivative", received, "pass one without jumps")
     step = np.cbrt(eps) * length * np.eye(d)
     quotient = np.stack([(at(x + h)[0] - at(x - h)[0]) / (2 * h.sum()) for h in step], axis=1)
@@ -382,7 +383,7 @@ def _require_zero_at_nodes(mesh: fem.Mesh, nodal: np.ndarray) -> None:
 def _not_zero(x: np.ndarray, value: float) -> InputError:
     """What to say of a field with other values on the boundary."""
     remedy = "pass u = w − e·x, not w; train with boundary=hard"
-    return InputError("field", "zero on the boundary", f"{value:.2g} at {x.round(6).tolist()}", remedy)
+    return InputError("field", "zero on the boundary", f"{rounded(value)} at {x.round(6).tolist()}", remedy)
 
 
 def _along(mesh: fem.Mesh) -> np.ndarray:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError, real_array, whole
+from hybrid_lib.errors import InputError, real_array, rounded, whole
 from hybrid_lib.experiments.breaks import Values, along_lines, find_break, inside
 from hybrid_lib.media import Medium
 from hybrid_lib.methods.lifting import lifting
@@ -100,7 +100,7 @@ def require_no_jumps(problem: Problem) -> None:
         return _require_derivative(medium, problem.domain)
     received = f"{medium.name!r}, which jumps"
     if found is not None:
-        below, above = (f"{k:.3g}" if np.ndim(k) == 0 else np.round(k, 6).tolist() for k in found[1:])
+        below, above = (rounded(k, 3) if np.ndim(k) == 0 else np.round(k, 6).tolist() for k in found[1:])
         place = ", ".join(f"{x:.6g}" for x in found.point)
         received += f" from {below} to {above} at x = ({place}{',' * (len(found.point) == 1)})"
     raise InputError(
@@ -120,10 +120,10 @@ def warn_of_layers(problem: Problem, points: int) -> None:
     apart = (domain.measure / points) ** (1 / domain.dimension)
     found = find_break(_values(medium), domain, medium.period, least=0.1, shortest=apart / 4)
     if found is not None:
-        below, above = (np.linalg.norm(k) for k in (found.below, found.above))
+        below, above = (rounded(np.linalg.norm(k), 3) for k in (found.below, found.above))
         place = ", ".join(f"{x:.4g}" for x in found.point)
         warnings.warn(
-            f"medium: {medium.name!r} goes from {below:.3g} to {above:.3g} within {apart / 4:.2g} at x = ({place}), where points "
+            f"medium: {medium.name!r} goes from {below} to {above} within {apart / 4:.2g} at x = ({place}), where points "
             f"of training are {apart:.2g} apart: the strong form may not see it; take more of them (sampling.points), or "
             "own_configuration(…, formulation='first-order')", stacklevel=3,
         )  # fmt: skip
@@ -150,7 +150,7 @@ def require_continuous(problem: Problem) -> None:
     found = find_break(along_lines(at), problem.domain, size=units(problem).field)
     if found is not None:
         place = ", ".join(f"{x:.6g}" for x in found.point)
-        received = f"a jump from {found.below[0]:.3g} to {found.above[0]:.3g} on the line through x = ({place})"
+        received = f"a jump from {rounded(found.below[0], 3)} to {rounded(found.above[0], 3)} on the line through x = ({place})"
         remedy = "make it steep instead, or solve it by elements, hybrid_lib.solve"
         raise InputError("boundary", "temperatures without jumps, as fields of finite energy have", received, remedy)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError, whole
+from hybrid_lib.errors import InputError, rounded, whole
 from hybrid_lib.experiments.interpolants import Pieces, Surface, gauss, spline_through
 from hybrid_lib.problems import Problem, require_drop
 from hybrid_lib.training import UNREADABLE, write_atomically
@@ -160,9 +160,9 @@ def _in_time(until: float | None, needed: float) -> None:
     """Refuse to begin what will not end in time."""
     left = math.inf if until is None else until - time.perf_counter()
     if needed >= left:
-        wanted = f"about {needed:.2g} s more" if needed else "time"
+        wanted = f"about {rounded(needed)} s more" if needed else "time"
         remedy = "raise the time limit, or pass reference=None"
-        raise OutOfTimeError("reference", f"{wanted} for its next mesh", f"{max(left, 0.0):.2g} s", remedy)
+        raise OutOfTimeError("reference", f"{wanted} for its next mesh", f"{rounded(max(left, 0.0))} s", remedy)
 
 
 def _without_rounding(found: Reference, problem: Problem) -> Reference:

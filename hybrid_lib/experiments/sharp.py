@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, rounded
 from hybrid_lib.experiments.jumps import require_no_jumps
 from hybrid_lib.experiments.references import OutOfTimeError, Reference
 from hybrid_lib.fem.spectral import SpectralField, solve_spectral
@@ -86,7 +86,8 @@ def spectral_reference(problem: Problem, until: float | None = None) -> Referenc
     for degree in (top - 8, top - 4, top):
         left = math.inf if until is None else until - time.perf_counter()
         if 3 * took > left:
-            raise OutOfTimeError("reference", f"about {3 * took:.2g} s more", f"{max(left, 0.0):.2g} s", "pass reference=None")
+            needed, received = f"about {rounded(3 * took)} s more", f"{rounded(max(left, 0.0))} s"
+            raise OutOfTimeError("reference", needed, received, "pass reference=None")
         began = time.perf_counter()
         fields.append(solved(degree))
         took = time.perf_counter() - began

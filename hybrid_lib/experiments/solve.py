@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.errors import InputError, real_array, rounded
 from hybrid_lib.experiments import export
 from hybrid_lib.fem import sides
 from hybrid_lib.fem.contact import outward_normals
@@ -75,7 +75,7 @@ class FieldSolution:
     reason: str
 
     def __repr__(self) -> str:
-        bound = f"bound={self.bound:.2g}" if self.bound is not None else f"no bound: {self.reason}"
+        bound = f"bound={rounded(self.bound)}" if self.bound is not None else f"no bound: {self.reason}"
         return f"FieldSolution({self.problem.name}, {self.mesh!r}, {bound})"
 
     @property
@@ -281,7 +281,7 @@ def solve(
             return found
         bounds.append(found.proof.relative)
         if len(bounds) > STALLED and bounds[-1] > 0.9 * bounds[-1 - STALLED]:
-            reason = f"the bound stays at {found.proof.relative:.2g} on finer meshes, as where a given temperature jumps"
+            reason = f"the bound stays at {rounded(found.proof.relative)} on finer meshes, as where a given temperature jumps"
             return FieldSolution(problem, mesh, found.w, found.data, found.proof, reason)
         finer = fem.bisect(mesh, _marked(found.proof.cells))
         if len(finer.points) > UNKNOWNS:

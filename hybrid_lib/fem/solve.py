@@ -14,7 +14,7 @@ from scipy.sparse import csc_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
-from hybrid_lib.errors import InputError, real_array
+from hybrid_lib.errors import InputError, real_array, rounded
 from hybrid_lib.fem import transforms
 from hybrid_lib.fem.assembly import load, stiffness
 from hybrid_lib.fem.mesh import Mesh
@@ -222,7 +222,7 @@ def _solve_sine(
         found = transforms.solve(matrix, right, transforms.sines(side, *mean), tol, spread, order)
         if found is not None or not required:
             return found
-        received = f"{transforms.MOST} iterations without it, at contrast {spread:.2g}"
+        received = f"{transforms.MOST} iterations without it, at contrast {rounded(spread)}"
         raise InputError("solve", f"a relative error in energy <= {tol:g}", received, 'use method="direct"')
     if required:
         expected = "the inner nodes of fem.unit_square, with neighbours that are coupled"

@@ -271,7 +271,7 @@ def check_period(conductivity, period, points, values) -> None:
             raise InputError(
                 f"period along axis {axis}",
                 f"K(x) = K(x + {period:g})",
-                f"values that differ by {off[worst]:.0%} at x = {points[worst].round(4).tolist()}",
+                f"values that differ by {100 * off[worst]:.0f} % at x = {points[worst].round(4).tolist()}",
                 "correct it, or pass None for a medium without period",
             )
 

@@ -53,7 +53,7 @@ def check_period(scaled: Callable, dimension: int, period: float) -> None:
         axis, worst = np.unravel_index(np.argmax(off), off.shape)
         raise InputError(
             f"period along axis {axis}", f"K(x) = K(x + {period:g})",
-            f"values that differ by {off[axis, worst]:.0%} at x = {(period * points[worst]).round(4).tolist()}",
+            f"values that differ by {100 * off[axis, worst]:.0f} % at x = {(period * points[worst]).round(4).tolist()}",
             "pass the period of the medium, or sample=True to repeat one cell of it",
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hybrid_lib import experiments, training
 from hybrid_lib.config import fingerprint
-from hybrid_lib.errors import InputError
+from hybrid_lib.errors import InputError, rounded
 from hybrid_lib.experiments import folder
 from hybrid_lib.experiments.summary import duration
 from hybrid_lib.replication import artefacts, calculations, table, travel
@@ -177,7 +177,7 @@ def _slice(spec, config, out: Path, resume: bool, left, began: float, say, progr
     reference = experiments.reference(problem)  # whatever it takes: an artefact has errors
     at = training.steps_done(out / "checkpoint" / "state.npz")
     say(
-        f"{spec.id}: {each:.3g} ms an iteration for {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}, "
+        f"{spec.id}: {rounded(each, 3)} ms an iteration for {len(spec.seeds)} seed{'s' * (len(spec.seeds) > 1)}, "
         f"about {duration((config.training.steps - at) * each / 1e3)} from iteration {at:,} to {config.training.steps:,}"
     )
     limit = None if left is None else max(left - (time.perf_counter() - began), 1e-3)
@@ -203,7 +203,7 @@ def estimate(names: Sequence[str], results: Path, say: Say = print) -> Artefact:
             timed[kind] = calculations.step_cost(config, spec.seeds[:1])
         each = timed[kind] * len(spec.seeds)
         known[name] = {"ms": each, "iterations": config.training.steps}
-        say(f"{name}: {each:.3g} ms an iteration, {duration(each * config.training.steps / 1e3)} in all")
+        say(f"{name}: {rounded(each, 3)} ms an iteration, {duration(each * config.training.steps / 1e3)} in all")
     record = {"runs": known, "environment": experiments.environment(experiments.configuration("heat2d"))}
     artefact = artefacts.write_calculation(table.COSTS, record, results)
     table.write(results)
