@@ -1,5 +1,6 @@
 """One strict setting for every test: float64, no silent dtype or rank promotion."""
 
+import gc
 import os
 import tempfile
 
@@ -21,6 +22,15 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+# Tracing makes many objects and few cycles: looking for these after each 700 took a tenth of the time and more.
+gc.set_threshold(100_000, 20, 20)
+
+
+def pytest_collection_finish():
+    """What is imported and collected stays: the collector need not look at it again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):
