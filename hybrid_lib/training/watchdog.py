@@ -25,6 +25,8 @@ SECONDS = 60.0
 """Without processor time for this long inside a program the process ends; ``HYBRID_LIB_STANDSTILL`` sets another, 0 for never."""
 STATUS = 1
 """Exit status, that of any run that failed."""
+RESCUE = 10.0
+"""Seconds to save what there is."""
 TICK = 0.5
 USED = 0.005
 """Seconds of processor time a second that a waiting process may use: its other threads look around now and then."""
@@ -36,7 +38,7 @@ class Watchdog:
     Parameters
     ----------
     rescue : callable () -> str
-        Saves what there is and says how to go on; it has ten seconds. It may be exchanged.
+        Saves what there is and says how to go on; it has :data:`RESCUE` seconds. It may be exchanged.
     """
 
     def __init__(self, rescue: Callable[[], str]):
@@ -76,7 +78,7 @@ class Watchdog:
         said = ["nothing was kept"]
         saver = threading.Thread(target=lambda: said.append(self.rescue()), daemon=True)
         saver.start()
-        saver.join(10)
+        saver.join(RESCUE)
         error = InputError(
             what, "processor time", f"none for {self._limit:g} s", f"run it again with NPROC=1, one thread; {said[-1]}"
         )
