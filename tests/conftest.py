@@ -45,6 +45,15 @@ def key():
     return jax.random.key(20260101)
 
 
+@pytest.fixture
+def few_draws(monkeypatch):
+    """The sampled bound of a run from a sixteenth of its points: an upper limit with the same confidence, and a wider one."""
+    from hybrid_lib.methods.hypercircle import sampled_bound
+
+    *_, key = sampled_bound.__defaults__
+    monkeypatch.setattr(sampled_bound, "__defaults__", (8, 2048, key))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _programs_of_one_module():
     """Give the compiled programs of a finished module back: kept, they add up to gigabytes in each worker."""
