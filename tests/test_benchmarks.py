@@ -1,5 +1,6 @@
 """Benchmarks at their smallest size: known facts, independent oracles, and records that are complete."""
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -134,6 +135,33 @@ def test_record_holds_the_networks_as_they_are_recorded_now():
     assert kept == now, (
         f"run: python benchmarks/classical_rivals.py --parts networks --out {RECORD.relative_to(ROOT)}"
     )
+
+
+def test_window_of_the_plane_is_measured_at_its_smallest_and_the_record_is_whole(tmp_path):
+    import window
+
+    rows = window.main(["--smoke", "--out", str(tmp_path / "record.json")])["periods"]["4"]
+    off = {(row["method"], row["cells"]): row["rel_h1"] for row in rows["resolved"]}
+    assert off["P1", 32] == off["P1, sine", 32] == off["P1, proved", 32] < 0.6 * off["P1", 16]
+    proved = next(row for row in rows["resolved"] if "bound" in row)
+    assert proved["rel_energy"] < proved["bound"] < 1.8 * proved["rel_energy"]
+    kept = json.loads((RECORD.parent / "window.json").read_text())["periods"]
+    assert list(kept) == ["10", "20", "50", "100", "200"]
+    corrected = [part["upscaled"][1]["rel_h1"] for part in kept.values()]
+    assert all(0.6 < b / a < 0.8 for a, b in itertools.pairwise(corrected))  # about the root of ε
+    for inverse, methods in window.MESHES.items():
+        found = {(row["method"], row["cells"]) for row in kept[str(inverse)]["resolved"]}
+        assert found == {(method, n) for method, sizes in methods.items() for n in sizes}
+
+
+def test_record_of_the_optimisers_holds_every_row_after_equal_seconds():
+    import optimisers
+
+    runs = json.loads((RECORD.parent / "optimisers.json").read_text())["runs"]
+    assert set(runs) == {f"{name}/{row}" for name in optimisers.LIMITS for row in optimisers.optimisers(name)}
+    for key, rows in runs.items():
+        assert tuple(row["seconds"] for row in rows) == optimisers.LIMITS[key.partition("/")[0]]
+        assert all(row["cpu"] >= row["seconds"] for row in rows)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
 RECORD = ROOT / "book" / "results" / "beyond" / "peers.json"
-LIBRARIES = ("ours", "deepxde", "jinns", "pina")
+LIBRARIES = ("ours", "deepxde", "jinns", "pina", "jno")
+TIMED = LIBRARIES[:4]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +65,7 @@ def test_speed_is_complete_and_positive(record):
     import run
 
     for table in record["speed"].values():
-        assert {run.ROWS[row][0] for row in table} == set(LIBRARIES)
+        assert {run.ROWS[row][0] for row in table} == set(TIMED)
         for row in table.values():
             assert 0 < row["ms_lowest"] <= row["ms"] <= row["ms_highest"]
             assert row["slices"] >= 3 and row["peak_mib"] > 0 and row["steps"] >= 1
@@ -83,10 +84,21 @@ def test_errors_are_histories_over_equal_times(record):
                 assert np.isfinite([point["rel_l2"], point["rel_h1"]]).all()
 
 
+def test_second_order_is_a_history_over_equal_times_for_every_row(record):
+    import run
+
+    assert set(record["second"]["32"]) == set(run.SECOND)
+    for table in record["second"].values():
+        for row in table.values():
+            assert [point["seconds"] for point in row] == sorted(point["seconds"] for point in row)
+            assert all(point["cpu"] >= point["seconds"] and point["peak_mib"] > 0 for point in row)
+            assert np.isfinite([[point["rel_l2"], point["rel_h1"]] for point in row]).all()
+
+
 def test_versions_are_those_that_are_pinned(record):
     for part in ("speed", "errors"):
         packages = record["environment"][part]["packages"]
-        for peer in LIBRARIES[1:]:
+        for peer in TIMED[1:]:
             for line in (PEERS / f"requirements-{peer}.txt").read_text().splitlines():
                 name, _, version = line.partition("==")
                 if name in packages[peer]:

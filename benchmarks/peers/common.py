@@ -31,6 +31,7 @@ def arguments(variants: tuple[str, ...] = ("default",)) -> argparse.Namespace:
     parser.add_argument("--points", type=int, default=4096)
     parser.add_argument("--slice", type=int, default=20, help="iterations of one slice")
     parser.add_argument("--features", action="store_true", help="cos and sin of 2 pi x / eps as further inputs")
+    parser.add_argument("--width", type=int, default=WIDTH, help="units of a layer")
     parser.add_argument("--variant", choices=variants, default=variants[0])
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -23,12 +23,13 @@ from pathlib import Path
 
 import facts
 import numpy as np
+from common import WIDTH
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ENVIRONMENTS = ROOT / ".venv-peers"
 RECORDS = ROOT / "book" / "results" / "beyond"
-PARTS = ("speed", "errors", "facts")
+PARTS = ("speed", "errors", "second", "facts")
 NETWORKS = ("periodic", "plain")
 """The perceptron of the point and of cos and sin of 2 pi x / eps, and of the point alone."""
 ROWS = {
@@ -44,7 +45,20 @@ ROWS = {
 }
 UNTIMED = {"ours, uniform"}
 """Rows of the errors alone: the plain network from initial weights as jinns and PINA draw them."""
-PACKAGES = ("deepxde", "jinns", "pina-mathlab", "jax", "jaxlib", "flax", "equinox", "optax", "torch", "lightning", "numpy")
+SECOND = {
+    "jinns": ("jinns", "loop"),
+    "jinns, natural gradient": ("jinns", "ngd"),
+    "jinns, SSBroyden": ("jinns", "ssbroyden"),
+    "jinns, SSBFGS": ("jinns", "ssbfgs"),
+    "ours, Gauss-Newton": ("ours", "newton"),
+    "jno": ("jno", "default"),
+    "jno, SSBroyden": ("jno", "ssbroyden"),
+}
+"""Rows of the part on second order, with periodic inputs: Adam as jinns has it, and each library's own second order."""
+SMALL = 32
+"""Units of a layer that second order can bear; at the width of the others one slice is one iteration."""
+PACKAGES = ("deepxde", "jax-numerical-operators", "foundax", "jinns", "pina-mathlab", "jax", "jaxlib", "flax", "equinox", "optax")
+PACKAGES += ("torch", "lightning", "numpy")
 QUIET = {"NPROC": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 QUIET |= {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "ignore"}
 
@@ -57,18 +71,18 @@ def python_of(peer: str) -> Path | None:
 
 def steps_of(peer: str, points: int) -> int:
     """Iterations of a slice: about a second and more for every library."""
-    few = 5 if peer == "jinns" else 20
+    few = 5 if peer in ("jinns", "jno") else 20
     return max(1, round(few * 4096 / points))
 
 
 class Worker:
     """A peer's script under way."""
 
-    def __init__(self, row: str, points: int, features: bool, core: int, seed: int):
-        peer, variant = ROWS[row]
-        self.steps = steps_of(peer, points)
+    def __init__(self, row: str, points: int, features: bool, core: int, seed: int, width: int = WIDTH):
+        peer, variant = (ROWS | SECOND)[row]
+        self.steps = steps_of(peer, points) if row in ROWS or width < WIDTH else 1
         command = [python_of(peer), HERE / facts.SCRIPTS[peer], "--points", str(points), "--slice", str(self.steps)]
-        command += ["--variant", variant, "--seed", str(seed)] + ["--features"] * features
+        command += ["--variant", variant, "--seed", str(seed), "--width", str(width)] + ["--features"] * features
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_", "PYTHON"))}
         environment = inherited | QUIET | ({"PYTHONPATH": str(ROOT)} if peer == "ours" else {})
         self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
@@ -124,10 +138,20 @@ def speed(rows: list[str], points: int, rounds: int, core: int) -> dict[str, dic
     return table
 
 
-def history(row: str, points: int, features: bool, seconds: list[float], core: int, seed: int) -> list[dict]:
-    """Errors of one row at the first slice's end after each of the times; the first slice counts like the second."""
-    worker = Worker(row, points, features, core, seed)
-    worker.ask("go")
+def history(
+    row: str, points: int, features: bool, seconds: list[float], core: int, seed: int, width: int = WIDTH
+) -> list[dict]:
+    """Errors of one row at the first slice's end after each of the times; the first slice counts like the second.
+
+    Where the first slice alone, with the compilation, takes longer than all of them, it is the only point.
+    """
+    worker = Worker(row, points, features, core, seed, width)
+    first = worker.ask("go")
+    if first["cpu"] > max(seconds) + 30:
+        found = {"seconds": max(seconds), "cpu": first["cpu"], "wall": first["wall"], "steps": worker.steps}
+        found |= {"peak_mib": first["peak_mib"]} | worker.ask("errors")
+        worker.stop()
+        return [found]
     out, cpu, wall, steps, slices = [], 0.0, 0.0, worker.steps, 0
     for limit in sorted(seconds):
         while cpu < limit:
@@ -136,6 +160,8 @@ def history(row: str, points: int, features: bool, seconds: list[float], core: i
             cpu, wall = cpu + answer["cpu"] * (2 if slices == 1 else 1), wall + answer["wall"] * (2 if slices == 1 else 1)
         found = worker.ask("errors")
         out.append({"seconds": limit, "cpu": round(cpu, 2), "wall": round(wall, 2), "steps": steps} | found)
+        if row in SECOND:
+            out[-1]["peak_mib"] = answer["peak_mib"]
         print(f"{row:18s}{limit:6.0f} s {steps:6d} steps  L2 {found['rel_l2']:.3f}  H1 {found['rel_h1']:.3f}", flush=True)
     worker.stop()
     return out
@@ -189,6 +215,8 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--peers", nargs="+", choices=list(facts.SCRIPTS), default=list(facts.SCRIPTS))
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="of the errors")
+    parser.add_argument("--widths", type=int, nargs="+", default=[SMALL, WIDTH], help="of the part on second order")
+    parser.add_argument("--second", nargs="+", choices=list(SECOND), default=list(SECOND), help="rows of that part")
     parser.add_argument("--points", type=int, nargs="+", default=[4096, 25_000], help="of the speed; errors use the first")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, nargs="+", default=[15.0, 30.0, 60.0, 120.0])
@@ -215,7 +243,7 @@ def main(argv: list[str] | None = None) -> dict:
     if "facts" in options.parts:
         lines = {peer: facts.user_lines(peer) for peer in facts.SCRIPTS}
         write("facts", {"lines": lines, "abilities": facts.ABILITIES, "absent": facts.ABSENT, "newton": newton()})
-    if {"speed", "errors"} & set(options.parts) and not (ENVIRONMENTS / "reference.npz").exists():
+    if {"speed", "errors", "second"} & set(options.parts) and not (ENVIRONMENTS / "reference.npz").exists():
         export_reference()
     if "speed" in options.parts:
         found = record.get("speed", {})
@@ -233,6 +261,13 @@ def main(argv: list[str] | None = None) -> dict:
                 run = history(row, options.points[0], network == "periodic", options.seconds, options.core, options.seed)
                 found.setdefault(network, {})[key] = {"mode": ROWS[row][1], "history": run}
                 write("errors", found)
+    if "second" in options.parts:
+        found = record.get("second", {})
+        for width in options.widths:
+            for row in (row for row in options.second if SECOND[row][0] in peers):
+                run = history(row, options.points[0], True, options.seconds, options.core, options.seed, width)
+                found.setdefault(str(width), {})[row] = run
+                write("second", found)
     return record
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parents[1] / ".venv-peers"
-PEERS = ("deepxde", "jinns", "pina")
+PEERS = ("deepxde", "jinns", "pina", "jno")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The paper's 2-D problem with hybrid_lib: the plain network, or ``--variant hybrid`` with the paper's coupling.
 
-``--variant uniform`` is the plain network from the initial weights that jinns and PINA have by default.
+``--variant uniform`` is the plain network from the initial weights that jinns and PINA have by default, ``newton`` the plain
+network with Gauss-Newton in double precision.
 
 The medium and the source are written out as for the other libraries. Derivatives by jets; ``Setup.program`` is the compiled loop
 that ``experiments.train`` calls slice by slice. With ``--features`` the network is a subclass of the library's, and the run is
@@ -16,7 +17,9 @@ from hybrid_lib.methods import method_of
 from hybrid_lib.pinn import jets, networks
 from hybrid_lib.pinn.ansatz import Ansatz
 
-options = common.arguments(("default", "hybrid", "uniform"))
+options = common.arguments(("default", "hybrid", "uniform", "newton"))
+newton = options.variant == "newton"
+jax.config.update("jax_enable_x64", newton)
 
 # problem
 wave = 2 * jnp.pi / common.EPS
@@ -34,8 +37,8 @@ def source(x):
 
 problem = experiments.own_problem(media.from_function(conductivity, 2, period=common.EPS), source)
 config = experiments.Config(
-    "peers", common.EPS, "hybrid" if options.variant == "hybrid" else "pinn",
-    network=experiments.NetworkConfig("mlp", (common.WIDTH,) * 2),
+    "peers", common.EPS, "hybrid" if options.variant == "hybrid" else "pinn", dtype="float64" if newton else "float32",
+    network=experiments.NetworkConfig("mlp", (options.width,) * 2),
     sampling=experiments.SamplingConfig(points=options.points),
     coarse=experiments.CoarseConfig(cells=25),
     training=experiments.TrainingConfig(learning_rate=common.RATE, decay_every=common.DECAY_EVERY),
@@ -63,7 +66,7 @@ def assembled(ansatz):
     theta, fixed = ansatz.init(jax.random.key(options.seed))
     data = method.sampler(problem, config, ansatz, (options.seed,), [fixed], coarse)(0)
     objective = method.objective(problem, config, ansatz, coarse)
-    adam = training.adam(common.RATE, common.DECAY, common.DECAY_EVERY)
+    adam = training.gauss_newton() if newton else training.adam(common.RATE, common.DECAY, common.DECAY_EVERY)
     member = training.init_member(objective, adam, theta, data[0], {"coupling": 1.0})
     state = training.init_state([member], jax.random.key(options.seed))
     return ansatz, training.program(objective, adam, training.LoopOptions(), 1), state, training.stack(data)
@@ -73,7 +76,7 @@ def assembled(ansatz):
 # end of problem
 ansatz, program, state, data = setup.ansatz, setup.program, setup.state, setup.data
 if options.features:
-    network = Periodic((common.WIDTH,) * 2)
+    network = Periodic((options.width,) * 2, dtype=jnp.float64 if newton else jnp.float32)
     ansatz, program, state, data = assembled(Ansatz(network, 2, problem.domain.vanishing))
 
 

@@ -34,12 +34,13 @@ class SpectralField(NamedTuple):
     value: np.ndarray
     iterations: int
 
-    def at_gauss(self, order: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Points (k, 2), weights (k,), values (k,) and gradients (k, 2) at order × order Gauss points of every cell."""
+    def at_gauss(self, order: int, pieces: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Points (k, 2), weights (k,), values (k,) and gradients (k, 2): order² Gauss points in pieces² parts of every cell."""
         n, p = len(self.value), self.value.shape[-1] - 1
         nodes, _, derivative = lobatto(p)
         t, w = legendre.leggauss(order)
-        t, w = (t + 1) / 2, w / 2
+        t = ((np.arange(pieces)[:, None] + (t + 1) / 2) / pieces).ravel()
+        w = np.tile(w / 2 / pieces, pieces)
         to = _interpolation(nodes, t)  # (order, p + 1)
         slope = to @ derivative * n
         value = to @ self.value @ to.T
