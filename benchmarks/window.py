@@ -4,7 +4,7 @@
 
 At every period the homogenised solution, with its corrector and with the corrector cut off at the boundary; at those of MESHES
 also linear and quadratic elements by sparse factors or multigrid ("P1", "P2") and by the sine transform, and linear ones with
-their guaranteed bound. Errors are relative, by integration against spectral elements of degree 20 (17 at 1/200). Seconds are
+their guaranteed bound. Errors are relative, by integration against spectral elements of degree 20, or 16. Seconds are
 those of assembly and solution, of the processor, after a small run that compiles; runs above a second are timed once.
 """
 
@@ -26,7 +26,7 @@ from classical_methods import at, elements, expand, grid, homogenised, vectorise
 
 from hybrid_lib import experiments, fem, training
 from hybrid_lib.experiments.references import Reference
-from hybrid_lib.experiments.sharp import DEGREE, spectral_reference
+from hybrid_lib.experiments.sharp import DEGREE
 from hybrid_lib.fem.spectral import solve_spectral
 from hybrid_lib.problems import Problem
 
@@ -39,6 +39,8 @@ MESHES = {
 SMOKE = {4: {"P1": (16, 32), "P1, sine": (32,), "P2": (16,), "P2, sine": (16,), "P1, proved": (32,)}}
 OUT_OF_STEP = (23, 11)
 """Pieces of a period in which errors are taken, down to 1/50 and below it."""
+LOWER, SMOOTH, MICRO = 16, 64, (64, 256)
+"""Degree of the reference for homogenised solutions (within 8e-4 in H¹), cells of u⁰ a side, and of the cell problem."""
 BLOCK = 200_000
 """Points at which a field is looked at together."""
 
@@ -98,40 +100,40 @@ def shown(inverse: int, row: dict) -> dict:
     return row
 
 
-def upscaled_part(problem: Problem, inverse: int, size: int) -> dict:
-    """Homogenised solutions, and how good the reference is."""
-    start = time.process_time()
-    known = spectral_reference(problem)
-    about = {"rel_l2": known.error, "rel_h1": known.error_h1, "points": len(known.points)}
-    about["cpu_seconds"] = time.process_time() - start
-    K, q = fem.evaluate(problem.medium.conductivity, known.points), vectorised(problem.source)
+def sampled(problem: Problem, inverse: int, degree: int, *points: int) -> tuple[Reference, np.ndarray]:
+    """Spectral elements of one cell a period as a reference, and K at its points."""
+    K, q = (lambda x: fem.evaluate(problem.medium.conductivity, x)), (lambda x: fem.evaluate(problem.source, x))
+    known = Reference(*solve_spectral(K, q, problem.direction, inverse, degree).at_gauss(*points), 0.0, 0.0)
+    return known, K(known.points)
 
-    def upscaled():
-        return homogenised(problem.medium.conductivity, q, problem.direction, 1 / inverse, size, size)
 
-    upscaled()
-    (found, seconds), rows = timed(upscaled), []
-    for method, corrector in (("homogenised", "none"), ("corrected", "plain"), ("corrected, cut off", "cut")):
-        row = {"method": method, "cells": size, "micro": size} | seconds
-        rows.append(shown(inverse, row | errors(known, K, lambda x, c=corrector: expand(found, x, c))))
-    return {"reference": about, "upscaled": rows}
+def upscaled_part(problem: Problem, inverse: int, micro: tuple[int, ...]) -> dict:
+    """Homogenised solutions; the correctors are linear elements with `micro` cells a side, and have an error of their own."""
+    known, K = sampled(problem, inverse, LOWER, 10 if inverse > 20 else 20)
+    q, rows = vectorised(problem.source), []
+    for m in micro:
+
+        def upscaled(m: int = m):
+            return homogenised(problem.medium.conductivity, q, problem.direction, 1 / inverse, SMOOTH, m)
+
+        upscaled()
+        found, seconds = timed(upscaled)
+        for method, corrector in (("homogenised", "none"), ("corrected", "plain"), ("corrected, cut off", "cut")):
+            row = {"method": method, "cells": SMOOTH, "micro": m} | seconds
+            rows.append(shown(inverse, row | errors(known, K, lambda x, f=found, c=corrector: expand(f, x, c))))
+    return {"upscaled": rows}
 
 
 def resolved_part(problem: Problem, inverse: int, meshes: dict[str, tuple[int, ...]]) -> dict:
     """Elements; the points of the errors are out of step with their meshes, whose cells divide a period."""
-    medium = problem.medium
-    K, q = (lambda x: fem.evaluate(medium.conductivity, x)), (lambda x: fem.evaluate(problem.source, x))
-    start = time.process_time()
-    field = solve_spectral(K, q, problem.direction, inverse, DEGREE)
-    print(f"1/{inverse} reference {time.process_time() - start:.1f} s", flush=True)
-    known = Reference(*field.at_gauss(2, OUT_OF_STEP[inverse > 50]), 0.0, 0.0)
-    values, seen, rows = K(known.points), {}, []
+    known, K = sampled(problem, inverse, DEGREE, 2, OUT_OF_STEP[inverse > 50])
+    seen, rows = {}, []
     for method, sizes in meshes.items():
         resolved(problem, method, sizes[0] if "sine" in method else min(20, sizes[0]))  # compiles
         for cells in sizes:
             found, row = resolved(problem, method, cells)
             mesh = method[:2], cells
-            seen[mesh] = seen[mesh] if mesh in seen else errors(known, values, found)
+            seen[mesh] = seen[mesh] if mesh in seen else errors(known, K, found)
             rows.append(shown(inverse, row | seen[mesh]))
     return {"resolved": rows}
 
@@ -150,7 +152,7 @@ def main(argv: list[str] | None = None) -> dict:
     passport = experiments.environment(dataclasses.replace(config, dtype="float64"))
     for inverse in SMOKE if options.smoke else options.periods:
         problem, meshes = experiments.heat2d_problem(1 / inverse), (SMOKE if options.smoke else MESHES).get(inverse)
-        found = upscaled_part(problem, inverse, 16 if options.smoke else 64) if "upscaled" in options.parts else {}
+        found = upscaled_part(problem, inverse, (16,) if options.smoke else MICRO) if "upscaled" in options.parts else {}
         found |= resolved_part(problem, inverse, meshes) if meshes and "resolved" in options.parts else {}
         record["periods"][str(inverse)] = record["periods"].get(str(inverse), {}) | found
         record["environment"] = passport | {"cores": 1, "load_average": round(os.getloadavg()[0], 1)}
