@@ -90,14 +90,14 @@ def test_the_identity_holds_for_any_parameters(case):
     x, w = jnp.asarray(points.reshape(-1, 2)), weights.ravel()
     known = jax.jit(coefficients(problem))(x)
     pair = jax.jit(jax.vmap(lambda p: ansatz.pair_of(theta, ansatz.embed(fixed, p))))(x)
-    gradient = jax.vmap(lambda p: jnp.stack(slope(p)))(x)
+    gradient = jax.jit(jax.vmap(lambda p: jnp.stack(slope(p))))(x)
     K, flux = known["conductivity"], pair.flux + known["particular"]
     square = lambda v, k: float(w @ np.array(jnp.sum(v**2, axis=1) * k))  # noqa: E731
     whole = square(flux - K[:, None] * pair.gradient, 1 / K)
     parts = square(pair.gradient - gradient, K) + square(flux - K[:, None] * gradient, 1 / K)
     if "exchange" in CASES[case].values():
         side = _exchange(problem, config, ansatz, fixed)
-        at = jax.vmap(lambda e: ansatz.side_of(theta, e))(side["embedding"])
+        at = jax.jit(jax.vmap(lambda e: ansatz.side_of(theta, e)))(side["embedding"])
         r = _exchange_residual(at, side)
         whole += float(r @ r)
         y, c, weight = side["embedding"]["field"].point, side["coefficient"], side["root"] ** 2 * side["coefficient"]
@@ -164,6 +164,7 @@ def test_one_temperature_around_the_notch():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_draws")
 def test_a_run_on_an_interval_is_bounded_kept_and_resumed(tmp_path):
     around = {"left": hl.Dirichlet(1.0), "right": hl.Robin(2.0, 5.0)}
     problem = hl.Problem(medium=hl.media.paper_1d(1.0), domain=domains.interval(0.0, 4.0), source=1.0, boundary=around)

@@ -210,7 +210,8 @@ def test_the_bound_on_a_mesh_of_two_materials_is_above_the_error():
     bound = sampled_bound(problem, config, ansatz, theta, fixed, draws=8, count=1024).relative
     w = hl.solve(problem, tolerance=0.05)
     x, v = w.mesh.points[w.mesh.cells].mean(axis=1), w.mesh.volumes
-    slope = np.asarray(jax.jit(lambda x: jax.lax.map(lambda p: ansatz.pair_of(theta, ansatz.embed(fixed, p)).gradient, x))(x))
+    gradient = lambda p: ansatz.pair_of(theta, ansatz.embed(fixed, p)).gradient  # noqa: E731
+    slope = np.asarray(jax.jit(lambda x: jax.lax.map(gradient, x, batch_size=2048))(x))
     K = fem.evaluate(problem.medium.conductivity, x)
     square = lambda g: (v * K) @ np.sum(g**2, axis=1)  # noqa: E731
     error = np.sqrt(square(slope - w.gradient(x)) / square(w.gradient(x)))
@@ -218,6 +219,7 @@ def test_the_bound_on_a_mesh_of_two_materials_is_above_the_error():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_draws")
 def test_a_run_around_an_inward_corner_has_a_bound_and_comes_near_elements():
     domain = domains.from_mesh(domains.lshape().labelled(fem.lshape(2)))
     sides = dict.fromkeys(("notch", "bottom", "right"), hl.Dirichlet(0.0)) | {"left": hl.Neumann(0.5)}
