@@ -244,8 +244,9 @@ def _exchange(problem: Problem, config: Config, ansatz: HypercircleAnsatz, fixed
     x = jnp.asarray(x, dtype)
     found = {"root": np.sqrt(weight / c), "coefficient": c, "ambient": ambient, "normal": normal}
     found = {name: jnp.asarray(value, dtype) for name, value in found.items()}
-    particular = jax.vmap(balancing_flux(problem, NODES * finer))(x)
-    return found | {"particular": particular, "embedding": jax.vmap(lambda p: ansatz.embed(fixed, p))(x)}
+    flux = balancing_flux(problem, NODES * finer)
+    at = fem.shared(lambda fixed, x: jax.vmap(lambda p: {"particular": flux(p), "embedding": ansatz.embed(fixed, p)})(x))
+    return found | at(fixed, x)
 
 
 def _exchange_residual(at: tuple[Array, Array], data: Tree) -> Array:
