@@ -81,6 +81,7 @@ def test_subdomains_belong_to_windows():
         with_settings(config, {"network.kind": "mlp", "network.subdomains": 5})
 
 
+@pytest.mark.usefixtures("few_draws")
 @pytest.mark.parametrize("formulation", ["strong", "hypercircle"])
 def test_a_network_of_windows_trains_in_each_form(formulation):
     """Eight windows see the eight periods that one network of the same width does not: a tenth of its error after 40 steps."""
