@@ -25,6 +25,7 @@ from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.sharp import spectral_reference
 from hybrid_lib.fem.spectral import solve_spectral
 from hybrid_lib.methods.hypercircle import energy_error
+from hybrid_lib.pinn import splines
 
 OUT = Path(__file__).resolve().parents[1] / "book" / "results" / "beyond" / "hypercircle.json"
 KEPT = ("seed", "bound", "bound_mean", "bound_source", "seconds", "status")
@@ -67,11 +68,17 @@ def main() -> None:
             spent = time.process_time() - began
             row = {name: run.summary["seeds"][0].get(name) for name in KEPT} | errors(run, exact)
             row |= {"periods": m, "cold": k == 0, "cpu_seconds": spent, "source": environment(config)["source"]}
-            row["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(run.parameters(0)))
+            trained, coarse = zip(*map(splines.moving, run.parameters(0).values()), strict=True)
+            row |= {"parameters": size(trained), "coarse": size(coarse)}
             row |= {} if options.windows is None else {"windows": options.windows}
             rows.append(row)
             print(row, flush=True)
             write()
+
+
+def size(tree) -> int:
+    """How many numbers."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def errors(run, exact) -> dict:

@@ -39,6 +39,9 @@ class NetworkConfig(Section):
     subdomains: int | None = setting(
         None, "Windows an axis, less one; none: one a period, at least four (windowed only).", above=0
     )
+    coarse_cells: int | None = setting(
+        None, "A side of the coarse mesh whose cubic splines the finish solves for; none: without (hypercircle only).", above=0
+    )
     cycles: bool = setting(True, "Features cos 2πBx, as printed; false: cos Bx (ms only).")
     trainable_frequencies: bool = setting(False, "B is trained, too (ms only).")
 
@@ -195,6 +198,7 @@ ABSENT: dict[str, Any] = {
     "network.layer_factor": False,
     "network.corrector": False,
     "network.subdomains": None,
+    "network.coarse_cells": None,
     "network.cycles": True,
     "network.trainable_frequencies": False,
     "sampling.points": 2000,
@@ -325,6 +329,9 @@ def _consistent(config: Config) -> None:
     if config.network.subdomains and config.network.kind != "windowed":
         received = f"network.kind={config.network.kind}"
         raise InputError("network.subdomains", "network.kind=windowed", received, "set network.subdomains=none")
+    if config.network.coarse_cells and config.formulation != "hypercircle":
+        received = f"formulation={config.formulation}"
+        raise InputError("network.coarse_cells", "formulation=hypercircle", received, "set network.coarse_cells=none")
     if config.network.corrector and config.boundary != "hard":
         raise InputError(
             "network.corrector", "boundary=hard", f"boundary={config.boundary}", "the expansion is zero there"

@@ -27,6 +27,7 @@ from hybrid_lib.fem.memory import free_bytes
 from hybrid_lib.methods import Counts, Load, method_of, require_form
 from hybrid_lib.methods.cells import rule_of
 from hybrid_lib.methods.points import growth
+from hybrid_lib.pinn import splines
 from hybrid_lib.problems import Problem
 from hybrid_lib.training.solvers import choose
 
@@ -64,7 +65,7 @@ def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
     single = dataclasses.replace(config, dtype="float32", training=dataclasses.replace(config.training, finish=0))
     ansatz, d = method_of(config).ansatz(problem, single), problem.domain.dimension
     theta, fixed = jax.eval_shape(ansatz.init, jax.random.key(0))
-    P = _size(theta)
+    P = sum(math.prod(leaf.shape) for path, leaf in jax.tree.leaves_with_path(theta) if path[-1].key != splines.LEAF)
     embedded = _size(jax.eval_shape(ansatz.embed, fixed, jax.ShapeDtypeStruct((d,), jnp.float32)))
     neurons = sum(leaf.shape[-1] for leaf in jax.tree.leaves(theta))  # weights and biases of a layer: twice its width
     jet = neurons / 2 * (d + 2)  # values and derivatives of all neurons at one point

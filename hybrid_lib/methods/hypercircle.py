@@ -17,6 +17,9 @@ With conditions on the sides of a box the same holds for w itself (:mod:`hybrid_
 Γ_N, and where n·K∇w = c(a − w) both sides of (1) get an integral along that side, of (n·τ − c(a − v))²/c on the left
 (:mod:`hybrid_lib.fem.sided`).
 
+Beside each network stand the cubic splines of a coarse mesh: the coarse problem of this method. Its unknowns and the output
+layers of the networks are eliminated exactly, at the end of a run (:meth:`Hypercircle.finish`); no K̂ enters.
+
 Trial fields are :mod:`hybrid_lib.pinn.hypercircle`'s. Training sums over points that are drawn anew in every step; the bound
 that a run reports is an estimate of J by draws of its own, see :func:`sampled_bound`.
 """
@@ -44,15 +47,15 @@ from hybrid_lib.methods.flux import FluxMethod, integral_block
 from hybrid_lib.methods.interfaces import kinks
 from hybrid_lib.methods.lifting import balancing_flux, centre, lifting  # noqa: F401, the place of `centre` before
 from hybrid_lib.methods.method import Counts, Data, Load, Tree
-from hybrid_lib.methods.trial import ansatz_of, times, with_kinks, with_terms
-from hybrid_lib.pinn import networks, phases, wrapped
+from hybrid_lib.methods.trial import ansatz_of, of_stream, times, with_kinks, with_splines, with_terms
+from hybrid_lib.pinn import phases, splines
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
 from hybrid_lib.pinn.residuals import flux_residual
 from hybrid_lib.problems import Problem, argument, units
 from hybrid_lib.training.ritz import RitzResult, linear_finish
 
-WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 100, 60
+WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 95, 60
 """Sizes of v in the plane, of its fast and its slow part, the steps, and those of them with the fewest points."""
 WIDER = 1.25
 """Units a layer of the two-scale network of ψ over those of v; with equal sizes the flux is the worse of the two fields."""
@@ -60,8 +63,12 @@ DRAWS, DRAWN = 16, 16_384
 """Independent draws of :func:`sampled_bound`, and points of each."""
 CONFIDENCE = 0.99
 """Of the sampled bound, one-sided."""
-FINISH, FINISH_KEY = 4, 20_472
+FINISH, FINISH_KEY = 2, 20_472
 """Points of the finish over those of the last step, and the key of its two draws; not the bound's, nor one of a seed."""
+FINISH_ROWS = 8
+"""At least so many points of the finish a coarse unknown."""
+COARSE = 25
+"""Cells of the coarse mesh a side, as many as the paper's coarse problem has in the plane."""
 NODES = 40
 """Of the integrals along rays; the bound looks at twice as many."""
 
@@ -90,6 +97,7 @@ class Hypercircle(FluxMethod):
         if plane:
             if network.kind == "two-scale":
                 network = replace(network, widths=WIDTHS, slow_widths=SLOW_WIDTHS)
+            network = replace(network, coarse_cells=COARSE)
             training_options = replace(training_options, steps=STEPS, report_every=25, record_every=5)
         sampling = SamplingConfig(1024, sampler="two-scale", resample_every=1, grow_after=GROW_AFTER if plane else 0)
         return replace(
@@ -98,6 +106,12 @@ class Hypercircle(FluxMethod):
         )  # fmt: skip
 
     def ansatz(self, problem: Problem, config: Config) -> HypercircleAnsatz:
+        """Trial fields, each with the splines of a coarse mesh beside it where the configuration asks for them."""
+        found, cells = self._trained(problem, config), config.network.coarse_cells
+        beside = lambda own: own if own is None or cells is None else with_splines(own, cells, problem.domain.box)  # noqa: E731
+        return replace(found, field=beside(found.field), stream=beside(found.stream))
+
+    def _trained(self, problem: Problem, config: Config) -> HypercircleAnsatz:
         """v_θ, and a stream function from a network of the same kind without factors, where it has two scales a wider one."""
         bent = kinks(problem)
         field, lift = ansatz_of(problem, config, bent), lifting(problem)
@@ -108,7 +122,7 @@ class Hypercircle(FluxMethod):
         factor = lift.stream
         if factor is not None and config.network.layer_factor:
             factor, split = (factor, lambda x: lift.stream_layer(x, period)), True
-        network = _of_stream(field.network, split)
+        network = of_stream(field.network, split, WIDER)
         if bent is not None:
             factor = with_kinks(factor, bent)
         if lift.stream_corners:
@@ -132,20 +146,24 @@ class Hypercircle(FluxMethod):
 
     def optimiser(self, config: Config, optimiser: training.Optimiser) -> training.Optimiser:
         """A step for the field and one for the flux: their normal equations do not meet."""
-        return training.alternating(optimiser, (FIELD, FLUX)) if config.training.optimiser == "gauss-newton" else optimiser
+        if config.training.optimiser != "gauss-newton":
+            return optimiser
+        return training.alternating(optimiser, (FIELD, FLUX), splines.moving)
 
     def has_energy(self, config: Config) -> bool:
         """J is the sum of both energies."""
         return config.dtype == "float64"
 
     def finish(self, setup: Any, theta: Tree, fixed: Tree, steps: int, orders: tuple[int, int]) -> RitzResult:
-        """The minimiser of J over the output layers and numbers of both fields, on more points than a step has."""
+        """The minimiser of J over coarse unknowns, output layers and numbers of both fields, on more points than a step has."""
         config, training_options = setup.config, setup.config.training
+        unknowns = sum(leaf.size for part in theta.values() for leaf in jax.tree.leaves(splines.moving(part)[1]))
         most = config.sampling.points * points.growth(config.sampling.grow_after, training_options.steps - 1)
-        sampling = replace(config.sampling, points=FINISH * most, grow_after=0)
+        sampling = replace(config.sampling, points=max(FINISH * most, FINISH_ROWS * unknowns), grow_after=0)
         draw = self.sampler(setup.problem, replace(config, sampling=sampling), setup.ansatz, (FINISH_KEY,), [fixed], None)
-        objective = self.objective(setup.problem, config, setup.ansatz, None)
-        last = ("output", f"layers_{len(config.network.widths)}", "numbers", "heat", "constant")  # linear in both fields
+        objective = self.objective(setup.problem, config, splines.released(setup.ansatz), None)
+        # linear in both fields
+        last = ("output", f"layers_{len(config.network.widths)}", "numbers", "heat", "constant", splines.LEAF)
         return linear_finish(objective, theta, lambda name: bool({*name.split("/")} & {*last}), draw(0)[0], draw(1)[0])
 
     def flux(self, problem: Problem, ansatz: Any, theta: Tree, fixed: Tree, x: Array) -> Array:
@@ -204,18 +222,6 @@ def hypercircle_objective(problem: Problem, ansatz: HypercircleAnsatz, unit: flo
         lambda theta, data, name, embedding: (ansatz.side_of if name in sides else ansatz.pair_of)(theta, embedding),
     )
     return training.Objective(fields, blocks, selection=tuple(blocks))
-
-
-def _of_stream(network: Any, split: bool) -> Any:
-    """A network like that of the field but for its widths, without its numbers, and with as many terms as it has factors."""
-    if isinstance(network, wrapped.WithNumbers):
-        return _of_stream(network.network, split)
-    if isinstance(network, wrapped.Scaled | wrapped.WithKinks):
-        return network.clone(network=_of_stream(network.network, split))
-    if not isinstance(network, networks.TwoScale):
-        return network
-    wide = lambda widths: widths and tuple(math.ceil(WIDER * width) for width in widths)  # noqa: E731
-    return network.clone(split=split, widths=wide(network.widths), slow_widths=wide(network.slow_widths))
 
 
 def _exchanged(problem: Problem) -> bool:

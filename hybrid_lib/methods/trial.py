@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from hybrid_lib.multiscale.corrector import expansion
 from hybrid_lib.pinn import networks, windows, wrapped
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.domains import Domain
+from hybrid_lib.pinn.splines import WithSplines
 from hybrid_lib.problems import Problem, argument, units
 
 
@@ -81,6 +83,24 @@ def _each(factor: Any) -> tuple[Callable, ...]:
 def with_terms(network: Any, factor: Any, terms: tuple[Callable, ...]) -> tuple[Any, tuple[Callable, ...]]:
     """The network with a trained number for each of `terms`, functions of one point, and factors for all of that."""
     return wrapped.WithNumbers(network, len(terms)), (*_each(factor), *terms)
+
+
+def with_splines(ansatz: Ansatz, cells: int, box: Any) -> Ansatz:
+    """Beside the terms of the network splines on a coarse mesh, with the factor of its first term; at rest in training."""
+    own = _each(ansatz.factor)
+    return replace(ansatz, network=WithSplines(ansatz.network, cells, box), factor=(*own, own[0]))
+
+
+def of_stream(network: Any, split: bool, wider: float) -> Any:
+    """A network like that of the field but for its widths, without its numbers, and with as many terms as it has factors."""
+    if isinstance(network, wrapped.WithNumbers):
+        return of_stream(network.network, split, wider)
+    if isinstance(network, wrapped.Scaled | wrapped.WithKinks):
+        return network.clone(network=of_stream(network.network, split, wider))
+    if not isinstance(network, networks.TwoScale):
+        return network
+    wide = lambda widths: widths and tuple(math.ceil(wider * width) for width in widths)  # noqa: E731
+    return network.clone(split=split, widths=wide(network.widths), slow_widths=wide(network.slow_widths))
 
 
 def times(factor: Any, unit: float | Array) -> Any:
