@@ -207,7 +207,8 @@ def test_a_run_in_the_plane_is_bounded_for_every_seed(tensor):
     config = experiments.own_configuration(problem, widths=(8, 8), steps=5, formulation="hypercircle")
     assert config.network.widths == (8, 8) and config.network.slow_widths is None
     assert (config.training.steps, config.sampling.grow_after, config.coarse.pieces) == (5, 3, None)
-    few = {"sampling.points": "128", "training.steps": "4"}  # each number of points is a program to compile: two, and one
+    few = {"sampling.points": "128", "training.steps": "4", "network.coarse_cells": "5"}
+    # each number of points is a program to compile: two, and one
     few |= {"sampling.grow_after": "0"} if tensor else {}
     config = experiments.with_settings(config, few)
     result = experiments.train(problem, config, (0, 1), reference=experiments.reference(problem, mesh_cells=40))

@@ -202,7 +202,7 @@ def test_the_interface_of_two_materials_is_one_line_with_a_kink():
 def test_the_bound_on_a_mesh_of_two_materials_is_above_the_error():
     problem = plate()
     config = experiments.own_configuration(problem, 1.0, formulation="hypercircle", widths=(8,), steps=1)
-    config = experiments.with_settings(config, {"sampling.grow_after": "0", "sampling.points": "256"})
+    config = experiments.with_settings(config, {"sampling.grow_after": "0", "sampling.points": "256", "network.coarse_cells": "6"})
     ansatz = Hypercircle().ansatz(problem, config)
     theta, fixed = ansatz.init(jax.random.key(0))
     setup = SimpleNamespace(problem=problem, config=config, ansatz=ansatz)
@@ -227,6 +227,7 @@ def test_a_run_around_an_inward_corner_has_a_bound_and_comes_near_elements():
     problem = hl.Problem(medium=TWO, domain=domain, source=1.0, boundary=sides)
     config = experiments.own_configuration(problem, formulation="hypercircle", widths=(5,), steps=10)
     changes = {"sampling.grow_after": "0", "sampling.points": "512", "training.report_every": "10", "training.record_every": "10"}
+    changes |= {"network.coarse_cells": "6"}
     result, w = hl.train(problem, experiments.with_settings(config, changes)), hl.solve(problem, n=32)
     x = w.mesh.points[w.mesh.cells].mean(axis=1)
     off = np.sum((result.solution(x)[1] - fem.cell_gradients(w.mesh, w.w)) ** 2, axis=1)

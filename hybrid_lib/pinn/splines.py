@@ -20,7 +20,7 @@ def cubic_splines(t: Jet | Array, cells: int) -> Jet | Array:
     r"""The uniform cubic B-splines of `cells` cells of (0, 1) at one point, (cells + 3,), or their jet.
 
     .. math:: B_j(t) &= N(\text{cells}\, t - j + 1), \quad j = 0, \dots, \text{cells} + 2, \\
-              N(s) &= \begin{cases} \tfrac23 - s^2 + \tfrac12|s|^3, & |s| \le 1, \\ \tfrac16(2 - |s|)^3, & 1 \le |s| \le 2. \end{cases}
+              N(s) &= \tfrac23 - s^2 + \tfrac12|s|^3 \ (|s| \le 1), \quad \tfrac16(2 - |s|)^3 \ (1 \le |s| \le 2).
 
     Parameters
     ----------
