@@ -215,6 +215,11 @@ def test_a_run_in_the_plane_is_bounded_for_every_seed(tensor):
     for row in result.summary["seeds"]:
         assert row["bound"] >= row["rel_energy"] > 0
         assert row["residual"] > 0
+    K, x = problem.medium.conductivity, result.reference.points
+    along = fem.evaluate(K, x) @ np.array([1.0, 0.0]) if tensor else fem.evaluate(K, x)[:, None] * np.array([1.0, 0.0])
+    flux = result.reference.weights @ np.einsum("kd,kd->k", along, result.reference.gradient + np.array([1.0, 0.0]))
+    low, high = result.coarse(1)["upscaled"]
+    assert low < flux < high < 1.2 * low
 
 
 def test_settings_that_do_nothing_are_refused():
@@ -246,6 +251,8 @@ def test_the_mean_flux_is_off_by_exactly_half_of_the_bound(jump):
     of_field = K * (result.solution(exact.points)[1][:, 0] + 1)
     half = norm((2 * mean - of_field) - of_field) / 2  # τ and K(v' + e) apart: √J
     np.testing.assert_allclose(norm(mean - flux), half, rtol=1e-6)
+    low, high = result.coarse()["upscaled"]
+    assert low < exact.weights @ flux < high < low + 1.5 * half * math.sqrt(exact.weights @ K)
     if jump == 1.0:
         assert norm(mean - flux) < 1e-5 * norm(flux)
 

@@ -202,7 +202,8 @@ def test_the_interface_of_two_materials_is_one_line_with_a_kink():
 def test_the_bound_on_a_mesh_of_two_materials_is_above_the_error():
     problem = plate()
     config = experiments.own_configuration(problem, 1.0, formulation="hypercircle", widths=(8,), steps=1)
-    config = experiments.with_settings(config, {"sampling.grow_after": "0", "sampling.points": "256", "network.coarse_cells": "6"})
+    small = {"sampling.grow_after": "0", "sampling.points": "256", "network.coarse_cells": "6"}
+    config = experiments.with_settings(config, small)
     ansatz = Hypercircle().ansatz(problem, config)
     theta, fixed = ansatz.init(jax.random.key(0))
     setup = SimpleNamespace(problem=problem, config=config, ansatz=ansatz)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from hybrid_lib import training
+from hybrid_lib import fem, training
 from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.methods.cells import Coarse
@@ -52,3 +55,19 @@ def integral_block(
         return r * data["scale"] if "scale" in data else r
 
     return training.PointwiseBlock("collocation", block)
+
+
+def energy_error(problem: Problem, ansatz: Any, theta: Tree, fixed: Tree, reference: Any) -> float:
+    """‖K^{1/2}∇(v − u)‖ / ‖K^{1/2}∇u‖ of one seed, with u and the quadrature of a reference."""
+    dtype = ansatz.network.dtype
+    at = fem.shared(
+        lambda theta, fixed, x: jax.lax.map(
+            lambda p: jnp.stack(ansatz.jet(theta, fixed, p).gradient), x, batch_size=1 << 14
+        )
+    )
+    gradient = np.asarray(at(theta, fixed, jnp.asarray(reference.points, dtype)), float)
+    K = fem.evaluate(problem.medium.conductivity, reference.points)
+    product = "k,k,kd,kd->" if K.ndim == 1 else "k,kde,kd,ke->"
+    square = lambda g: float(np.einsum(product, reference.weights, K, g, g, optimize=True))  # noqa: E731
+    size = square(reference.gradient)
+    return math.sqrt(square(gradient - reference.gradient) / size) if size > 0 else math.inf

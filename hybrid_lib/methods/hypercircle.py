@@ -43,7 +43,7 @@ from hybrid_lib.fem.contact import outward_normals
 from hybrid_lib.fem.sides import ORDER, facet_rule, side_data
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
-from hybrid_lib.methods.flux import FluxMethod, integral_block
+from hybrid_lib.methods.flux import FluxMethod, energy_error, integral_block
 from hybrid_lib.methods.interfaces import kinks
 from hybrid_lib.methods.lifting import balancing_flux, centre, lifting  # noqa: F401, the place of `centre` before
 from hybrid_lib.methods.method import Counts, Data, Load, Tree
@@ -171,6 +171,11 @@ class Hypercircle(FluxMethod):
         tau = ansatz.pair_of(theta, ansatz.embed(fixed, x)).flux + coefficients(problem)(x[None])["particular"][0]
         return (tau + super().flux(problem, ansatz, theta, fixed, x)) / 2
 
+    def view(self, setup: Any, theta: Tree, data: Data) -> dict[str, np.ndarray]:
+        """``upscaled``: two numbers around K̂ of the exact solution, (4.10) over the whole domain, see :class:`SampledBound`."""
+        found = sampled_bound(setup.problem, setup.config, setup.ansatz, theta, data["fixed"])
+        return {"upscaled": found.upscaled + found.radius * np.array([-1.0, 1.0])}
+
     def load(self, counts: Counts) -> Load:
         """A row of the flux an axis; in the plane field and flux have a step each."""
         return Load(rows=counts.dimension, parts=counts.dimension)
@@ -289,6 +294,9 @@ class SampledBound(NamedTuple):
         ‖K^{−1/2}(σ_p − σ_2)‖ over `norm`, with σ_2 from twice as many nodes along the rays.
     norm : float
         ‖K^{1/2}∇v‖.
+    upscaled, radius : float
+        The upscaled coefficient ⟨e·σ⟩/|e|² of the whole domain, the paper's (4.10), lies within `radius` of `upscaled` with the
+        same confidence: by the theorem |∫e·(μ − σ)| ≤ ½√J ‖K^{1/2}e‖. nan without a drop e.
     """
 
     value: float
@@ -296,6 +304,8 @@ class SampledBound(NamedTuple):
     mean: float
     source: float
     norm: float
+    upscaled: float = math.nan
+    radius: float = math.nan
 
 
 def sampled_bound(
@@ -325,7 +335,7 @@ def sampled_bound(
     """
     dtype = ansatz.network.dtype
     finer = coefficients(problem, 2 * NODES)
-    coarser = balancing_flux(problem, NODES)
+    coarser, e = balancing_flux(problem, NODES), jnp.asarray(problem.direction, dtype)
 
     @fem.shared
     def squares(theta: Tree, fixed: Tree, x: Array, weights: Array) -> Array:
@@ -337,9 +347,10 @@ def sampled_bound(
             r = _residual(problem.direction, *own)[0]
             K = data["conductivity"]
             slope = pair.gradient
-            energy = K * (slope @ slope) if K.ndim == 0 else slope @ (K @ slope)
+            flux = (pair.flux + data["particular"] + (K @ (slope + e) if K.ndim else K * (slope + e))) / 2
+            energy, drop = (g @ (K @ g) if K.ndim else K * (g @ g) for g in (slope, e))
             off = flux_residual(coarser(x) - data["particular"], jnp.zeros_like(slope), K)
-            return weight * jnp.stack([r @ r, energy, off @ off])
+            return weight * jnp.stack([r @ r, energy, off @ off, e @ flux, drop])
 
         parts = jax.lax.map(one, (x, weights), batch_size=2048)
         return jnp.sum(parts, axis=0) * jnp.asarray(problem.domain.measure / len(x), parts.dtype)
@@ -351,41 +362,30 @@ def sampled_bound(
         shift = jax.random.fold_in(jax.random.key(key), k)
         x, weights = phases.two_scale(shift, problem.domain, count, dtype, config.eps)
         rows.append(np.asarray(squares(theta, fixed, x, weights), float))
-    J, energy, off = np.array(rows).T
+    J, energy, off, flux, drop = np.array(rows).T
     if _exchanged(problem):  # by a finer rule than that of training
         side = _exchange(problem, config, ansatz, fixed, 3)
         r = _exchange_residual(jax.vmap(lambda e: ansatz.side_of(theta, e))(side["embedding"]), side)
         J = J + float(r @ r)
-    quantile = student.ppf(1 - (1 - CONFIDENCE) / 3, draws - 1) / math.sqrt(draws)  # three limits, 99 % together
 
-    def limit(values: np.ndarray, sign: int = 1) -> float:
-        return math.sqrt(max(values.mean() + sign * quantile * values.std(ddof=1), 0.0))
+    def margin(values: np.ndarray, limits: int) -> float:
+        """Of one of so many limits that hold together with the confidence."""
+        return student.ppf(1 - (1 - CONFIDENCE) / limits, draws - 1) / math.sqrt(draws) * values.std(ddof=1)
+
+    def limit(values: np.ndarray, sign: int = 1, limits: int = 3) -> float:
+        return math.sqrt(max(values.mean() + sign * margin(values, limits), 0.0))
 
     value, norm = limit(J) + limit(off), math.sqrt(energy.mean())
-    least = limit(energy, -1) - value
+    least, size = limit(energy, -1) - value, problem.domain.measure * sum(float(one) ** 2 for one in problem.direction)
+    radius = (limit(J, limits=5) / 2 + limit(off, limits=5)) * limit(drop, limits=5) + margin(flux, 5)
     return SampledBound(
         value,
         value / least if least > 0 else math.inf,
         math.sqrt(J.mean()) / norm if norm > 0 else math.inf,
         math.sqrt(off.mean()) / norm if norm > 0 else math.inf,
         norm,
+        *((flux.mean() / size, radius / size) if size else ()),
     )
-
-
-def energy_error(problem: Problem, ansatz: HypercircleAnsatz, theta: Tree, fixed: Tree, reference: Any) -> float:
-    """‖K^{1/2}∇(v − u)‖ / ‖K^{1/2}∇u‖ of one seed, with u and the quadrature of a reference."""
-    dtype = ansatz.network.dtype
-    at = fem.shared(
-        lambda theta, fixed, x: jax.lax.map(
-            lambda p: jnp.stack(ansatz.jet(theta, fixed, p).gradient), x, batch_size=1 << 14
-        )
-    )
-    gradient = np.asarray(at(theta, fixed, jnp.asarray(reference.points, dtype)), float)
-    K = fem.evaluate(problem.medium.conductivity, reference.points)
-    product = "k,k,kd,kd->" if K.ndim == 1 else "k,kde,kd,ke->"
-    square = lambda g: float(np.einsum(product, reference.weights, K, g, g, optimize=True))  # noqa: E731
-    size = square(reference.gradient)
-    return math.sqrt(square(gradient - reference.gradient) / size) if size > 0 else math.inf
 
 
 def _residual(direction: tuple[float, ...], pair: Any, data: Tree) -> Array:
