@@ -1,10 +1,11 @@
 r"""The hypercircle in the plane, the same sizes for every period, beside spectral elements on the same problem.
 
-    python benchmarks/hypercircle.py [--periods 10 100 1000] [--seeds 11 12 13] [--windows N] [--out FILE]
+    python benchmarks/hypercircle.py [--periods 10 100 1000] [--seeds 11 12 13] [--windows N | --without] [--out FILE]
 
 Each seed is a run of its own. The first of a period compiles its three programs (one for each number of points), the others find
 them: `seconds` of the first row of a period hold the compilation of the second and third. Rows that exist are not run again. With
---windows the rows are those of N + 1 windows an axis with a small network each, without spectral elements beside them.
+--windows the rows are those of N + 1 windows an axis with a small network each, without spectral elements beside them; with
+--without those without the coarse splines, 100 steps and twice as many points in the finish.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hybrid_lib.experiments.assemble import evaluator
 from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.sharp import spectral_reference
 from hybrid_lib.fem.spectral import solve_spectral
+from hybrid_lib.methods import hypercircle
 from hybrid_lib.methods.hypercircle import energy_error
 from hybrid_lib.pinn import splines
 
@@ -37,30 +39,35 @@ def main() -> None:
     parser.add_argument("--periods", type=int, nargs="+", default=[100, 10, 1000, 20, 50, 200], help="1/ε")
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--windows", type=int)
+    parser.add_argument("--without", action="store_true")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     record = json.loads(options.out.read_text()) if options.out.exists() else {"rows": [], "elements": [], "environment": None}
 
-    rows = record["rows"] if options.windows is None else record.setdefault("windowed", [])
+    plain = options.windows is None and not options.without
+    rows = record["rows"] if plain else record.setdefault("without" if options.without else "windowed", [])
+    if options.without:
+        hypercircle.FINISH = 4
 
     def write() -> None:
         options.out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
     for m in options.periods:
         settings = {"eps": repr(1 / m)} | ({} if options.windows is None else {"network.subdomains": options.windows})
+        settings |= {"network.coarse_cells": "none", "training.steps": "100"} if options.without else {}
         network = None if options.windows is None else "windowed"
         config = experiments.with_settings(
             experiments.configuration("heat2d", network=network, formulation="hypercircle"), settings
         )
         problem = experiments.problem_of(config)
-        if options.windows is None:
+        if plain:
             record["environment"] = environment(config) | {"cores": len(os.sched_getaffinity(0))}
         missing = [s for s in options.seeds if not any(r["periods"] == m and r["seed"] == s for r in rows)]
         exact = None
         if missing and m <= 250:
             exact = spectral_reference(problem)
-            if options.windows is None and not any(r["periods"] == m for r in record["elements"]):
+            if plain and not any(r["periods"] == m for r in record["elements"]):
                 record["elements"] += elements(problem, m, exact)
         for k, seed in enumerate(missing):
             began = time.process_time()
