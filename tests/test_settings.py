@@ -126,6 +126,7 @@ def test_every_setting_counts_unless_it_may_change(path):
     words = FIELDS[path].metadata["words"]
     kind = "windowed" if "(windowed" in words else "ms"
     base = FREE if "(two-scale" in words else with_settings(FREE, {"network.kind": kind})
+    base = with_settings(base, {"formulation": "hypercircle"}) if "(hypercircle" in words else base
     now = paths(base)[path]
     if path == "scale":
         other = dataclasses.replace(base, scale="laptop")
