@@ -176,11 +176,16 @@ def trapped(level: float, until: int) -> Measure:
 
 
 def steady(groups: Sequence[Group]) -> Measurement:
-    """Whether residual, L² and H¹ error fall from each quarter of a run to the next (medians), seed by seed."""
+    """Whether residual, L² and H¹ error fall from each quarter of a run to the next (medians), seed by seed.
+
+    A seed with fewer than four values of one of them says nothing and is left out.
+    """
     holds = []
     for seed in seeds(groups[0]):
         residual = np.asarray(seed.artefact.arrays["history:loss/pde"][:, seed.index], float)
         columns = [residual, seed.curve("rel_l2")[1], seed.curve("rel_h1")[1]]
+        if min(map(len, columns)) < 4:
+            continue
         medians = [[np.median(part) for part in np.array_split(column, 4)] for column in columns]
         holds.append(float(np.all(np.diff(medians, axis=1) < 0)))
     return Measurement(tuple(holds))

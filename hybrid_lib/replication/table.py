@@ -34,6 +34,8 @@ from hybrid_lib.replication.verdicts import (
 
 FILE = "ledger.json"
 COSTS = "costs"
+FAR = 1 / 3
+"""Of its iterations a run must have come to count as more than pending."""
 
 
 def results_folder() -> Path:
@@ -216,7 +218,8 @@ def _unless_complete(verdict: str, reason: str, used: list[Artefact]) -> tuple[s
     if not cut or verdict == PENDING:
         return verdict, reason
     reached = "; ".join(f"iteration {a.record['steps']:,} of {a.record['planned_steps']:,}" for a in cut)
-    if verdict in (REPLICATED, PARTLY):
+    far = all(a.record["steps"] >= FAR * a.record["planned_steps"] for a in cut)
+    if verdict in (REPLICATED, PARTLY) and far:
         return PARTLY, f"{reason}, but only to {reached}"
     return PENDING, f"{reason} so far, at {reached}"
 
