@@ -329,9 +329,6 @@ def _consistent(config: Config) -> None:
     if config.network.subdomains and config.network.kind != "windowed":
         received = f"network.kind={config.network.kind}"
         raise InputError("network.subdomains", "network.kind=windowed", received, "set network.subdomains=none")
-    if config.network.coarse_cells and config.formulation != "hypercircle":
-        received = f"formulation={config.formulation}"
-        raise InputError("network.coarse_cells", "formulation=hypercircle", received, "set network.coarse_cells=none")
     if config.network.corrector and config.boundary != "hard":
         raise InputError(
             "network.corrector", "boundary=hard", f"boundary={config.boundary}", "the expansion is zero there"

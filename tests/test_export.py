@@ -55,7 +55,8 @@ def test_fields_come_back_as_they_were(mesh, tmp_path):
     np.testing.assert_array_equal(found["connectivity"].reshape(m, d + 1), mesh.cells)
     assert found["bound"] == 0.25 and set(found["types"].ravel()) == {(3, 5)[d - 1]}
 
-    arrays = np.load(export.write_fields(tmp_path / "a.npz", fields))
+    with np.load(export.write_fields(tmp_path / "a.npz", fields)) as kept:
+        arrays = dict(kept)
     np.testing.assert_array_equal(arrays["cell:K"], fields.cellwise["K"])
     assert str(arrays["about:w"]) == fields.about["w"]
 
@@ -96,7 +97,8 @@ def test_a_run_is_exported_with_what_it_solves(run, suffix, tmp_path):
     path = run.export(tmp_path / f"run{suffix}", n=50)
     assert path.stat().st_size > 1000
     if suffix == ".npz":
-        found, x = np.load(path), np.linspace(0, 1, 51)[:, None]
+        with np.load(path) as kept:
+            found, x = dict(kept), np.linspace(0, 1, 51)[:, None]
         u, slope = run.solution(x)
         np.testing.assert_allclose(found["node:w"], u + 3 * x[:, 0], atol=1e-12)
         np.testing.assert_allclose(found["node:gradient"], slope + 3, atol=1e-12)

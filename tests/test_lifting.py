@@ -81,6 +81,7 @@ def test_points_cover_a_box(draw, domain):
 def test_the_identity_holds_for_any_parameters(case):
     problem = manufactured(CASES[case], BOXES["box"])
     config = experiments.own_configuration(problem, 1.0, formulation="hypercircle", widths=(4, 3))
+    config = experiments.with_settings(config, {"network.coarse_cells": 2})  # whole cells of the rules' meshes
     ansatz = Hypercircle().ansatz(problem, config)
     theta, fixed = ansatz.init(jax.random.key(3))
     keys = iter(jax.random.split(jax.random.key(4), 100))

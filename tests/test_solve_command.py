@@ -50,7 +50,8 @@ def test_what_is_written_is_what_was_solved(tmp_path, capsys):
     assert err == "" and told["title"] == "A rod" and told["bound"] <= told["tolerance"] == 0.02
     x = np.linspace(0, 2, 41)  # (1 + x) w' = -3x + c with w(0) = 1 and 3 w'(2) = -0.5
     exact = 1 - 3 * x + 8.5 * np.log1p(x)
-    fields = np.load(tmp_path / "problem-solved" / "fields.npz")
+    with np.load(tmp_path / "problem-solved" / "fields.npz") as found:
+        fields = dict(found)
     found = np.interp(x, *np.stack([fields["points"][:, 0], fields["node:w"]])[:, np.argsort(fields["points"][:, 0])])
     assert np.max(np.abs(found - exact)) < 0.01
     assert told["sides"]["right"] == {"heat": -0.5, "within": 0.0, "mean": pytest.approx(exact[-1], abs=1e-3)}
@@ -65,7 +66,8 @@ def test_networks_solve_the_same_file(tmp_path, capsys):
     assert cli.main(["solve", str(path), "--json", "--network", "--steps", "25", "--format", "npz"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["method"] == "hypercircle" and told["bound"] < told["tolerance"] == 0.01
-    fields = np.load(tmp_path / "problem-solved" / "fields.npz")
+    with np.load(tmp_path / "problem-solved" / "fields.npz") as found:
+        fields = dict(found)
     x, name = fields["points"][:, 0], next(name for name in fields if name.startswith("node:"))
     assert np.max(np.abs(fields[name] - (1 - 3 * x + 8.5 * np.log1p(x)))) < 0.01
     assert cli.main(["solve", str(path), "--steps", "25"]) == 2 and "beside --network" in capsys.readouterr().err

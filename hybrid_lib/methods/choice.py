@@ -81,6 +81,9 @@ def _admitted(config: Config) -> None:
     """Refuse what the method of a configuration does not have."""
     method = method_of(config)
     method.check(config)
+    if config.network.coarse_cells and not method.splines:
+        received = f"formulation={config.formulation}"
+        raise InputError("network.coarse_cells", "formulation=hypercircle", received, "set network.coarse_cells=none")
     if config.training.optimiser != "gauss-newton" and config.training.momentum not in (0, method.momentum):
         received = f"{config.training.momentum} with optimiser {config.training.optimiser}"
         raise InputError("training.momentum", "0 but for gauss-newton", received, "set training.momentum=0")

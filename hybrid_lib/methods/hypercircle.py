@@ -79,7 +79,7 @@ class Hypercircle(FluxMethod):
 
     name: str = "hypercircle"
     sharp = True
-    own_sizes = True
+    own_sizes = splines = True
     admits_sides = True
     finishes, momentum = (1, 1), 0.7
     reports = ("bound", "bound_mean", "bound_source", "rel_energy", "efficiency")

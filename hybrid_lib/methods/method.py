@@ -120,6 +120,8 @@ class Method(Protocol):
         Whether Adam balances the weights unless told otherwise.
     own_sizes : bool
         Whether the paper's experiments have sizes of their own with this formulation.
+    splines : bool
+        Whether it solves for splines of a coarse mesh beside its networks.
     sharp : bool
         Whether the errors of the paper's problems are taken from spectral elements, since they may be below those of P1.
     reports : tuple of str
@@ -137,6 +139,7 @@ class Method(Protocol):
     balanced: ClassVar[bool] = True
     sharp: ClassVar[bool] = False
     own_sizes: ClassVar[bool] = False
+    splines: ClassVar[bool] = False
     reports: ClassVar[tuple[str, ...]] = ()
     finishes: ClassVar[tuple[int, int]] = (0, 2)
     momentum: ClassVar[float] = 0.0
