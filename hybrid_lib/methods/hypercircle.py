@@ -295,8 +295,8 @@ class SampledBound(NamedTuple):
     norm : float
         ‖K^{1/2}∇v‖.
     upscaled, radius : float
-        The upscaled coefficient ⟨e·σ⟩/|e|² of the whole domain, the paper's (4.10), lies within `radius` of `upscaled` with the
-        same confidence: by the theorem |∫e·(μ − σ)| ≤ ½√J ‖K^{1/2}e‖. nan without a drop e.
+        The upscaled coefficient ⟨e·σ⟩/(e·e) of the whole domain, the paper's (4.10), lies within `radius` of `upscaled` with the
+        same confidence: by the theorem ∫e·(μ − σ) is at most ½√J ‖K^{1/2}e‖ in size. nan without a drop e.
     """
 
     value: float
