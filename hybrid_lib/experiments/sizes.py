@@ -65,7 +65,7 @@ def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
     single = dataclasses.replace(config, dtype="float32", training=dataclasses.replace(config.training, finish=0))
     ansatz, d = method_of(config).ansatz(problem, single), problem.domain.dimension
     theta, fixed = jax.eval_shape(ansatz.init, jax.random.key(0))
-    P = sum(math.prod(leaf.shape) for path, leaf in jax.tree.leaves_with_path(theta) if path[-1].key != splines.LEAF)
+    P = sum(math.prod(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(theta) if path[-1].key != splines.LEAF)
     embedded = _size(jax.eval_shape(ansatz.embed, fixed, jax.ShapeDtypeStruct((d,), jnp.float32)))
     neurons = sum(leaf.shape[-1] for leaf in jax.tree.leaves(theta))  # weights and biases of a layer: twice its width
     jet = neurons / 2 * (d + 2)  # values and derivatives of all neurons at one point

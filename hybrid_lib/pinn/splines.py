@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from hybrid_lib.pinn import jets
 from hybrid_lib.pinn.jets import Jet
+from hybrid_lib.pinn.wrapped import Beside
 
 LEAF = "coarse"
 """Name of the unknowns among the parameters of :class:`WithSplines`."""
@@ -43,7 +44,7 @@ def cubic_splines(t: Jet | Array, cells: int) -> Jet | Array:
     return jets.chain(t, N, cells * first, cells**2 * jnp.where(near, 3 * a - 2, out))
 
 
-class WithSplines(nn.Module):
+class WithSplines(Beside):
     """The terms of a network, and Σ C_{ij…} B_i(x₁) B_j(x₂)… as a further term, in one or two dimensions.
 
     Attributes
@@ -57,19 +58,9 @@ class WithSplines(nn.Module):
         The coefficients C, ((cells + 3)ᵈ numbers from zero), have no derivative: training leaves them alone.
     """
 
-    network: nn.Module
     cells: int
     box: tuple[tuple[float, ...], tuple[float, ...]]
     at_rest: bool = True
-
-    @property
-    def dtype(self):
-        """That of the network."""
-        return self.network.dtype
-
-    def embed(self, x):
-        """Features of the network."""
-        return self.network.embed(x)
 
     @nn.compact
     def head(self, x, features):
@@ -85,10 +76,6 @@ class WithSplines(nn.Module):
         last = apply(along[-1], lambda b: C @ b)
         field = last if len(along) == 1 else apply(jets.product(along[0], last), jnp.sum)
         return jets.joined([self.network.head(x, features), field])
-
-    def __call__(self, x):
-        """The terms at one point, or their jet."""
-        return self.head(x, self.embed(x))
 
 
 def moving(tree: dict) -> tuple[dict, dict]:

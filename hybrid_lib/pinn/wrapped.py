@@ -45,7 +45,31 @@ class Scaled(nn.Module):
         return jets.affine(x, 1 / self.unit, jnp.asarray(self.lower, self.dtype))
 
 
-class WithKinks(nn.Module):
+class Beside(nn.Module):
+    """What networks share that have further terms beside those of a network: its features, and one call for arrays and jets.
+
+    Attributes
+    ----------
+    network : flax Module
+    """
+
+    network: nn.Module
+
+    @property
+    def dtype(self):
+        """That of the network."""
+        return self.network.dtype
+
+    def embed(self, x):
+        """Features of the network."""
+        return self.network.embed(x)
+
+    def __call__(self, x):
+        """The terms at one point, or their jet."""
+        return self.head(x, self.embed(x))
+
+
+class WithKinks(Beside):
     """The terms of a network, and a perceptron of several outputs beside them: multiples of functions that have kinks.
 
     Attributes
@@ -57,34 +81,20 @@ class WithKinks(nn.Module):
         Its outputs.
     """
 
-    network: nn.Module
     widths: tuple[int, ...]
     count: int
-
-    @property
-    def dtype(self):
-        """That of the network."""
-        return self.network.dtype
 
     def setup(self):
         """Name the perceptron; its output starts from zero."""
         self.beside = MLP(self.widths, "tanh", self.dtype, GAIN, SPREAD, 0.0, self.count)
-
-    def embed(self, x):
-        """Features of the network."""
-        return self.network.embed(x)
 
     def head(self, x, features):
         """The trainable part."""
         terms = [self.network.head(x, features), self.beside.head(x, [])]
         return jets.joined(terms)
 
-    def __call__(self, x):
-        """The terms at one point, or their jet."""
-        return self.head(x, self.embed(x))
 
-
-class WithNumbers(nn.Module):
+class WithNumbers(Beside):
     """The terms of a network, and numbers beside them that are trained too: multiples of given functions.
 
     Attributes
@@ -93,17 +103,7 @@ class WithNumbers(nn.Module):
     count : int
     """
 
-    network: nn.Module
     count: int
-
-    @property
-    def dtype(self):
-        """That of the network."""
-        return self.network.dtype
-
-    def embed(self, x):
-        """Features of the network."""
-        return self.network.embed(x)
 
     @nn.compact
     def head(self, x, features):
@@ -113,7 +113,3 @@ class WithNumbers(nn.Module):
         if isinstance(x, Jet):
             numbers = Jet(numbers, tuple(jnp.zeros_like(numbers) for _ in x.gradient), None, x.metric)
         return jets.joined([terms, numbers])
-
-    def __call__(self, x):
-        """The terms at one point, or their jet."""
-        return self.head(x, self.embed(x))
