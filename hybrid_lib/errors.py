@@ -170,7 +170,7 @@ def require_picklable(what: str, content: Any) -> None:
         raise InputError(what, "functions defined at the top of a module", str(error), remedy) from None
 
 
-def rounded(value: float, digits: int = 2) -> str:
+def rounded(value: float, digits: int = 2, *, up: bool = False) -> str:
     """A number as people write it: up to a million without a power of ten.
 
     Parameters
@@ -178,13 +178,20 @@ def rounded(value: float, digits: int = 2) -> str:
     value : float
     digits : int
         How many count.
+    up : bool
+        Never below the value, as a bound must be printed.
 
     Examples
     --------
+    >>> rounded(0.000424, up=True), rounded(9.91, up=True), rounded(3.3e-05, 1, up=True), rounded(0.25, up=True)
+    ('0.00043', '10', '4e-05', '0.25')
     >>> [rounded(value) for value in (0, 1.04, 248.7, 26013, 4.14e8, 8.84e-8)]
     ['0', '1', '250', '26,000', '4.1·10⁸', '8.8e-08']
     """
     number = float(f"{float(value):.{digits}g}")
+    if up and number < value:
+        last = float(f"{float(value):.{digits - 1}e}".split("e")[1]) - digits + 1
+        number = float(f"{number + 10**last:.{digits}g}")
     if not 1e6 <= abs(number) < np.inf:
         return f"{number:,.10g}"
     mantissa, power = f"{number:e}".split("e+")

@@ -89,3 +89,13 @@ def test_the_plane():
 def test_a_weight_must_be_positive():
     with pytest.raises(InputError, match="weights: expected numbers > 0"):
         curve((0.0, 1.0))
+
+
+def test_upscaled_is_a_mean():
+    """With K ≡ 1 and q = 1 the fields that vanish on the boundary leave K̂ at 1 on every interval."""
+    for length in (1.0, 2.0):
+        fine, coarse = fem.interval(200, 0.0, length), fem.interval(10, 0.0, length)
+        distance = lambda x, length=length: jnp.min(jnp.minimum(x, length - x))  # noqa: E731
+        found = coupling_bias(fine, coarse, lambda x: 1.0 + 0 * x[0], 1.0, EPS, distance, (1e-3, 1e3))
+        np.testing.assert_allclose(found.upscaled, 1.0, rtol=1e-6)
+        assert found.gap < 0.02

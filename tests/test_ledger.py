@@ -20,6 +20,7 @@ from hybrid_lib.replication import (
     results_folder,
     rows,
     runs,
+    statements,
     summary,
     verdicts,
     write,
@@ -54,6 +55,12 @@ def copy(made, tmp_path):
 
 def judge(rule: Rule, paper: float, *values: float, spread: float = 0.0) -> str:
     return rule.judge(Measurement(values), paper, spread)[0]
+
+
+def test_a_reading_counts_with_its_claim():
+    found = statements([{"id": name} for name in CLAIMS])
+    readings = [name for name in CLAIMS if name.endswith(("-printed", "-trained"))]
+    assert found == [name for name in CLAIMS if name not in readings]
 
 
 def test_rules_judge_by_their_written_tolerances():

@@ -16,6 +16,8 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from hybrid_lib.replication import statements
+
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 ALT = (
     "Above three squares: a conductivity with period 0.1, the network's solution with its ripples, and the smooth coarse "
@@ -51,6 +53,7 @@ def facts() -> dict[str, Any]:
     periods = {row["periods"] for row in circles}
     return {
         "claims": len(verdicts),
+        "statements": len(statements(record("ledger")["rows"])),  # the claims apart from readings
         **{word: verdicts.count(word) for word in VERDICTS},
         "hybrid_100": ours["fig2c-hybrid"],
         "alone_100": ours["fig2c-alone"],

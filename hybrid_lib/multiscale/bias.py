@@ -102,9 +102,9 @@ def coupling_bias(
     K = fem.cell_coefficient(fine, conductivity, order=4)  # (m, d, d)
     form, energy, mass = (m[free][:, free] for m in (fem.stiffness(fine, K), fem.stiffness(fine, 1.0), fem.mass(fine)))
     solve = splu(sp.csc_matrix(form), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve
-    slope = fem.flux_load(fine, K, e)[free]  # ∫ K e·∇φ
-    u = solve(fem.load(fine, source, order=4)[free] - slope)
-    mean = float(np.einsum("m,a,mab,b->", fine.volumes, e, K, e))
+    pull, area = fem.flux_load(fine, K, e)[free], fine.volumes.sum()  # ∫ K e·∇φ
+    u = solve(fem.load(fine, source, order=4)[free] - pull)
+    slope, mean = pull / area, float(np.einsum("m,a,mab,b->", fine.volumes, e, K, e)) / area  # K̂ is a mean
 
     problem, inner = coarse_problem(coarse, source, e, isotropic_constant=True), coarse.interior_nodes
     root = np.sqrt(np.asarray(problem.weights, float)[inner])

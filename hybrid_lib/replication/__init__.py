@@ -10,7 +10,7 @@ from hybrid_lib.replication.claims import CLAIMS
 from hybrid_lib.replication.render import claims_table, pending_table, readings_table, rules_table
 from hybrid_lib.replication.reproduce import estimate, missing, reproduce, wanted
 from hybrid_lib.replication.runs import RUNS, RunSpec
-from hybrid_lib.replication.table import check, read, results_folder, rows, summary, write
+from hybrid_lib.replication.table import check, read, results_folder, rows, statements, summary, write
 
 __all__ = [
     "CLAIMS",
@@ -30,6 +30,7 @@ __all__ = [
     "results_folder",
     "rows",
     "rules_table",
+    "statements",
     "summary",
     "wanted",
     "write",

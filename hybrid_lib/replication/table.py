@@ -8,6 +8,7 @@ run's would have to) or leave it *pending*; it never replicates and never contra
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,19 @@ def check(folder: Path) -> list[str]:
 def summary(table: list[dict[str, Any]]) -> dict[str, int]:
     """Number of rows by verdict."""
     return {verdict: sum(row["verdict"] == verdict for row in table) for verdict in VERDICTS}
+
+
+def statements(table: list[dict[str, Any]]) -> list[str]:
+    """Identifiers of the claims apart from readings, in order.
+
+    Where the print leaves something open a claim is read in more than one way; such a row is named after the row it reads anew.
+
+    Examples
+    --------
+    >>> statements([{"id": "fig1c-alone"}, {"id": "fig1c-alone-printed"}, {"id": "fig1c-alone-printed-radians-trained"}])
+    ['fig1c-alone']
+    """
+    return list(dict.fromkeys(re.sub(r"(-printed)?(-radians-trained)?$", "", row["id"]) for row in table))
 
 
 def _wanted() -> set[str]:
