@@ -1,11 +1,12 @@
 r"""The hypercircle in the plane, the same sizes for every period, beside spectral elements on the same problem.
 
-    python benchmarks/hypercircle.py [--periods 10 100 1000] [--seeds 11 12 13] [--windows N | --without] [--out FILE]
+    python benchmarks/hypercircle.py [--periods 10 100] [--seeds 11 12 13] [--windows N | --without | --elements] [--out FILE]
 
 Each seed is a run of its own. The first of a period compiles its three programs (one for each number of points), the others find
 them: `seconds` of the first row of a period hold the compilation of the second and third. Rows that exist are not run again. With
 --windows the rows are those of N + 1 windows an axis with a small network each, without spectral elements beside them; with
---without those without the coarse splines, 100 steps and twice as many points in the finish.
+--without those without the coarse splines, 100 steps and twice as many points in the finish; --elements are spectral elements
+alone, whose error is left out where the degree of the reference is too near to theirs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import jax
 import numpy as np
 
 from hybrid_lib import experiments, fem, training
+from hybrid_lib.experiments import sharp
 from hybrid_lib.experiments.assemble import evaluator
 from hybrid_lib.experiments.environment import environment
 from hybrid_lib.experiments.sharp import spectral_reference
@@ -30,6 +32,8 @@ from hybrid_lib.methods.hypercircle import energy_error
 from hybrid_lib.pinn import splines
 
 OUT = Path(__file__).resolve().parents[1] / "book" / "results" / "beyond" / "hypercircle.json"
+NEAR = 3
+"""Degrees by which a reference has to be above the elements that it judges."""
 KEPT = ("seed", "bound", "bound_mean", "bound_source", "seconds", "status")
 
 
@@ -40,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     parser.add_argument("--windows", type=int)
     parser.add_argument("--without", action="store_true")
+    parser.add_argument("--elements", action="store_true")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
@@ -63,6 +68,11 @@ def main() -> None:
         problem = experiments.problem_of(config)
         if plain:
             record["environment"] = environment(config) | {"cores": len(os.sched_getaffinity(0))}
+        if options.elements and m <= 250:
+            others = [r for r in record["elements"] if r["periods"] != m]
+            record["elements"] = others + elements(problem, m, spectral_reference(problem))
+            write()
+            continue
         missing = [s for s in options.seeds if not any(r["periods"] == m and r["seed"] == s for r in rows)]
         exact = None
         if missing and m <= 250:
@@ -76,6 +86,7 @@ def main() -> None:
             row = {name: run.summary["seeds"][0].get(name) for name in KEPT} | errors(run, exact)
             row |= {"periods": m, "cold": k == 0, "cpu_seconds": spent, "source": environment(config)["source"]}
             trained, coarse = zip(*map(splines.moving, run.parameters(0).values()), strict=True)
+            row |= {"steps": config.training.steps}
             row |= {"parameters": size(trained), "coarse": size(coarse)}
             row |= {} if options.windows is None else {"windows": options.windows}
             rows.append(row)
@@ -105,7 +116,8 @@ def elements(problem, m: int, exact) -> list[dict]:
     rows = []
     K, q = (lambda x: fem.evaluate(problem.medium.conductivity, x)), (lambda x: fem.evaluate(problem.source, x))
     solve_spectral(K, q, problem.direction, 2, 8)  # compiles what evaluates medium and source
-    for degree in (8, 12, 16):
+    sharpest = min(sharp.DEGREE, sharp.MOST_NODES // m) - NEAR
+    for degree in (8, 12, 14, 16):
         if degree * m > 3400:
             continue
         seconds = []
@@ -113,13 +125,13 @@ def elements(problem, m: int, exact) -> list[dict]:
             wall, cpu = time.perf_counter(), time.process_time()
             field = solve_spectral(K, q, problem.direction, m, degree)
             seconds.append((time.process_time() - cpu, time.perf_counter() - wall))
-            if seconds[0][1] > 1:
+            if sum(wall for _, wall in seconds) > 30:
                 break
         cpu, wall = min(seconds)
         order = round(math.sqrt(len(exact.points)) / m)
         _, w, value, gradient = field.at_gauss(order)
         off = w @ (value - exact.value) ** 2, w @ np.sum((gradient - exact.gradient) ** 2, axis=1)
-        l2, h1 = np.sqrt(off) / exact.norms()
+        l2, h1 = np.sqrt(off) / exact.norms() if degree <= sharpest else (None, None)
         rows.append({"periods": m, "degree": degree, "rel_l2": l2, "rel_h1": h1, "seconds": wall, "cpu_seconds": cpu})
     return rows
 

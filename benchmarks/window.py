@@ -4,8 +4,9 @@
 
 At every period the homogenised solution, with its corrector and with the corrector cut off at the boundary; at those of MESHES
 also linear and quadratic elements by sparse factors or multigrid ("P1", "P2") and by the sine transform, and both with a
-guaranteed bound: linear ones by `fem.certified_solve`, quadratic ones by a quadratic stream function and two quadratures. Errors are relative, by integration against spectral elements of degree 20, or 16. Seconds are
-those of assembly and solution, of the processor, after a small run that compiles; runs above a second are timed once.
+guaranteed bound: linear ones by `fem.certified_solve`, quadratic ones by a quadratic stream function and two quadratures.
+Errors are relative, by integration against spectral elements of degree 20, or 16. Seconds are those of assembly and solution,
+of the processor, after a small run that compiles; runs above a second are timed once.
 """
 
 from __future__ import annotations

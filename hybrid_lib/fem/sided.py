@@ -33,7 +33,7 @@ Field = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Value = Callable[[Facets], np.ndarray]
 
 NOTHING = 1e-13
-"""Below this share of the energy of the largest value over a cell a bound is rounding, and counts as zero."""
+"""Below this share of the energy of the largest value over a cell the bound of a constant temperature is rounding, and zero."""
 
 
 def sided_bound(
@@ -110,7 +110,15 @@ def sided_bound(
     steep = slope[:, None] if field is None else field(sample.points.reshape(-1, d))[1].reshape(sample.points.shape)
     found = bound_by(mesh, sample, flux, steep, more=parts)
     rounding = NOTHING * np.abs(nodal).max() * np.sqrt(sample.K.max() * mesh.volumes.sum()) / mesh.diameters.min()
-    return found._replace(relative=0.0) if found.bound <= rounding else found
+    return found._replace(relative=0.0) if found.bound <= rounding and _constant(sample, data) else found
+
+
+def _constant(sample: Sampled, data: SideData) -> bool:
+    """Whether the temperature has to be a constant, whose energy is zero: one given value and neither source nor flux."""
+    given = [data.values, *(values for _, values in data.fixed), *(one.value for one in data.exchanges)]
+    given = np.concatenate([np.zeros(0), *(np.ravel(values) for values in given)])
+    driven = np.any(sample.f) or any(np.any(one.value) for one in data.fluxes)
+    return not driven and (given.size == 0 or np.ptp(given) <= NOTHING * np.abs(given).max())
 
 
 def no_bound(data: SideData) -> str | None:

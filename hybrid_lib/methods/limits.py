@@ -37,7 +37,7 @@ def margin(values: np.ndarray, confidence: float) -> float:
 
     References
     ----------
-    P. Hall, On the removal of skewness by transformation, J. R. Stat. Soc. B 54 (1992) 221–228.
+    P. Hall, On the removal of skewness by transformation, Journal of the Royal Statistical Society B 54 (1992) 221–228.
     """
     from scipy.stats import t as student  # here, since it is slow to import
 
