@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pickle
 import re
 from collections.abc import Callable, Iterator
@@ -157,6 +158,56 @@ def require_coordinates(what: str, function: Callable, dimension: int) -> None:
     if wrong:
         index = int(wrong.group(1))
         raise InputError(what, expected, f"index {index if index >= 0 else index - dimension}", "read no other")
+
+
+def require_one_argument(what: str, function: Any) -> None:
+    """Refuse a function that cannot be called with one point alone; anything that does not say how it is called passes.
+
+    Raises
+    ------
+    InputError
+        Named `what`.
+
+    Examples
+    --------
+    >>> require_one_argument("field", lambda x, y: x * y)
+    Traceback (most recent call last):
+    ...
+    hybrid_lib.errors.InputError: field: expected a function of one point x; received one of (x, y); write x[0], x[1] for x, y
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        remedy = "write x[0], x[1] for x, y"
+        raise InputError(what, "a function of one point x", f"one of {signature}", remedy) from None
+
+
+def require_real(what: str, value: Any) -> Any:
+    """`value` at a point or at many, unless it is complex: numbers, arrays or what JAX traces.
+
+    Raises
+    ------
+    InputError
+        Named `what`.
+
+    Examples
+    --------
+    >>> require_real("K", 2.0)
+    2.0
+    >>> require_real("K", 1j)
+    Traceback (most recent call last):
+    ...
+    hybrid_lib.errors.InputError: K: expected real values; received complex ones; solve for real and imaginary part
+    """
+    import jax.numpy as jnp
+
+    if jnp.iscomplexobj(value):
+        raise InputError(what, "real values", "complex ones", "solve for real and imaginary part")
+    return value
 
 
 def require_picklable(what: str, content: Any) -> None:

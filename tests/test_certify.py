@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from hybrid_lib import experiments, fem, media
 from hybrid_lib.errors import InputError
-from hybrid_lib.experiments import certify, own_problem
+from hybrid_lib.experiments import certify, nodal, own_problem
+from hybrid_lib.experiments.solve import solve_on
 from hybrid_lib.fem import bounds, quadratic
 from hybrid_lib.pinn import domains
+from hybrid_lib.sides import Dirichlet, Neumann, Robin
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -183,6 +185,10 @@ def test_elements_need_no_mesh_of_their_own_but_a_known_number_of_nodes():
         ((lambda x: x * (1 - x),), r"field: expected values \(k,\) and gradients"),
         ((lambda x: jnp.where(x[0] > 0.4, jnp.nan, 0.0),), "finite"),
         (("u",), "field: expected real numbers"),
+        ((np.full(9, np.nan),), "field: expected finite values; received nan at node 0"),
+        ((np.zeros(9), None, "m"), "mesh: expected a fem.Mesh; received str"),
+        ((lambda x, y: x * y,), r"field: expected a function of one point x; received one of \(x, y\)"),
+        ((lambda x: 1j * x[0] * (1 - x[0]),), "field: expected real values; received complex ones"),
         ((np.zeros((9, 2)),), r"field: expected values at nodes \(n,\), a function or a run; received shape \(9, 2\)"),
         ((lambda x: float(np.sin(np.pi * x[0])),), "gradient: expected a function, or a field that JAX can differentiate"),
         ((np.zeros(9), None, fem.interval(3)), "nodal: expected 4 values"),
@@ -209,3 +215,108 @@ def test_the_number_of_nodes_of_no_uniform_mesh_is_refused():
         certify(own_problem(media.constant(1.0, 2)), np.zeros(10))
     with pytest.raises(InputError, match="problem: expected a Problem"):
         certify(np.zeros(10), np.zeros(10))
+
+
+L = domains.polygon([(-1, -1), (0, -1), (0, 0), (1, 0), (1, 1), (-1, 1)])
+TRIANGLE = domains.polygon([(0, 0), (2, 0), (0, 1)], sides={"warm": [0]}, holes=[[(0.3, 0.2), (0.6, 0.2), (0.3, 0.4)]])
+SIDES = {"warm": Dirichlet(lambda x: jnp.sin(2 * x[0])), "outer": Neumann(1.0), "hole_0": Robin(2.0, 1.0)}
+PLACES = {
+    "box": (domains.box((0, 0), (2, 1)), None, None),
+    "interval": (domains.interval(-1.0, 2.0), {"left": Dirichlet(1.0), "right": Robin(2.0)}, None),
+    "polygon": (L, None, fem.lshape(4)),
+    "mesh": (domains.from_mesh(fem.lshape(2)), Dirichlet(lambda x: x[0]), fem.lshape(2)),
+    "sides": (TRIANGLE, SIDES, TRIANGLE.mesh(8)),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_values_at_nodes_of_any_domain_lie_between_the_sides(place):
+    """Two levels of linear elements stand for u; on the boundary the values between nodes are those of the elements."""
+    domain, boundary, mesh = PLACES[place]
+    e = (0.5, -1.0)[: domain.dimension] if boundary is None else None
+    medium = media.constant(2.0, domain.dimension)
+    problem = experiments.Problem(domain=domain, medium=medium, source=3.0, direction=e, boundary=boundary)
+    on = domain.labelled(domain.mesh(6)) if mesh is None else nodal.covering(domain, mesh)
+    best = solve_on(problem, on)
+    w = best.w + 0.2 * np.random.default_rng(0).normal(size=len(best.w))
+    w[best.data.held] = best.data.values
+    given = w if boundary is not None else w - on.points @ np.array(e)
+    mesh = None if place == "interval" else fem.from_simplices(on.points, on.cells)  # without the names of sides
+    found = certify(problem, given, mesh=mesh, most_unknowns=1500)
+    fine = on
+    for _ in range(3):
+        w, fine = nodal.prolonged(fine, w), fem.refine(fine)
+    slope = fem.cell_gradients(fine, w - solve_on(problem, fine).w)
+    error = np.sqrt(2 * fine.volumes @ (slope**2).sum(axis=1))
+    assert found.lower * (1 - 0.01) <= error <= found.bound < 1.3 * error
+
+
+def test_a_grid_of_values_is_along_x_and_then_y():
+    domain = domains.box((0.0, 0.0), (2.0, 1.0))
+    problem = experiments.Problem(domain=domain, medium=media.constant(1.0, 2), direction=(0.0, 0.0), source=1.0)
+    x, y = np.meshgrid(np.linspace(0, 2, 7), np.linspace(0, 1, 5), indexing="ij")
+    given, on = x * (2 - x) ** 2 * y * (1 - y), fem.box(*domain.box, (6, 4))
+    ways = (given, None), (given.T.ravel(), on), (given, on)
+    found = [certify(problem, values, mesh=mesh, most_unknowns=10).bound for values, mesh in ways]
+    np.testing.assert_allclose(found, found[0], rtol=1e-12)
+    square = own_problem(media.constant(1.0, 2), 1.0)
+    given = nodal.nodal(square.domain, np.arange(9.0).reshape(3, 3))
+    assert given.values.tolist() == [0, 3, 6, 1, 4, 7, 2, 5, 8] and np.array_equal(given.mesh.points, fem.unit_square(2).points)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [
+        (fem.unit_square(2), r"mesh: expected one of the domain, within \(0, 2\) × \(0, 1\); received \(0, 1\) × \(0, 1\)"),
+        (fem.interval(2), "mesh: expected one of the domain, of dimension 2"),
+        (fem.polygon([(0, 0), (2, 0), (2, 0.5), (1, 1), (0, 1)]), "of area 2; received area 1.75"),
+        (fem.polygon([(0, 0), (2, 0), (2, 1), (0, 1)], [[(0.5, 0.5), (0.6, 0.5), (0.5, 0.6)]]), "of area 2; received area 1.995"),
+        (8, "mesh: expected a fem.Mesh; received int"),
+    ],
+)
+def test_a_mesh_that_does_not_cover_the_domain_is_refused(mesh, message):
+    problem = experiments.Problem(domain=domains.box((0, 0), (2, 1)), medium=media.constant(1.0, 2), boundary=Dirichlet(0.0))
+    with pytest.raises(InputError, match=message):
+        certify(problem, np.zeros(len(getattr(mesh, "points", [0]))), mesh=mesh)
+
+
+def test_values_at_nodes_have_the_given_temperatures():
+    domain = domains.box((0, 0), (2, 1))
+    problem = experiments.Problem(domain=domain, medium=media.constant(1.0, 2), boundary=Dirichlet(lambda x: x[0]))
+    on = fem.box(*domain.box, (4, 2))
+    assert certify(problem, on.points[:, 0].astype(np.float32), mesh=on).bound < 1e-5
+    with pytest.raises(InputError, match=r"field: expected the temperature 0.5 at \[0.5, 0.0\]; received 0 at node 1"):
+        certify(problem, np.where(np.arange(15) == 1, 0, on.points[:, 0]), mesh=on)
+    plain = experiments.Problem(domain=domain, medium=media.constant(1.0, 2))
+    with pytest.raises(InputError, match="field: expected zero on the boundary; received 1 at node 0"):
+        certify(plain, np.ones(15), mesh=on)
+
+
+def test_the_second_rule_has_its_own_means():
+    """A source of which the first rule sees nothing, and all is seen by the second one: the bound is that of what it weighs."""
+    problem = own_problem(media.constant(1.0, 1), lambda x: jnp.cos(2 * jnp.pi * 16 * x[0]), (1.0,))
+    mesh, nothing = fem.interval(4), np.zeros((4, 1))
+    one, two = (bounds.sampled(mesh, 1.0, problem.source, 1, order) for order in (1, 12))
+    flux = bounds.flux_for(mesh, one, nothing)
+    drift = np.sqrt(mesh.volumes @ (two.f @ two.weights - flux.source) ** 2)
+    plain, found = (bounds.bound_by(mesh, two, flux, nothing[:, None], constant=c) for c in (0.0, 1 / np.pi))
+    assert drift > 0.5 and abs(found.bound - plain.bound - drift / np.pi) < 1e-12 * drift
+    assert abs(found.oscillation - plain.oscillation - drift / np.pi) < 1e-12 * drift
+    exact = 1 / (32 * np.pi) / np.sqrt(2)  # ‖u'‖ with u' = −sin(32πx)/(32π)
+    assert found.bound >= exact
+
+
+def test_a_field_off_at_one_point_of_the_boundary_is_refused():
+    spike = lambda x: bubble(x) + jnp.exp(-1e8 * (x[0] ** 2 + (x[1] - 0.4142) ** 2))  # noqa: E731
+    for boundary in (None, Dirichlet(0.0)):
+        with pytest.raises(InputError, match=r"field: .* at \[0.0, 0.414"):
+            certify(experiments.Problem(medium=media.constant(1.0, 2), source=1.0, boundary=boundary), spike)
+
+
+def test_an_exact_field_ends_at_the_tolerance(known):
+    case = known[2]
+    loose, fine = (certify(case.problem, lambda x: case.field(jnp.asarray(x), 0.0, 0.0), tolerance=t) for t in (0.1, 0.01))
+    assert loose.lower == 0 and len(loose.mesh.points) < len(fine.mesh.points) < 5000
+    assert 0.01 < loose.relative <= 0.1 and fine.relative <= 0.01
+    with pytest.raises(InputError, match="tolerance: expected a number > 0"):
+        certify(case.problem, bubble, tolerance=0)

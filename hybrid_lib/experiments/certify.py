@@ -20,18 +20,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError, real_array, rounded, whole
+from hybrid_lib.errors import InputError, real_array, require_one_argument, require_real, rounded, whole
 from hybrid_lib.experiments.breaks import find_break
+from hybrid_lib.experiments.nodal import Nodal, covering, nodal
 from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
 from hybrid_lib.fem.quadrature import float64
 from hybrid_lib.fem.topology import outer_facets
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem, is_number, is_plain, poincare_constant, units
 
 SHARP = 1.05
 """Quotient of the two sides at which meshes are fine enough."""
 RULES = ((4, 1.0), (5, 1.3))
 """Order of each rule, and its points, at least, in units of ``fem.bounds.PROBES``."""
+TOLERANCE = {1: 1e-7, 2: 1e-3}
+"""Relative bound, by dimension, at which a field without a lower bound is not looked at on finer meshes."""
 ROUNDING = 100
 """Values on the boundary, in units of rounding and of the largest value, that count as zero."""
 BLOCK = 1 << 14
@@ -57,7 +60,8 @@ class Certificate(NamedTuple):
     oscillation : float
         The part of `bound` that comes from the source within cells.
     difference : float
-        Relative difference of the two rules. Far above one per cent it says that they do not resolve v or K.
+        Relative difference of the two rules. Far above one per cent it says that they do not resolve v or K; a small one does not
+        exclude features, inside or on the boundary, that no point of either rule sees, such as a spike between all of them.
     mesh : fem.Mesh
         Of the flux.
     flux : Flux
@@ -82,6 +86,7 @@ def certify(
     mesh: fem.Mesh | None = None,
     cells: int | None = None,
     most_unknowns: int = 500_000,
+    tolerance: float | None = None,
 ) -> Certificate:
     """Bound the energy error of a field that vanishes on the boundary, or has the given temperatures, guaranteed.
 
@@ -92,15 +97,21 @@ def certify(
     field : RunResult, Reference, callable or (n,) array
         u: a run (its first seed; for others pass ``lambda x: result.solution(x, 1)``); a reference; a function of points (k, d)
         -> (k,), or -> (k,) and gradients (k, d), as that; a function of one point (d,) -> (); or values at the nodes of linear
-        elements. It has to be continuous.
+        elements, on any domain and with any conditions, in the order of ``mesh.points``. On grids of the square and of a box that
+        is x first, j(n₁ + 1) + i for (x_i, y_j); values (n₁ + 1, n₂ + 1) are taken as [i, j], [along x, along y]. The field has
+        to be continuous.
     gradient : callable, optional
         ∇u, points (k, d) -> (k, d), or one point (d,) -> (d,) beside a function of one point. By differentiation without it.
     mesh : fem.Mesh, optional
-        Of the linear elements; by default that of :func:`hybrid_lib.experiments.fine_solution` with as many nodes.
+        Of the linear elements, which covers the domain; by default the uniform one with as many nodes, where there is one
+        (intervals, the square, grids of a box). The meshes for the flux are its refinements, of a function too.
     cells : int, optional
         Cells a unit length of the first mesh for the flux; in the plane four a period or pixel, in one dimension 64; 16 at least.
     most_unknowns : int
         Of the flux: no mesh with more is taken, but the first one.
+    tolerance : float, optional
+        Of a field that is better than the elements beside it, so that `lower` is zero, the bound only falls with the mesh: it is
+        refined no further once `relative` is below this; 1e-3 by default, 1e-7 in one dimension.
 
     Returns
     -------
@@ -110,12 +121,14 @@ def certify(
     ------
     InputError
         For a field that does not vanish on the boundary, has other values than those given, none, or no gradient that can be
-        found.
+        found, and for a mesh that does not cover the domain.
 
     Notes
     -----
     The rules have half a million points in the plane and more, 65,000 in one dimension: a field with features between all of
-    them needs a formula, or more `cells`. The price is that of the meshes: seconds in the plane.
+    them needs a formula, or more `cells`. The price is that of the meshes: seconds in the plane. Under the second rule the means
+    over cells of q are others than those that the flux balances, by r: C_P ‖r‖/√α is added, with the constant of Poincaré. With
+    conditions on sides it is not known, and the second rule has a flux of its own.
 
     Examples
     --------
@@ -131,28 +144,30 @@ def certify(
     if hasattr(field, "proof"):
         raise InputError("field", "a run, a function or values at nodes", "what solve returns", "its bound is there already")
     whole("most_unknowns", most_unknowns, 1, "pass the largest number of unknowns of the flux")
-    nodal = _nodal(field)
-    if problem.boundary is not None or problem.domain.name not in ("interval", "unit_square", "lshape"):
-        if nodal is not None:
-            raise InputError("field", "a run or a function with conditions on sides", "values at nodes", "pass a function")
+    if tolerance is not None and not (is_number(tolerance) and tolerance > 0):
+        raise InputError("tolerance", "a number > 0", repr(tolerance), "0.01 is one per cent of the energy norm")
+    enough = TOLERANCE[problem.domain.dimension] if tolerance is None else float(tolerance)
+    known = nodal(problem.domain, field, mesh)
+    if known is None:
+        at = _field(problem, field, gradient)
+        levels = _uniform(problem, cells) if mesh is None else _halved(covering(problem.domain, mesh))
+    else:
+        at, levels = known, _halved(known.mesh)
+    if not is_plain(problem):
         from hybrid_lib.experiments.certify_sides import certified_sides  # which needs this module
 
-        at = _field(problem, field, gradient)
-        return certified_sides(problem, at, _uniform(problem, cells), most_unknowns)
-    if nodal is None:
-        at = _field(problem, field, gradient)
-        levels = _uniform(problem, cells)
+        return certified_sides(problem, at, levels, most_unknowns, enough)
+    if known is None:
         slopes: Callable = lambda level, points: at(points.reshape(-1, points.shape[-1]))[1].reshape(points.shape)  # noqa: E731
         _require_zero(at, next(_uniform(problem, cells)))
     else:
-        mesh = _mesh_of(problem, nodal) if mesh is None else mesh
-        levels, steps = _halved(mesh), fem.cell_gradients(mesh, nodal)  # checks the number of values
-        _require_zero_at_nodes(mesh, nodal)
-        slopes = lambda level, points: np.repeat(steps, 2 ** (level * mesh.dimension), axis=0)[:, None]  # noqa: E731
-    return _certified(problem, levels, slopes, most_unknowns)
+        steps = fem.cell_gradients(known.mesh, known.values)
+        _require_zero_at_nodes(known)
+        slopes = lambda level, points: np.repeat(steps, 2 ** (level * known.mesh.dimension), axis=0)[:, None]  # noqa: E731
+    return _certified(problem, levels, slopes, most_unknowns, enough)
 
 
-def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, most: int) -> Certificate:
+def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, most: int, enough: float) -> Certificate:
     """The loop over meshes with the first rule, which balances the flux, and the second rule on the last one."""
     K, q, e, d = problem.medium.conductivity, problem.source, np.asarray(problem.direction), problem.domain.dimension
     mesh, level, nothing = next(levels), 0, 1e-13 * units(problem).energy
@@ -162,14 +177,15 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
         best, slope = _quadratic(mesh, K, q, e), slopes(level, data.points)
         found = bounds.bound_by(mesh, data, flux, slope, e)
         lower = _lower(found, bounds.bound_by(mesh, data, flux, best(data.points), e))
-        if found.bound <= SHARP * lower or 4 * len(best.unknowns) > most or found.bound <= nothing:
+        done = found.bound <= nothing or (lower == 0 and found.relative <= enough)
+        if done or found.bound <= SHARP * lower or 4 * len(best.unknowns) > most:
             break
         mesh, level = next(levels), level + 1
     slope = np.broadcast_to(slope, data.points.shape)
     size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ data.weights))
-    data = _sampled(mesh, K, q, 1)
-    other = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e)
-    lower = min(lower, _lower(other, bounds.bound_by(mesh, data, flux, best(data.points), e)))
+    data, constant = _sampled(mesh, K, q, 1), poincare_constant(problem.domain) / math.sqrt(problem.medium.alpha)
+    other = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e, constant=constant)
+    lower = min(lower, _lower(other, bounds.bound_by(mesh, data, flux, best(data.points), e, constant=constant)))
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
     proof = max(found, other, key=lambda one: one.bound)
     steep = proof.bound / (math.sqrt(problem.medium.alpha) * size) if size > 0 else math.inf
@@ -222,26 +238,6 @@ def _halved(mesh: fem.Mesh) -> Iterator[fem.Mesh]:
         mesh = fem.refine(mesh)
 
 
-def _nodal(field: Any) -> np.ndarray | None:
-    """Values at nodes, or None for what is to be called."""
-    if hasattr(field, "solution") or callable(field):
-        return None
-    nodal = real_array("field", field)
-    if nodal.ndim != 1:
-        raise InputError("field", "values at nodes (n,), a function or a run", f"shape {nodal.shape}", "pass one field")
-    return nodal
-
-
-def _mesh_of(problem: Problem, nodal: np.ndarray) -> fem.Mesh:
-    """The uniform mesh of the domain that has as many nodes."""
-    d, n = problem.domain.dimension, len(np.atleast_1d(nodal))
-    cells = round(n ** (1 / d)) - 1
-    if problem.domain.name not in ("interval", "unit_square") or cells < 1 or (cells + 1) ** d != n:
-        remedy = f"pass mesh=; {n} nodes are no uniform mesh of the domain"
-        raise InputError("mesh", "the mesh of the values at nodes", "none", remedy)
-    return problem.domain.mesh(cells)
-
-
 def _field(problem: Problem, field: Any, gradient: Callable | None) -> Batch:
     """:func:`_batch`; refuses a function that jumps where its gradient does not say so, or whose gradient is another one's."""
     domain = problem.domain
@@ -277,6 +273,8 @@ def _field(problem: Problem, field: Any, gradient: Callable | None) -> Batch:
 
 def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
     """Points (k, d) -> values (k,) and gradients (k, d), checked."""
+    for what, function in (("field", getattr(field, "solution", field)), ("gradient", gradient)):
+        require_one_argument(what, function)
     if hasattr(field, "solution"):
         return _checked(field.solution, d)
     if _of_one_point(field, d):
@@ -284,7 +282,7 @@ def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
             return _checked(lambda x: (fem.evaluate(field, x), fem.evaluate(gradient, x)), d, whole=True)
 
         def pair(x: jax.Array) -> jax.Array:
-            value, slope = jax.value_and_grad(lambda y: jnp.asarray(field(y), y.dtype))(x)
+            value, slope = jax.value_and_grad(lambda y: jnp.asarray(require_real("field", field(y)), y.dtype))(x)
             return jnp.append(slope, value)
 
         def split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -306,7 +304,7 @@ def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
             with float64():
                 points = jnp.asarray(x, jnp.float64)
                 axes = [jnp.broadcast_to(axis, points.shape) for axis in jnp.eye(d)]
-                slopes = [jax.jvp(field, (points,), (axis,))[1] for axis in axes]
+                slopes = [require_real("field", jax.jvp(field, (points,), (axis,))[1]) for axis in axes]
         except (*_NOT_JAX, TypeError):
             raise _no_gradient() from None
         return np.asarray(found), np.stack([np.asarray(s, float) for s in slopes], axis=-1)
@@ -363,8 +361,7 @@ def _checked(at: Callable, d: int, whole: bool = False) -> Batch:
 
 def _require_zero(at: Any, mesh: fem.Mesh) -> None:
     """Refuse a field that is not zero at points of the boundary."""
-    d, nodes = mesh.dimension, mesh.points[mesh.boundary_nodes]
-    edge = nodes if d == 1 else _along(mesh)
+    edge = _along(mesh)
     inside = np.abs(at(mesh.points[mesh.cells].mean(axis=1))[0]).max()
     value = np.abs(at(edge)[0])
     worst = int(np.argmax(value))
@@ -372,12 +369,13 @@ def _require_zero(at: Any, mesh: fem.Mesh) -> None:
         raise _not_zero(edge[worst], value[worst])
 
 
-def _require_zero_at_nodes(mesh: fem.Mesh, nodal: np.ndarray) -> None:
+def _require_zero_at_nodes(known: Nodal) -> None:
     """The same for linear elements."""
-    value = np.abs(nodal[mesh.boundary_nodes])
+    mesh, nodes = known.mesh, known.mesh.boundary_nodes
+    value = np.abs(known.values[nodes])
     worst = int(np.argmax(value))
-    if not value[worst] <= ROUNDING * np.finfo(float).eps * np.abs(nodal).max():
-        raise _not_zero(mesh.points[mesh.boundary_nodes[worst]], value[worst])
+    if not value[worst] <= ROUNDING * known.eps * np.abs(known.values).max():
+        raise _not_zero(mesh.points[nodes[worst]], value[worst])
 
 
 def _not_zero(x: np.ndarray, value: float) -> InputError:
@@ -386,8 +384,12 @@ def _not_zero(x: np.ndarray, value: float) -> InputError:
     return InputError("field", "zero on the boundary", f"{rounded(value)} at {x.round(6).tolist()}", remedy)
 
 
-def _along(mesh: fem.Mesh) -> np.ndarray:
-    """Points on the boundary of a plane mesh: ends of its sides, and seven between."""
-    _, lower, upper = outer_facets(mesh.cells, len(mesh.points))
-    s = np.linspace(0, 1, 9)[:, None]
+def _along(mesh: fem.Mesh, facets: np.ndarray | None = None) -> np.ndarray:
+    """Points on facets (k, d), of the boundary by default: their ends, and in the plane some 16,000 between, at odd places."""
+    if mesh.dimension == 1:
+        return mesh.points[mesh.boundary_nodes if facets is None else facets.ravel()]
+    lower, upper = outer_facets(mesh.cells, len(mesh.points))[1:] if facets is None else facets.T
+    count = max(8, BLOCK // len(lower) - 2)
+    turned = (np.arange(1, count + 1) + np.arange(len(lower))[:, None] / np.e) * (np.sqrt(5) - 1) / 2 % 1
+    s = np.concatenate([np.tile([0.0, 1.0], (len(lower), 1)), turned], axis=1)[:, :, None]
     return ((1 - s) * mesh.points[lower, None] + s * mesh.points[upper, None]).reshape(-1, 2)

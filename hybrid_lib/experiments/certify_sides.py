@@ -9,52 +9,83 @@ from typing import Any
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError
-from hybrid_lib.experiments.certify import ROUNDING, SHARP, Batch, Certificate, _sampled
+from hybrid_lib.errors import InputError, rounded
+from hybrid_lib.experiments.certify import ROUNDING, SHARP, Batch, Certificate, _along, _sampled
+from hybrid_lib.experiments.nodal import Nodal, prolonged
 from hybrid_lib.experiments.solve import solve_on
 from hybrid_lib.fem import fluxes, sides
-from hybrid_lib.fem.sided import sided_bound
+from hybrid_lib.fem.bounds import Sampled
+from hybrid_lib.fem.sided import between_nodes, sided_bound
 from hybrid_lib.problems import Problem
 
 
-def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most: int) -> Certificate:
+def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most: int, enough: float = 0.0) -> Certificate:
     """The certificate of w where sides have conditions, and of u on domains that are not made of unit boxes.
 
     Parameters
     ----------
     problem : Problem
-    at : callable points (k, d) -> values (k,) and gradients (k, d)
+    at : callable points (k, d) -> values (k,) and gradients (k, d), or Nodal
         With the rounding of its numbers as ``eps``.
     meshes : iterator of meshes
-        Its first one is refined.
+        Its first one is refined; of values at nodes it is theirs.
     most : int
         Nodes of a finer mesh that is still taken, in units of a quarter.
+    enough : float
+        Relative bound at which a field without a lower bound is not looked at on finer meshes.
+
+    Notes
+    -----
+    Linear elements v that have the given temperatures g at their nodes are off between them: with the solution w' that has the
+    values of v, ‖v − w‖ ≤ ‖v − w'‖ + ‖w' − w‖, and the last is no more than the energy of any extension of g − v.
     """
     K, q, e, d = problem.medium.conductivity, problem.source, np.asarray(problem.direction), problem.domain.dimension
-    field = at if problem.boundary is not None else _lifted(at, e)
-    mesh, before = problem.domain.labelled(next(meshes)), math.inf
+    mesh, before, between = problem.domain.labelled(next(meshes)), math.inf, 0.0
+    field = values = None
+    if isinstance(at, Nodal):
+        values = at.values if problem.boundary is not None else at.values + mesh.points @ e
+    else:
+        field = at if problem.boundary is not None else _lifted(at, e)
     while True:
         elements = solve_on(problem, mesh)
         if elements.proof is None:
             raise InputError("problem", "conditions with which errors have a bound", elements.reason, "change the conditions")
-        if before == math.inf:
+        data, sample = elements.data, _sampled(mesh, K, q, 0)
+        if before == math.inf and field is None:
+            _require_nodal(values, at.eps, elements)
+            between = between_nodes(mesh, values, sample, data)
+        elif before == math.inf:
             _require_values(field, at, elements)
-        nodal, data = field(mesh.points)[0], _sampled(mesh, K, q, 0)
-        found = sided_bound(mesh, K, q, nodal, elements.data, 2, field, data)
-        slope = field(data.points.reshape(-1, d))[1].reshape(data.points.shape)
-        size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ data.weights))
+        data = data if field is not None else data._replace(fixed=())  # `between` has them
+        node = values if field is None else field(mesh.points)[0]
+        found = sided_bound(mesh, K, q, node, data, 2, field, sample)
+        slope = fem.cell_gradients(mesh, node)[:, None]
+        slope = slope if field is None else field(sample.points.reshape(-1, d))[1].reshape(sample.points.shape)
+        slope = np.broadcast_to(slope, sample.points.shape)
+        size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ sample.weights))
         off = slope - fem.cell_gradients(mesh, elements.w)[:, None]
-        apart = np.einsum("mqi,mqi->mq", off, fluxes.times(data.K, off)) @ data.weights
-        lower = max(math.sqrt(mesh.volumes @ apart) - elements.proof.bound, 0.0)
-        if found.bound <= SHARP * lower or 4**d * len(mesh.points) > most or found.bound > before / SHARP:
+        lower = max(_energy(mesh, sample, off) - elements.proof.bound, 0.0)
+        bound = found.bound + between
+        done = lower == 0 and between == 0 and found.relative <= enough
+        if done or bound <= SHARP * lower or 4**d * len(mesh.points) > most or bound > before / SHARP:
             break
-        before, mesh = found.bound, fem.refine(mesh)
-    other = sided_bound(mesh, K, q, nodal, elements.data, 2, field, _sampled(mesh, K, q, 1))
+        before, values = bound, None if field is not None else prolonged(mesh, values)
+        mesh = fem.refine(mesh)
+    other = sided_bound(mesh, K, q, node, data, 2, field, _sampled(mesh, K, q, 1))
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
     proof = max(found, other, key=lambda one: one.bound)
+    if between > 0:
+        energy = _energy(mesh, sample, slope)
+        bound = proof.bound + between
+        proof = proof._replace(bound=bound, relative=bound / energy if energy > 0 else math.inf)
     steep = proof.bound / (math.sqrt(problem.medium.alpha) * size) if size > 0 else math.inf
     steep = 0.0 if proof.relative == 0 else steep
     return Certificate(proof.bound, lower, proof.relative, steep, proof.oscillation, difference, mesh, proof.flux)
+
+
+def _energy(mesh: fem.Mesh, sample: Sampled, slope: np.ndarray) -> float:
+    """Root of ∫ slope·K slope, by the rule."""
+    return math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, fluxes.times(sample.K, slope)) @ sample.weights))
 
 
 def _lifted(at: Any, e: np.ndarray) -> Batch:
@@ -67,6 +98,22 @@ def _lifted(at: Any, e: np.ndarray) -> Batch:
     return lifted
 
 
+def _require_nodal(values: np.ndarray, eps: float, elements: Any) -> None:
+    """Refuse values at nodes that differ from the given temperatures there."""
+    data, mesh = elements.data, elements.mesh
+    if not data.held.size:
+        return
+    off = np.abs(values[data.held] - data.values)
+    worst = int(np.argmax(off))
+    if not off[worst] <= ROUNDING * eps * max(np.abs(values).max(), np.abs(data.values).max()):
+        node, plain = data.held[worst], elements.problem.boundary is None
+        here = mesh.points[node].round(6).tolist()
+        expected = "zero on the boundary" if plain else f"the temperature {rounded(data.values[worst], 6)} at {here}"
+        shown = values[node] - data.values[worst] if plain else values[node]
+        remedy = "pass u = w − e·x, not w" if plain else "certify w with its given values"
+        raise InputError("field", expected, f"{rounded(shown, 6)} at node {node}, {here}", remedy)
+
+
 def _require_values(field: Batch, at: Any, elements: Any) -> None:
     """Refuse a field that differs from the given temperatures at points of their sides."""
     mesh, data = elements.mesh, elements.data
@@ -74,7 +121,7 @@ def _require_values(field: Batch, at: Any, elements: Any) -> None:
     for name, (kind, value, *_) in elements.problem.conditions().items():
         if kind != "value":
             continue
-        x = sides.facets(mesh, mesh.sides[name]).points.reshape(-1, mesh.dimension)
+        x = _along(mesh, mesh.sides[name])
         off = np.abs(field(x)[0] - sides.values_at(value, x))
         worst = int(np.argmax(off))
         if not off[worst] <= ROUNDING * at.eps * max(inside, np.abs(data.values).max()):

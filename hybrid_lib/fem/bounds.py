@@ -210,23 +210,33 @@ def bound_by(
     gradient: np.ndarray,
     direction: np.ndarray | None = None,
     more: Rest | None = None,
+    constant: float | None = None,
 ) -> EnergyBound:
-    """The bound that a flux gives for a field with ∇v = gradient, (m, Q or 1, d) at the points of `data`."""
+    """The bound that a flux gives for a field with ∇v = gradient, (m, Q or 1, d) at the points of `data`.
+
+    α_T of the oscillation is the least K at the points of the cell: no lower bound on all of it, but right up to quadrature, like
+    the integrals, and exact where K is constant on cells. The inequality of Payne and Weinberger takes f − f_T to have no mean.
+    Where `data` is not what the flux was made from it has one, r_T by this rule, and `constant` ‖r‖ is added; `constant` is C/√α
+    with ‖v − u‖ ≤ C‖∇(v − u)‖.
+    """
     weights, volumes = data.weights, mesh.volumes
     slope = np.broadcast_to(gradient + direction_of(mesh, direction), data.points.shape)
     gap = flux.at(mesh, data.points) - times(data.K, slope)
     squares = np.einsum("mqi,mqi->mq", gap, times(data.inverse, gap)) @ weights * volumes  # (m,)
-    rest = means((data.f - flux.source[:, None]) ** 2, weights, len(mesh.cells)) * volumes  # ‖f − Π₀f‖² on T
+    mean = flux.source if constant is None else means(data.f, weights, len(mesh.cells))
+    rest = means((data.f - mean[:, None]) ** 2, weights, len(mesh.cells)) * volumes  # ‖f − Π₀f‖² on T
+    drift = (constant or 0.0) * math.sqrt(volumes @ (mean - flux.source) ** 2)
     alpha = (data.K if data.K.ndim == 2 else np.linalg.eigvalsh(data.K)[..., 0]).min(axis=1)  # (m or 1,)
     oscillation = mesh.diameters / np.pi * np.sqrt(rest / alpha)
     parts = np.sqrt(squares) + oscillation if more is None else np.sqrt(squares) + oscillation + more.cells
     bound = float(np.linalg.norm(parts))
     if more is not None:
         bound, oscillation = math.hypot(bound, more.exchange) + more.values, oscillation + more.cells
+    bound = bound + drift
     gradient = np.broadcast_to(gradient, data.points.shape)
     size = float(np.sqrt(volumes @ (np.einsum("mqi,mqi->mq", gradient, times(data.K, gradient)) @ weights)))
     relative = bound / size if size > 0 else 0.0 if bound == 0 else np.inf
-    return EnergyBound(bound, relative, float(np.linalg.norm(oscillation)), flux, float(np.sqrt(squares.sum())), parts)
+    return EnergyBound(bound, relative, float(np.linalg.norm(oscillation)) + drift, flux, float(np.sqrt(squares.sum())), parts)
 
 
 def sampled(mesh: Mesh, K: Any, f: Any, least: int | None = None, order: int = ORDER) -> Sampled:

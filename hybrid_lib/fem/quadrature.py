@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import roots_jacobi
 
-from hybrid_lib.errors import InputError, real_array, require_coordinates, whole
+from hybrid_lib.errors import InputError, real_array, require_coordinates, require_one_argument, whole
 from hybrid_lib.fem.identity import identity
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.reuse import shared
@@ -188,6 +188,7 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
     [6.0, 20.0]
     """
     points = real_array("points", points)
+    require_one_argument("function", function)
     if points.ndim == 0:
         raise InputError("points", "shape (..., d)", "a number", "one row a point, in one dimension x[:, None]")
     flat = points.reshape(-1, points.shape[-1])  # (N, d)

@@ -106,7 +106,7 @@ def sided_bound(
     contact = _contact(mesh, linear, data.exchanges)
     flux = balanced_flux(mesh, rule, source, slope, shut, degree, inflow if data.fluxes else None, contact)
     gap = _exchange_gap(mesh, linear if field is None else given, flux, data.exchanges)
-    parts = Rest(within, gap, _between_nodes(mesh, nodal, sample, data) if field is None else 0.0)
+    parts = Rest(within, gap, between_nodes(mesh, nodal, sample, data) if field is None else 0.0)
     steep = slope[:, None] if field is None else field(sample.points.reshape(-1, d))[1].reshape(sample.points.shape)
     found = bound_by(mesh, sample, flux, steep, more=parts)
     rounding = NOTHING * np.abs(nodal).max() * np.sqrt(sample.K.max() * mesh.volumes.sum()) / mesh.diameters.min()
@@ -162,7 +162,7 @@ def _exchange_gap(mesh: Mesh, value: Value, flux: Flux, exchanges: tuple[Exchang
     return float(np.sqrt(total))
 
 
-def _between_nodes(mesh: Mesh, nodal: np.ndarray, sample: Sampled, data: SideData) -> float:
+def between_nodes(mesh: Mesh, nodal: np.ndarray, sample: Sampled, data: SideData) -> float:
     """‖K^{1/2}∇E‖ of an extension E of g − v: on a cell ρδ(s) with the distance ρ from the opposite vertex, 1 at the side."""
     largest = np.broadcast_to(_eigenvalues(sample.K)[..., -1].max(axis=1), len(mesh.cells))
     norm, t = np.zeros(len(mesh.cells)), np.linspace(0, 1, PIECES + 1)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hybrid_lib.errors import InputError, require_coordinates, require_picklable
+from hybrid_lib.errors import InputError, require_coordinates, require_picklable, require_real
 from hybrid_lib.media.pixels import Pixels
 
 Field = Callable[[jax.Array], jax.Array]
@@ -183,7 +183,7 @@ def pointwise(function, d) -> Field:
             )
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise InputError("point", "floating-point coordinates", x.dtype, "write 1.0 instead of 1")
-        return jnp.asarray(function(x), x.dtype)
+        return jnp.asarray(require_real("function", function(x)), x.dtype)
 
     return at_point
 
