@@ -10,7 +10,7 @@ import html
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -139,17 +139,22 @@ def _short(value: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a header line; a notebook shows it as HTML, a terminal as text."""
+    """A table with a header line; a notebook shows it as HTML, a terminal as text. `links` are addresses by entry."""
 
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "\n".join(" | ".join(line) for line in (self.header, *self.lines))
 
     def _repr_html_(self) -> str:
+        def one(text: str) -> str:
+            shown = html.escape(text)
+            return f'<a href="{html.escape(self.links[text])}">{shown}</a>' if text in self.links else shown
+
         def cells(tag: str, line: Iterable[str]) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in line) + "</tr>"
+            return "<tr>" + "".join(f"<{tag}>{', '.join(map(one, text.split(', ')))}</{tag}>" for text in line) + "</tr>"
 
         body = "".join(cells("td", line) for line in self.lines)
         head = cells("th", self.header)

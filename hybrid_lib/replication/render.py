@@ -14,20 +14,22 @@ from hybrid_lib.replication.verdicts import APART, DIFFERS, PARTLY, PENDING, REP
 SIGNS = {REPLICATED: "●", PARTLY: "◐", DIFFERS: "○", APART: "≠", PENDING: "…"}
 
 
-def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Claim, paper's figure, ours, verdict and reason of each row; provisional figures are marked.
+def claims_table(rows: Iterable[Mapping[str, Any]], address: str = "") -> Table:
+    """Claim, paper's figure, ours, verdict, reason and artefacts of each row; provisional figures are marked.
 
     Parameters
     ----------
     rows : iterable of dict
         From :func:`hybrid_lib.replication.table.read`.
+    address : str
+        Of the folder with the artefacts, for links; without it there are none.
 
     Examples
     --------
     >>> claims_table([]).header
-    ('claim', 'paper', 'ours', 'verdict', 'reason')
+    ('claim', 'paper', 'ours', 'verdict', 'reason', 'files')
     """
-    lines = []
+    lines, links = [], {}
     for row in rows:
         ours = row["ours"]["text"] if row["ours"] and row["ours"]["text"] != "nan" else "–"
         if row["provisional"]:
@@ -38,6 +40,7 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             reason += f"; {row['ours']['details']}"
         if row["ours"] and row["ours"]["failed_seeds"]:
             reason += "; L² error above 0.1 for seed " + ", ".join(map(str, row["ours"]["failed_seeds"]))
+        names = [a["file"].removesuffix(".json") for a in row["artefacts"] if a["file"].endswith(".json")]
         lines.append(
             (
                 f"{row['where']}: {row['statement']}",
@@ -45,9 +48,12 @@ def claims_table(rows: Iterable[Mapping[str, Any]]) -> Table:
                 ours,
                 f"{SIGNS[row['verdict']]} {row['verdict']}",
                 reason,
+                ", ".join(names) or "–",
             )
         )
-    return Table(("claim", "paper", "ours", "verdict", "reason"), tuple(lines))
+        if address:
+            links |= {name: f"{address.rstrip('/')}/{name}.json" for name in names}
+    return Table(("claim", "paper", "ours", "verdict", "reason", "files"), tuple(lines), links)
 
 
 def rules_table(rows: Iterable[Mapping[str, Any]]) -> Table:
