@@ -43,6 +43,15 @@ document.addEventListener("DOMContentLoaded", () => {
     proof.replaceWith(box);
   });
 
+  // A picture opens alone, as large as it is: on a phone its panels are small.
+  document.querySelectorAll(".bd-article :is(figure, .cell_output) img").forEach((img) => {
+    if (img.closest("a, .slider-figure")) return;
+    const link = document.createElement("a");
+    link.href = img.src;
+    img.replaceWith(link);
+    link.append(img);
+  });
+
   // Tables of words, and on a phone those that are wider than it: custom.css stacks their rows there, under the names of the columns.
   const tables = []; // those that only their width stacks
   document.querySelectorAll(".bd-article table:not(.indextable, .modindextable)").forEach((table) => {
