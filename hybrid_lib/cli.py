@@ -10,6 +10,7 @@ import argparse
 import difflib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             _refuse(options.command, unknown[0])
         return options.action(options)
     except InputError as error:
-        return _end(str(error), 2)
+        return _end(str(_in_options(error)), 2)
     except KeyboardInterrupt as error:
         number = terminal.signal_of(error)
         how = "interrupted" if number is signal.SIGINT else f"ended by {number.name}"
@@ -61,6 +62,13 @@ def _main(arguments: Sequence[str] | None) -> int:
         if known is None:
             raise
         return _end(str(known), 2)
+
+
+def _in_options(error: InputError) -> InputError:
+    """The same where arguments of Python are the options of the command."""
+    what = re.sub(r"^(?=(out|resume)\b)", "--", error.what)
+    remedy = re.sub(r"\bout=", "--out", error.remedy).replace("resume=True", "--resume")
+    return InputError(what, error.expected, error.received, remedy)
 
 
 def _end(line: str, status: int) -> int:

@@ -77,7 +77,7 @@ def test_a_lost_process_ends_all_in_a_line_and_the_run_goes_on_in_another_layout
     assert found["status"] == 1 and found["kept"] >= 20
     line = f"hybrid: process {victim} of 2: expected all processes up to the end; received {what} is lost; "
     assert found["said"].startswith(line)
-    assert "--resume" in found["said"] and "\n" not in found["said"]
+    assert "resume" in found["said"] and "\n" not in found["said"]
     assert layouts.difference(undisturbed, found["history"])["of_the_largest"] < ROUNDING
 
 

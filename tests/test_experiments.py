@@ -177,7 +177,7 @@ def test_resume_is_bitwise(tmp_path):
     files = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     names = {"config.json", "environment.json", "problem.npz", "history.npz", "summary.json", "checkpoint/state.npz"}
     assert files == names
-    with pytest.raises(InputError, match="add --resume"):
+    with pytest.raises(InputError, match="add resume=True"):
         experiments.run(config, (0, 1), out=tmp_path / "run")
     with pytest.raises(InputError, match="resume with the same options"):
         experiments.run(

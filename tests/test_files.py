@@ -109,7 +109,7 @@ def test_what_a_kill_left_half_written_is_not_in_the_way(tmp_path):
     (tmp_path / "checkpoint").mkdir()
     for name in (".problem.npz.1234.tmp", "checkpoint/.state.npz.0123456789ab.tmp"):
         (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(InputError, match="start it without --resume"), folder.claimed(tmp_path, CONFIG, (0,), True):
+    with pytest.raises(InputError, match="start it without resume=True"), folder.claimed(tmp_path, CONFIG, (0,), True):
         pass
     with folder.claimed(tmp_path, CONFIG, (0,), False):
         assert files(tmp_path) == {}
@@ -120,13 +120,13 @@ def test_a_folder_with_something_else_sends_nobody_in_a_circle(tmp_path):
     for resume, expected in ((True, "a run directory with config.json"), (False, "a new or empty directory")):
         with pytest.raises(InputError, match=expected) as error, folder.claimed(tmp_path, CONFIG, (0,), resume):
             pass
-        assert error.value.remedy.endswith("choose another --out") and "--resume" not in error.value.remedy
+        assert error.value.remedy.endswith("choose another out=") and "resume=" not in error.value.remedy
 
 
 def test_a_folder_that_cannot_be_made_is_refused_at_once():
     if not Path("/proc/self").exists():
         pytest.skip("needs /proc")
-    with pytest.raises(InputError, match="--out: expected a directory that can be written"), folder.locked(Path("/proc/run")):
+    with pytest.raises(InputError, match="out: expected a directory that can be written"), folder.locked(Path("/proc/run")):
         pass
 
 

@@ -176,17 +176,17 @@ def test_a_run_of_an_older_version_goes_on_under_its_own_fingerprint(tmp_path):
     content = as_dict(PLAIN)
     del content["training"]["momentum"], content["network"]["corrector"], content["formulation"]
     assert resume(tmp_path, content) == "old"
-    with pytest.raises(InputError, match=r"^--resume, network\.corrector: expected False, as in .*; received True"):
+    with pytest.raises(InputError, match=r"^resume, network\.corrector: expected False, as in .*; received True"):
         resume(tmp_path, content, with_settings(PLAIN, {"network.corrector": True}))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"training": {"gate_tolerance": 1e-3}}, "--resume, training.gate_tolerance: expected 0.001, as in"),
-        ({"training": {"readings": "new"}}, "--resume, training.readings: expected a setting of this version"),
-        ({"network": 3}, "--resume, network: expected a setting of this version"),
-        ({"eps": None}, "--resume, eps: expected None, as in"),
+        ({"training": {"gate_tolerance": 1e-3}}, "resume, training.gate_tolerance: expected 0.001, as in"),
+        ({"training": {"readings": "new"}}, "resume, training.readings: expected a setting of this version"),
+        ({"network": 3}, "resume, network: expected a setting of this version"),
+        ({"eps": None}, "resume, eps: expected None, as in"),
     ],
 )
 def test_a_resume_with_other_settings_is_refused(change, message, tmp_path):

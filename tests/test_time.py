@@ -97,7 +97,7 @@ def test_what_stands_still_before_the_first_step_is_ended_too(monkeypatch, what)
 
     monkeypatch.setattr(experiments.runner, name, slow)
     hl.run(config())
-    assert seen[0] == (what, "without --out nothing was kept")
+    assert seen[0] == (what, "without a folder nothing was kept")
 
 
 def test_the_announcement_says_how_many_steps_the_time_limit_holds(monkeypatch):

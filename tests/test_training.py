@@ -323,7 +323,7 @@ def test_optimiser_errors(options, message):
 def test_checkpoint_errors(tmp_path):
     program, state, data, _ = build()
     path = tmp_path / "checkpoint" / "state.npz"
-    with pytest.raises(InputError, match="start without --resume"):
+    with pytest.raises(InputError, match="start without resume=True"):
         training.restore(path, state, "abc")
     training.save(path, fit(program, state, data, 2), "abc")
     with pytest.raises(InputError, match="resume with the same options"):

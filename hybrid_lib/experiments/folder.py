@@ -97,10 +97,10 @@ class RunFolder:
         if digest is None and begun:
             return known
         then = "none: the run starts from what its seeds draw" if known is None else "the parameters of the first call"
-        remedy = "leave initial out, or choose another --out" if begun or known is None else "pass them again"
-        raise InputError("--resume, initial", then, "none" if digest is None else "other parameters", remedy)
+        remedy = "leave initial out, or choose another out=" if begun or known is None else "pass them again"
+        raise InputError("resume, initial", then, "none" if digest is None else "other parameters", remedy)
 
-    def check_problem(self, problem: Problem, reference: Reference | None, what: str = "--resume") -> None:
+    def check_problem(self, problem: Problem, reference: Reference | None, what: str = "resume") -> None:
         """Refuse another medium, source, direction or domain than those of the run that is resumed, or read."""
         stored = self.record()
         if not stored:
@@ -110,8 +110,8 @@ class RunFolder:
                 continue  # begun without one
             if not same(stored.get(name), now):
                 name = "medium or source" if name == "reference" else name
-                remedy = "resume with the same problem, or choose another --out"
-                remedy = remedy if what == "--resume" else "pass the problem of the run"
+                remedy = "resume with the same problem, or choose another out="
+                remedy = remedy if what == "resume" else "pass the problem of the run"
                 raise InputError(f"{what}, {name}", f"that of the run in {self.path}", "another", remedy)
 
     def frequencies(self, like: Tree) -> Tree | None:
@@ -143,12 +143,14 @@ class RunFolder:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except training.UNREADABLE:
-            remedy = "restore it, or choose another --out"
+            remedy = "restore it, or run again in another folder"
             raise InputError(str(path), "a record written by this library", "something else", remedy) from None
 
 
 @contextlib.contextmanager
-def claimed(out: Path | str, config: Config, seeds: tuple[int, ...], resume: bool) -> Iterator[RunFolder]:
+def claimed(
+    out: Path | str, config: Config, seeds: tuple[int, ...], resume: bool, saving: bool = False
+) -> Iterator[RunFolder]:
     """A run directory for the time of the context: locked, and removed again if the run fails before its first step.
 
     Parameters
@@ -158,6 +160,8 @@ def claimed(out: Path | str, config: Config, seeds: tuple[int, ...], resume: boo
     seeds : tuple of int
     resume : bool
         Whether it is to exist already.
+    saving : bool
+        What is saved is not resumed.
 
     Raises
     ------
@@ -167,23 +171,23 @@ def claimed(out: Path | str, config: Config, seeds: tuple[int, ...], resume: boo
     """
     out = Path(out)
     if os.path.exists(out) and not os.path.isdir(out):
-        raise InputError("--out", "a directory", out, "choose another --out")
+        raise InputError("out", "a directory", out, "choose another out=")
     if resume and not os.path.exists(out / "config.json"):
-        remedy = "choose another --out" if os.path.isdir(out) and _content(out) else "start it without --resume"
-        raise InputError("--resume", "a run directory with config.json", out, remedy)
+        remedy = "choose another out=" if os.path.isdir(out) and _content(out) else "start it without resume=True"
+        raise InputError("resume", "a run directory with config.json", out, remedy)
     new = [path for path in (out, *out.parents) if not os.path.exists(path)]
     with locked(out):
         _sweep(out)
         if not resume and _content(out):
-            remedy = "add --resume to continue it, or choose another --out"
+            remedy = "choose another out=" if saving else "add resume=True to continue it, or choose another out="
             if not (out / "config.json").exists():
-                remedy = "there is no run in it: choose another --out"
-            raise InputError("--out", "a new or empty directory", out, remedy)
+                remedy = "there is no run in it: choose another out="
+            raise InputError("out", "a new or empty directory", out, remedy)
         folder = RunFolder(out, config, seeds, _same_settings(out, config, seeds) if resume else None)
         done = training.steps_done(folder.checkpoint) if resume else 0
         if done > config.training.steps:
-            remedy = "leave training.steps as it was, or choose another --out"
-            raise InputError("--resume, training.steps", f"at least the {done:,} that are done", config.training.steps, remedy)
+            remedy = "leave training.steps as it was, or choose another out="
+            raise InputError("resume, training.steps", f"at least the {done:,} that are done", config.training.steps, remedy)
         try:
             yield folder
         except BaseException as error:
@@ -241,7 +245,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         content, found = None, getattr(error, "strerror", None) or found
     if not isinstance(content, dict):
-        remedy = "restore it, or choose another --out"
+        remedy = "restore it, or run again in another folder"
         raise InputError(str(path), "a JSON object written by this library", found, remedy)
     return content
 
@@ -263,7 +267,7 @@ def _lock(out: Path) -> int | None:
         except OSError as error:
             refused = error.strerror
         if refused:
-            raise InputError("--out", "a directory that can be written", f"{out}: {refused}", "choose another --out")
+            raise InputError("out", "a directory that can be written", f"{out}: {refused}", "choose another out=")
         if fcntl is None:  # pragma: no cover
             return None
         if handle is None:
@@ -272,8 +276,8 @@ def _lock(out: Path) -> int | None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
-            remedy = "wait for it, or choose another --out"
-            raise InUseError("--out", "a directory that no other run writes to", out, remedy) from None
+            remedy = "wait for it, or choose another out="
+            raise InUseError("out", "a directory that no other run writes to", out, remedy) from None
         except OSError:  # pragma: no cover, network file systems
             os.close(handle)
             return None
@@ -292,7 +296,7 @@ def _content(out: Path) -> list[Path]:
     try:
         return [path for path in out.iterdir() if not left(path)]
     except OSError as error:
-        raise InputError("--out", "a directory that can be read", f"{out}: {error.strerror}", "choose another --out") from None
+        raise InputError("out", "a directory that can be read", f"{out}: {error.strerror}", "choose another out=") from None
 
 
 def _sweep(out: Path) -> None:
@@ -333,7 +337,7 @@ def _same_settings(out: Path, config: Config, seeds: tuple[int, ...]) -> str | N
     before = read_json(path)
     then = before.get("config")
     if not isinstance(then, dict):
-        raise InputError(str(path), "the settings of a run", "none", "restore it, or choose another --out")
+        raise InputError(str(path), "the settings of a run", "none", "restore it, or run again in another folder")
     then = ABSENT | flat(then) | {"seeds": before.get("seeds")}
     now = flat(json.loads(json.dumps(as_dict(config)))) | {"seeds": list(seeds)}
     for key in dict.fromkeys([*now, *then]):
@@ -341,8 +345,8 @@ def _same_settings(out: Path, config: Config, seeds: tuple[int, ...]) -> str | N
             continue
         if key not in now:
             remedy = "resume with the version that began the run"
-            raise InputError(f"--resume, {key}", "a setting of this version", then[key], remedy)
+            raise InputError(f"resume, {key}", "a setting of this version", then[key], remedy)
         if json.loads(json.dumps(then.get(key))) != now[key]:
-            remedy = "resume with the same options, or choose another --out"
-            raise InputError(f"--resume, {key}", f"{then.get(key)}, as in {path}", now[key], remedy)
+            remedy = "resume with the same options, or choose another out="
+            raise InputError(f"resume, {key}", f"{then.get(key)}, as in {path}", now[key], remedy)
     return before.get("fingerprint")

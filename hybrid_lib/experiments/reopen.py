@@ -52,13 +52,13 @@ def load(path: Path | str, problem: Problem | None = None) -> RunResult:
     """
     path = Path(path)
     if not (path / "config.json").is_file():
-        raise InputError(WHAT, "the folder of a run, with config.json", path, "pass what --out or RunResult.save named")
+        raise InputError(WHAT, "the folder of a run, with config.json", path, "pass what out= or RunResult.save named")
     content = read_json(path / "config.json")
     config, seeds = config_of(content, path), tuple(content["seeds"])
     require_precision(config)
     folder = RunFolder(path, config, seeds, content.get("fingerprint"))
     if not folder.checkpoint.exists():
-        raise InputError(WHAT, "a run that has begun", f"{path} without checkpoint", "run it again with --resume")
+        raise InputError(WHAT, "a run that has begun", f"{path} without checkpoint", "run it again with resume=True")
     setup = Reopened(folder, config, seeds, _known_problem(folder, config, problem))
     fit = training.glance(folder.checkpoint, setup.shapes[0], folder.identity)
     setup.start = fit.state.members.params, setup.fixed

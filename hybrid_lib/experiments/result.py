@@ -212,7 +212,7 @@ class RunResult:
         if not processes.is_coordinator():
             return
         setup, source = self.setup, getattr(self.setup, "source", None)
-        with claimed(out, setup.config, setup.seeds, resume=False) as folder:
+        with claimed(out, setup.config, setup.seeds, resume=False, saving=True) as folder:
             if source is not None:  # read from a folder: what lies there
                 for name in KEPT:
                     if (source / name).exists():

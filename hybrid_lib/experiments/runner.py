@@ -138,11 +138,11 @@ def train(
     options = _Options(until, callbacks, checkpoint_every, announce)
     parts = setup, problem, config, seeds, initial, devices
     if out is None:
-        with training.Watchdog(lambda: "without --out nothing was kept") as watchdog:
+        with training.Watchdog(lambda: "without a folder nothing was kept") as watchdog:
             setup, exact, without = _prepared(parts, reference, until, watchdog)
             return _fit(setup, exact, None, setup.state, None, options._replace(without=without), watchdog)
     if not processes.is_coordinator():
-        with training.Watchdog(lambda: f"{out} continues with --resume") as watchdog:
+        with training.Watchdog(lambda: f"{out} can be resumed") as watchdog:
             setup, exact, without = _prepared(parts, reference, until, watchdog)
             setup, previous = _followed(setup)
             state = setup.state if previous is None else previous.state
@@ -196,7 +196,7 @@ def _prepared(parts, reference, until, watchdog) -> tuple[Setup, Reference | Non
 
 def _going_on(folder: RunFolder) -> str:
     """How to go on with a run that was ended."""
-    return f"{folder.path} continues with --resume"
+    return f"{folder.path} can be resumed"
 
 
 def _reference(given: Reference | str | None, problem: Problem, config: Config, until: float | None = None) -> Reference | None:

@@ -199,7 +199,7 @@ def _result(state: TrainState, content: dict[str, np.ndarray], header: dict[str,
 def _content(path: Path, fingerprint: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and header of a checkpoint of this configuration."""
     if not path.exists():
-        raise InputError("checkpoint", "an existing file", path, "start without --resume")
+        raise InputError("checkpoint", "an existing file", path, "start without resume=True")
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
@@ -208,14 +208,14 @@ def _content(path: Path, fingerprint: str) -> tuple[dict[str, np.ndarray], dict[
         raise _damaged(path, error) from error
     if header.get("format") != FORMAT:
         raise InputError(
-            "checkpoint format", FORMAT, header.get("format"), "run again from the start in another --out"
+            "checkpoint format", FORMAT, header.get("format"), "run again from the start in another folder"
         )
     if header["fingerprint"] != fingerprint:
         raise InputError(
             "checkpoint",
             f"the configuration it was written with ({header['fingerprint']})",
             fingerprint,
-            "resume with the same options, or choose another --out",
+            "use the same settings, or another folder",
         )
     return content, header
 
@@ -233,7 +233,7 @@ def steps_done(path: Path) -> int:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    remedy = "it is damaged or something else: choose another --out"
+    remedy = "it is damaged or something else: restore it, or run again in another folder"
     if isinstance(error, OSError) and error.strerror:  # not the content is wrong
         path, remedy = f"{path}: {error.strerror}", "see to it that it can be read"
     return InputError("checkpoint", "a file written by this library", path, remedy)
