@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import hybrid_lib as hl
 from hybrid_lib import cli
 from hybrid_lib.commands import problem_file
+from hybrid_lib.errors import InputError
+from hybrid_lib.experiments import export
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ROD = """
@@ -92,6 +95,29 @@ def test_a_folder_that_is_there_is_kept(tmp_path, capsys):
     assert "--out: expected a new or empty directory" in capsys.readouterr().err
     assert cli.main(["solve", str(path), "--replace"]) == 0
     assert (tmp_path / "problem-solved" / "mine").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--network"]])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(more, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert cli.main(["solve", str(file(tmp_path, ROD)), "--out", str(tmp_path / "file" / "x"), *more]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("hybrid: --out: expected a directory that can be written") and err.count("\n") == 1
+
+
+def test_what_cannot_be_written_is_in_the_summary(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise InputError("fields.vtu", "a file that can be written", "No space left on device", "make room there")
+
+    path, out = file(tmp_path, ROD), tmp_path / "new" / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_fields", full)
+        assert cli.main(["solve", str(path), "--out", str(out)]) == 2
+    assert json.loads((out / "summary.json").read_text())["files"] == [str(out / "summary.json")]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "meshio", None)
+        assert cli.main(["solve", str(path), "--out", str(tmp_path / "other"), "--format", "vtk"]) == 2
+    assert "unknowns" not in capsys.readouterr().err.splitlines()[-1] and not (tmp_path / "other").exists()
 
 
 def test_what_misses_its_tolerance_ends_with_one(tmp_path, capsys, monkeypatch):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +41,8 @@ def run(options: Any) -> int:
         raise InputError("--steps", "a number > 0 beside --network", options.steps, "elements are refined until the bound is met")
     if options.tolerance is not None and not options.tolerance > 0:
         raise InputError("--tolerance", "a number > 0", options.tolerance, "0.01 is one per cent of the energy norm")
-    from hybrid_lib import training
-    from hybrid_lib.commands import problem_file, report
-    from hybrid_lib.experiments import advise, export, solve
+    from hybrid_lib.commands import problem_file
+    from hybrid_lib.experiments import advise, export
 
     use_float64()
     given = problem_file.read(options.problem)
@@ -56,8 +57,36 @@ def run(options: Any) -> int:
     out = options.out or options.problem.with_suffix("").with_name(f"{options.problem.stem}-solved")
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not options.replace)):
         raise InputError("--out", "a new or empty directory", out, "choose another --out, or --replace")
-    if options.network:
-        return _trained(given.problem, tolerance, out, options)
+    for name in options.format:
+        export.require_format(f".{name}")
+    with _held(out):
+        if options.network:
+            return _trained(given.problem, tolerance, out, options)
+        return _solved(given, tolerance, out, options, tell)
+
+
+@contextlib.contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """The folder for what is found, before anything is computed; one that was made for nothing is removed."""
+    from hybrid_lib.experiments.folder import locked
+
+    new = [path for path in (out, *out.parents) if not path.exists()]
+    with locked(out):
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                for path in new:
+                    path.rmdir()
+            raise
+
+
+def _solved(given: Any, tolerance: float, out: Path, options: Any, tell: Callable[[str], None]) -> int:
+    """Elements, from the first mesh to the page."""
+    from hybrid_lib import training
+    from hybrid_lib.commands import report
+    from hybrid_lib.experiments import advise, export, solve
+
     meshes: list[dict[str, Any]] = []
 
     def announce(one: Any) -> None:
@@ -70,18 +99,26 @@ def run(options: Any) -> int:
     began = time.perf_counter()
     solution = solve(given.problem, tolerance, announce=announce)
     found = summary(solution, tolerance, meshes)
+    _write_summary(out, found, [])
     fields = export.of_elements(solution)
-    found["files"] = [str(export.write_fields(out / f"fields.{name}", fields)) for name in options.format]
-    found["files"] += [str(out / "report.html"), str(out / "summary.json")]
+    files = [export.write_fields(out / f"fields.{name}", fields) for name in options.format]
+    found["files"] = [str(path) for path in (*files, out / "report.html", out / "summary.json")]
     training.write_atomically(out / "report.html", report.page(solution, found, given.text, advice).encode())
-    training.write_atomically(out / "summary.json", json.dumps(found, indent=1).encode())
+    _write_summary(out, found, found["files"])
     say(json.dumps(found) if options.json else words(found))
     return 0 if found["reached"] else 1
 
 
+def _write_summary(out: Path, found: dict[str, Any], files: list[str]) -> None:
+    """``summary.json``, first of all and again with the files that were written."""
+    from hybrid_lib import training
+
+    content = found | {"files": files or [str(out / "summary.json")]}
+    training.write_atomically(out / "summary.json", json.dumps(content, indent=1).encode())
+
+
 def _trained(problem: Any, tolerance: float, out: Path, options: Any) -> int:
     """The same with networks, whose fields and bound are written beside their run, which `hybrid_lib.load` reads."""
-    from hybrid_lib import training
     from hybrid_lib.commands import report
     from hybrid_lib.experiments import own_configuration, train
     from hybrid_lib.terminal import Progress
@@ -94,9 +131,10 @@ def _trained(problem: Any, tolerance: float, out: Path, options: Any) -> int:
     bound = seed["bound"]
     found = {"title": problem.name, "method": "hypercircle", "tolerance": tolerance, "bound": bound, "seconds": seed["seconds"]}
     found["reached"] = bound is not None and bound <= tolerance
+    _write_summary(out, found, [])
     found["files"] = [str(result.export(out / f"fields.{name}")) for name in options.format]
     found["files"] += [str(out / "run"), str(out / "summary.json")]
-    training.write_atomically(out / "summary.json", json.dumps(found, indent=1).encode())
+    _write_summary(out, found, found["files"])
     lines = [problem.name, f"two networks, {seed['status']} after {seed['seconds']:.0f} s, bound {report.per_cent(bound)}"]
     say(json.dumps(found) if options.json else "\n".join([*lines, *found["files"]]))
     return 0 if found["reached"] else 1

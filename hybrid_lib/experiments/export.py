@@ -100,6 +100,12 @@ def write_fields(path: Path | str, fields: Fields, n: int = GRID) -> Path:
     return path
 
 
+def require_format(suffix: str) -> None:
+    """Refuse, before anything is computed, a suffix whose files need a package that is missing."""
+    for module in {".vtk": ("meshio",), ".xdmf": ("meshio", "h5py")}.get(suffix, ()):  # meshio imports it for any .xdmf
+        require_package(module, f"writing {suffix}", EXTRA)
+
+
 def path_of(path: Path | str, suffixes: tuple[str, ...]) -> Path:
     """The path, if its suffix is one of these."""
     if not isinstance(path, str | Path):
@@ -169,9 +175,9 @@ def _vtu(fields: Fields) -> bytes:
 
 
 def _by_meshio(fields: Fields, suffix: str) -> bytes:
-    meshio = require_package("meshio", f"writing {suffix}", EXTRA)
-    if suffix == ".xdmf":
-        require_package("h5py", "writing .xdmf", EXTRA)  # meshio imports it, whatever the format of the numbers
+    require_format(suffix)
+    import meshio
+
     mesh = fields.mesh
     made = meshio.Mesh(
         _in_space(mesh.points),
