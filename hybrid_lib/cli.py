@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -255,7 +256,11 @@ def _show(options) -> int:
     from hybrid_lib import experiments
 
     use_float64()
-    result = experiments.load(options.run)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        result = experiments.load(options.run)
+    for one in told:
+        complain(f"hybrid: {one.message}")
     say(json.dumps(result.summary) if options.json else repr(result))
     return 0
 

@@ -14,7 +14,7 @@ import pytest
 from test_experiments import leaves, tiny
 
 from hybrid_lib import experiments, media, training
-from hybrid_lib.cli import _in_options
+from hybrid_lib.cli import _in_options, main
 from hybrid_lib.config import with_settings
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import folder as folders
@@ -215,6 +215,30 @@ def test_a_damaged_checkpoint_changes_nothing_else(run):
     with pytest.raises(InputError, match="checkpoint: expected a file written by this library"):
         experiments.train(problem(), CONFIG, out=run, resume=True)
     assert (run / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["environment.json", "summary.json", "history.npz", "problem.npz"])
+@pytest.mark.parametrize("halved", [False, True])
+def test_a_run_is_read_without_a_file_and_a_line_names_it(name, halved, run, capsys):
+    whole, content = experiments.load(run), (run / name).read_bytes()
+    (run / name).write_bytes(content[: len(content) // 2]) if halved else (run / name).unlink()
+    if (name, halved) == ("problem.npz", True):
+        with pytest.raises(InputError, match=r"problem\.npz: expected a record written by this library"):
+            experiments.load(run)
+        return
+    with pytest.warns(UserWarning, match=f"{name}: it {'cannot be read' if halved else 'is missing'}: ") as told:
+        found = experiments.load(run, problem() if name == "problem.npz" else None)
+    assert len(told) == 1 and found.summary["steps"] == 2
+    assert all(np.array_equal(column, whole.history[key]) for key, column in found.history.items())
+    if name == "summary.json":
+        assert main(["show", str(run)]) == 0 and capsys.readouterr().err.startswith(f"hybrid: {run / name}: it ")
+
+
+def test_an_unknown_key_beside_the_settings_is_named(run):
+    content = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(content | {"nonsense": 1}))
+    with pytest.warns(UserWarning, match="config.json: it holds 'nonsense'"):
+        experiments.load(run)
 
 
 def test_a_damaged_record_is_one_line(run):

@@ -326,7 +326,7 @@ def test_checkpoint_errors(tmp_path):
     with pytest.raises(InputError, match="start without resume=True"):
         training.restore(path, state, "abc")
     training.save(path, fit(program, state, data, 2), "abc")
-    with pytest.raises(InputError, match="resume with the same options"):
+    with pytest.raises(InputError, match="use the same settings"):
         training.restore(path, state, "other")
     with pytest.raises(InputError, match="same library version"):
         training.restore(path, build(hybrid=False)[1], "abc")

@@ -140,7 +140,7 @@ class RunFolder:
         if not path.exists():  # a run of an older version, or one that has not begun
             return {}
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except training.UNREADABLE:
             remedy = "restore it, or run again in another folder"

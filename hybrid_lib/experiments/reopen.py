@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def load(path: Path | str, problem: Problem | None = None) -> RunResult:
     Returns
     -------
     RunResult
-        Without reference; its errors are those in the summary. A run that was killed has none.
+        Without reference; its errors are those in the summary. A run that was killed has none. A warning names each file that a
+        run has and this one lacks, or that cannot be read, and what is left out for it.
 
     Raises
     ------
@@ -62,7 +64,7 @@ def load(path: Path | str, problem: Problem | None = None) -> RunResult:
     setup = Reopened(folder, config, seeds, _known_problem(folder, config, problem))
     fit = training.glance(folder.checkpoint, setup.shapes[0], folder.identity)
     setup.start = fit.state.members.params, setup.fixed
-    summary = read_json(path / "summary.json") if (path / "summary.json").exists() else None
+    summary = _complete(path, content, fit)
     if summary is None or summary.get("steps") != int(fit.state.step):
         summary = unfinished(config, seeds, fit, setup.unit)
     return RunResult(setup, fit, None, summary | {"run_dir": str(path)}, _finish(path, fit, setup.shapes[0], len(seeds)))
@@ -184,10 +186,42 @@ def _known_problem(folder: RunFolder, config: Config, given: Problem | None) -> 
     return known
 
 
+def _complete(path: Path, content: dict[str, Any], fit: training.FitResult) -> dict[str, Any] | None:
+    """The summary, None if there is none; warns of files that are missing, damaged or by another hand, once each."""
+    found: dict[str, Any] = {}
+    if unknown := [name for name in content if name not in ("config", "seeds", "fingerprint", "initial")]:
+        _warn(path / "config.json", f"it holds {', '.join(map(repr, unknown))}, which this version does not know and leaves out")
+    lost = {
+        "environment.json": "versions and device of the run are not known",
+        "problem.npz": "nothing says whether the problem is that of the run",
+        "summary.json": "errors and status are not known, the rest is that of the checkpoint",
+        "history.npz": "the history is that of the checkpoint",
+    }
+    for name, without in lost.items():
+        file, late = path / name, name in ("summary.json", "history.npz")
+        if not file.exists():
+            if fit.finished or not late:
+                _warn(file, f"it is missing: {without}")
+            continue
+        try:
+            if name.endswith(".json"):
+                found[name] = read_json(file)
+            elif late:
+                with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                    _ = [arrays[column] for column in arrays.files]
+        except (InputError, *training.UNREADABLE):
+            _warn(file, f"it cannot be read: {without}")
+    return found.get("summary.json")
+
+
+def _warn(file: Path, text: str) -> None:
+    warnings.warn(f"{file}: {text}", stacklevel=4)
+
+
 def _finish(path: Path, fit: training.FitResult, params: Tree, seeds: int) -> tuple[RitzResult | None, ...]:
     """The finish of each seed, as far as there is one of this state."""
     try:
-        with np.load(path / "finish.npz", allow_pickle=False) as file:
+        with open(path / "finish.npz", "rb") as stream, np.load(stream, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
     except FileNotFoundError:
         return ()

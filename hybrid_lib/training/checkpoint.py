@@ -225,7 +225,7 @@ def steps_done(path: Path) -> int:
     if not Path(path).is_file():
         return 0
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             names = [name for name, _, _ in json.loads(str(file["header"]))["leaves"]]
             return int(file[f"leaf{names.index('.step')}"])
     except UNREADABLE as error:
