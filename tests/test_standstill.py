@@ -218,5 +218,5 @@ def test_a_command_that_stands_still_leaves_its_checkpoint(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=300)
     forecast, line = done.stderr.splitlines()
     assert done.returncode == 1 and forecast.endswith("for 8 steps")
-    assert line.startswith("hybrid: steps 4 to 6: expected processor time") and f"{out} continues" in line
+    assert line.startswith("hybrid: steps 4 to 6: expected processor time") and f"{out} can be resumed" in line
     assert training.steps_done(out / "checkpoint" / "state.npz") == 4
