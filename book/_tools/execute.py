@@ -89,7 +89,8 @@ def longest_first(found: list[Chapter], cache: JupyterCacheAbstract) -> list[Cha
     """Chapters by the time of their last run, here or elsewhere; one that has never run comes first."""
     seconds = json.loads(SECONDS.read_text(encoding="utf-8"))
     records = sorted(cache.list_cache_records(), key=lambda record: record.created)
-    seconds |= {Path(record.uri).stem: record.data.get("execution_seconds", 0.0) for record in records}
+    timed = {Path(record.uri).stem: record.data.get("execution_seconds") for record in records}
+    seconds |= {name: value for name, value in timed.items() if value}  # outputs may have come without a time
     return sorted(found, key=lambda chapter: -seconds.get(chapter.path.stem, float("inf")))
 
 
