@@ -124,6 +124,13 @@ def test_deep_and_floating_pictures_keep_their_levels(tmp_path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (lambda f: media.from_image([[1, 2], [np.nan, 1], [1, 1]], 1), "image, [row, column]: expected finite numbers"),
+        (lambda f: media.from_image([[1, 2], [np.nan, 1], [1, 1]], 1), "the first at [1, 0]"),
+        (lambda f: media.from_image([[1, np.inf]], 1, values={1: 1.0}), "the first at [0, 1]"),
+        (lambda f: media.from_image([[9, 9], [9, 9], [0, 9]], 1), "pixel [2, 0]: expected a conductivity > 0; received 0; pass"),
+        (lambda f: media.from_image([[1, 1]], 1, values={1: -1}), "pixel [0, 0]: expected a conductivity > 0; received -1"),
+        (lambda f: media.from_image(f / "k.npz", 1), "pass the array, numpy.load(path)[name]"),
+        (lambda f: media.from_image(f / "k.csv", 1), "pass the array, numpy.loadtxt(path, delimiter"),
         (lambda f: media.from_image(PICTURE), "spacing of the image: expected the length of a pixel; received none"),
         (lambda f: media.from_image(f / "no.png", 1), "expected a file; received none"),
         (lambda f: media.from_image(f, 1), "received a folder"),
@@ -133,7 +140,7 @@ def test_deep_and_floating_pictures_keep_their_levels(tmp_path):
         (lambda f: media.from_image(PICTURE, -1), "spacing: expected one number > 0"),
         (lambda f: media.from_image(PICTURE, 1, values={0: 1, 10: 2}), "level of the image: 0, 10, 200; received none for 200"),
         (lambda f: media.from_image(PICTURE, 1, values={0: 1, 10: 2, 200: 0}), "expected a conductivity > 0"),
-        (lambda f: media.from_image(PICTURE, 1), "pass alpha and beta to map grey levels"),
+        (lambda f: media.from_image(PICTURE, 1), "pass values=, or alpha and beta, which map grey levels"),
         (lambda f: media.from_image(PICTURE, 1, values={}, alpha=1.0), "leave one out"),
         (lambda f: media.from_image(f / "seen.png", 1), "expected pixels that are not transparent"),
         (lambda f: media.from_image(np.dstack([PICTURE] * 4), 1), "expected pixels that are not transparent"),
@@ -143,7 +150,7 @@ def test_deep_and_floating_pictures_keep_their_levels(tmp_path):
     ],
 )  # fmt: skip
 def test_what_is_no_picture_is_said_in_one_line(make, words, tmp_path):
-    for name in ("text.png", "text.npy"):
+    for name in ("text.png", "text.npy", "k.npz", "k.csv"):
         (tmp_path / name).write_text("no picture")
     image = pytest.importorskip("PIL.Image")
     grey = [image.fromarray(np.full((2, 2), level, np.uint8)) for level in (50, 90)]

@@ -61,6 +61,7 @@ def from_image(
     """
     levels = _grey(image)
     what = f"image {str(image)!r}" if isinstance(image, (str, Path)) else "image"
+    numbers(f"{what}, [row, column]", levels)  # with the indices of the picture, not of the raster
     if spacing is None:
         raise InputError(
             f"spacing of the {what}",
@@ -80,6 +81,10 @@ def from_image(
         if alpha is not None or beta is not None:
             raise InputError("values", "values, or alpha and beta", "both", "leave one out")
         levels = _mapped(levels, values)
+    if alpha is None and beta is None and levels.dtype != bool and levels.min() <= 0:
+        row, column = (int(i) for i in np.unravel_index(levels.argmin(), levels.shape))
+        remedy = "pass values=, or alpha and beta, which map grey levels to conductivities"
+        raise InputError(f"{what}, pixel [{row}, {column}]", "a conductivity > 0", f"{levels[row, column]:g}", remedy)
     upright = np.flipud(levels).T  # first index along x, second upwards
     upper = lower + np.broadcast_to(h, 2) * upright.shape
     return raster(upright, alpha=alpha, beta=beta, lower=lower, upper=upper, smoothing=smoothing)
@@ -127,6 +132,11 @@ def _read(path: Path) -> np.ndarray:
             raise InputError(
                 what, "an array of numbers", str(error).partition(".")[0], "save it with numpy.save"
             ) from None
+    reader = {".npz": "numpy.load(path)[name]", ".csv": 'numpy.loadtxt(path, delimiter=",")'}
+    reader |= dict.fromkeys((".txt", ".dat", ".tsv", ".asc"), "numpy.loadtxt(path)")
+    if path.suffix.lower() in reader:
+        remedy = f"pass the array, {reader[path.suffix.lower()]}"
+        raise InputError(what, "a picture or .npy", f"a file {path.suffix}", remedy)
     pillow = require_package("PIL.Image", f"reading {path.name}", "pillow")
     try:
         with pillow.open(path) as picture:

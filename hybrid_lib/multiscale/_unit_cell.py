@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError, whole
+from hybrid_lib.errors import InputError, require_one_argument, whole
 
 MOST_ERROR = 0.05
 """Relative error, by bounds or by other points, above which a warning is given."""
@@ -32,6 +32,8 @@ def unit_cell(conductivity: Callable, dimension: int, n: int, period: float, sam
 
 def scaled_to_cell(conductivity: Callable, period: float) -> Callable:
     """y -> K(period·y), with the exact means over cells that pixels have, also of 1/K."""
+
+    require_one_argument("conductivity", conductivity)
 
     def scaled(y):
         return conductivity(period * y)

@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError, real_array, whole
+from hybrid_lib.errors import InputError, real_array, require_one_argument, require_real, whole
 from hybrid_lib.multiscale._unit_cell import (
     MOST_ERROR,
     check_period,
@@ -251,13 +251,14 @@ def harmonic_mean(conductivity: Callable, n: int = 256, period: float = 1.0, *, 
     1.73205
     """
     conductivity = getattr(conductivity, "conductivity", conductivity)  # of a medium
+    require_one_argument("conductivity", conductivity)
     whole("n", n, 2, "pass the number of quadrature points")
     if hasattr(conductivity, "pixels"):
         if not sample:
             check_period(scaled_to_cell(conductivity, period), 1, period)
         return float(1 / conductivity.pixels.reciprocal().cell_means(np.array([[[0.0], [period]]]))[0])
     points = period * (np.arange(n)[:, None] + 0.5) / n
-    values = np.asarray(jax.vmap(conductivity)(jnp.asarray(points)), float)
+    values = np.asarray(require_real("conductivity", jax.vmap(conductivity)(jnp.asarray(points))), float)
     if values.shape != (n,) or not np.all(np.isfinite(values) & (values > 0)):
         raise InputError(
             "conductivity",
