@@ -102,7 +102,7 @@ def table() -> list[tuple[str, str]]:
     f = {name: value if isinstance(value, int) else short(value) for name, value in facts().items()}
     return [
         (
-            f"[the paper's {f['claims']} claims](07_paper_against_ours.md)",
+            f"[the paper's {f['statements']} claims, in {f['claims']} readings](07_paper_against_ours.md)",
             f"{f['replicated']} replicated, {f['partly']} partly, {f['differs']} differ, {f['not comparable']} not comparable, "
             f"{f['pending']} pending",
         ),
