@@ -404,7 +404,7 @@ ERRORS = {
         lambda: media.raster([[1.0, 2.0], [0.0, 1.0]]),
         "image[1, 0]: expected a conductivity > 0",
     ),
-    "raster shape": (lambda: media.raster(np.ones((2, 2, 3))), "image: expected shape (n,) or (n₁, n₂)"),
+    "raster shape": (lambda: media.raster(np.ones((2, 2, 3))), "image: expected shape (n,), (n₁, n₂) or (n₁, n₂, 2, 2)"),
     "raster smoothing": (lambda: media.raster([1.0], smoothing="sinc"), 'smoothing: expected None, "linear"'),
     "raster width": (lambda: media.raster([1.0, 2.0], smoothing=0.6), "smoothing: expected a width ≤ a pixel's side 0.5"),
     "raster divergence": (

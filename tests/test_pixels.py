@@ -1,5 +1,7 @@
 """Pixels stay pixels: values, exact means over cells, orientation, and fluxes against an independent solver."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,6 +159,51 @@ def _mean_of_layers(medium):
     points = np.full((len(edges) - 1, 2), 0.01)
     points[:, axis] = (edges[1:] + edges[:-1]) / 2
     return fem.evaluate(medium.conductivity, points) @ np.diff(edges)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), shape=st.tuples(st.integers(1, 4), st.integers(1, 4)), periodic=st.booleans())
+def test_a_tensor_in_each_pixel(seed, shape, periodic):
+    """Values at their place, means by component on triangles across pixels, bounds of the eigenvalues."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(*shape, 2, 2))
+    K = root @ root.mT + 0.1 * np.eye(2)
+    medium = media.raster(K, **({"period": 1.0} if periodic else {"upper": (1.0, 1.0)}))
+    x = rng.uniform(size=2)
+    i, j = (x * shape).astype(int)
+    np.testing.assert_allclose(medium.conductivity(jnp.asarray(x)), K[i, j], rtol=1e-14)
+    corners = rng.uniform(-0.5, 1.5, size=(3, 3, 2))
+    options = {"period": 1.0} if periodic else {"upper": (1.0, 1.0)}
+    shift = 100.0  # a component of a tensor may be negative, pixels may not
+    parts = [[media.raster(K[..., a, b] + shift, **options).pixels.cell_means(corners) - shift for b in (0, 1)] for a in (0, 1)]
+    np.testing.assert_allclose(medium.pixels.cell_means(corners), np.moveaxis(parts, 2, 0), atol=1e-10)
+    values = np.linalg.eigvalsh(K)
+    np.testing.assert_allclose([medium.alpha, medium.beta], [values.min(), values.max()], rtol=1e-12)
+
+
+def test_tensors_that_are_numbers_are_solved_as_these():
+    one, two = (own_problem(media.raster(K), 1.0) for K in (BOARD, BOARD[..., None, None] * np.eye(2)))
+    found = [experiments.solve(problem, n=6) for problem in (one, two)]
+    np.testing.assert_allclose(found[1].w, found[0].w, atol=1e-12)
+    assert abs(found[1].bound / found[0].bound - 1) < 1e-9
+    smooth = [media.raster(K, smoothing="linear") for K in (BOARD, BOARD[..., None, None] * np.eye(2))]
+    x = jnp.array([0.31, 0.77])
+    np.testing.assert_allclose(smooth[1].conductivity(x), smooth[0].conductivity(x) * np.eye(2), rtol=1e-12)
+    again = pickle.loads(pickle.dumps(two.medium))
+    np.testing.assert_array_equal(again.conductivity(x), two.medium.conductivity(x))
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        (np.array([[1.0, 0.5], [0.4, 1.0]]), {}, r"image\[0, 0\]: expected a symmetric positive definite .* symmetric part"),
+        (np.array([[1.0, 2.0], [2.0, 1.0]]), {}, r"image\[0, 0\]: .* elliptic only for K > 0"),
+        (np.eye(2), {"alpha": 1.0, "beta": 2.0}, "alpha and beta: expected none beside tensors"),
+    ],
+)
+def test_a_pixel_that_is_no_conductivity_tensor_is_named(image, options, message):
+    with pytest.raises(InputError, match=message):
+        media.raster(image[None, None], **options)
 
 
 def test_a_tensor_of_pixels_has_exact_means_too():

@@ -151,8 +151,8 @@ def raster(
 
     Parameters
     ----------
-    image : (n,) or (n₁, n₂) array
-        Pixel values, real numbers; the number of axes is d.
+    image : (n,), (n₁, n₂) or (n₁, n₂, 2, 2) array
+        Pixel values, real numbers, d = 1 or 2; or in the plane a symmetric positive definite tensor in each pixel.
     alpha, beta : float, optional
         Both or none: map [min image, max image] linearly onto [alpha, beta], for example for grey levels.
     period : float, optional
@@ -169,8 +169,8 @@ def raster(
     Raises
     ------
     InputError
-        If a pixel is masked, NaN, infinite or not a real number, K is not positive somewhere, or the shape, extent or
-        smoothing is impossible.
+        If a pixel is masked, NaN, infinite or not a real number, K is not positive somewhere, a tensor is not symmetric, or the
+        shape, extent or smoothing is impossible.
 
     Examples
     --------
@@ -181,14 +181,21 @@ def raster(
     2.0
     """
     pixels = numbers("image", image)
-    if pixels.ndim not in (1, 2) or 0 in pixels.shape:
-        raise InputError(
-            "image", "shape (n,) or (n₁, n₂)", f"shape {pixels.shape}", "pass one grey-level array"
-        )
+    is_tensor = pixels.ndim == 4 and pixels.shape[2:] == (2, 2)
+    if (pixels.ndim not in (1, 2) and not is_tensor) or 0 in pixels.shape:
+        remedy = "pass one grey-level array, or a tensor a pixel"
+        raise InputError("image", "shape (n,), (n₁, n₂) or (n₁, n₂, 2, 2)", f"shape {pixels.shape}", remedy)
+    d = 2 if is_tensor else pixels.ndim
     if alpha is None and beta is None and np.asarray(image).dtype == bool:
         raise InputError("image", "numbers", "True and False", "pass alpha and beta, the values of False and True")
+    if is_tensor and (alpha is not None or beta is not None):
+        raise InputError("alpha and beta", "none beside tensors", f"{alpha} and {beta}", "they map grey levels: leave them out")
     pixels = _rescale(pixels, alpha, beta)
-    if pixels.min() <= 0.0:
+    if is_tensor:
+        pixels, low, high = _tensors(pixels)
+    else:
+        low, high = float(pixels.min()), float(pixels.max())
+    if not is_tensor and low <= 0.0:
         where = tuple(int(i) for i in np.unravel_index(pixels.argmin(), pixels.shape))
         raise InputError(
             f"image{list(where)}",
@@ -199,29 +206,45 @@ def raster(
     if period is not None:
         lower, upper = 0.0, positive("period", period, "pass None for an image without period")
     first, last = numbers("extent", lower), numbers("extent", upper)
-    if not (first.shape in ((), (pixels.ndim,)) and last.shape in ((), (pixels.ndim,)) and np.all(first < last)):
+    if not (first.shape in ((), (d,)) and last.shape in ((), (d,)) and np.all(first < last)):
         raise InputError("extent", "lower < upper", f"lower = {lower}, upper = {upper}", "swap them, or one an axis")
     first = first if first.ndim else float(first)
-    grid = Pixels(pixels, first, (last - first) / np.array(pixels.shape), period is not None)
-    low, high, flat = float(pixels.min()), float(pixels.max()), bool(np.all(pixels == pixels.flat[0]))
+    grid = Pixels(pixels, first, (last - first) / np.array(pixels.shape[:d]), period is not None)
+    flat = bool(np.all(pixels == pixels[(0,) * d]))
     sharp = make_medium(
         grid,
-        pixels.ndim,
+        d,
         low,
         high,
         divergence=jnp.zeros_like if flat else None,
+        is_tensor=is_tensor,
         period=period,
         name="raster",
         is_lipschitz=flat,
         pixels=grid,
     )
+    if is_tensor:
+        del sharp.conductivity.pixels  # as of other tensors: who asks takes them for numbers
     if smoothing is None:
         return known_within(sharp, grid.box, True)
     field = _smooth(grid, smoothing)
-    smooth = make_medium(
-        field, pixels.ndim, low, high, period=period, name="smooth raster", is_lipschitz=True, unsmoothed=sharp
-    )
+    known = {"period": period, "name": "smooth raster", "is_lipschitz": True, "unsmoothed": sharp}
+    smooth = make_medium(field, d, low, high, is_tensor=is_tensor, **known)
     return known_within(smooth, grid.box, True)
+
+
+def _tensors(pixels: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Tensors (n₁, n₂, 2, 2), symmetric to the last bit, with their extreme eigenvalues; refuses what is no conductivity."""
+    flat = pixels.reshape(-1, 2, 2)
+    even = (flat + flat.mT) / 2
+    values = np.linalg.eigvalsh(even)
+    skew = np.abs(flat[:, 0, 1] - flat[:, 1, 0]) > 1e-6 * np.abs(flat).max(axis=(1, 2))
+    bad = skew | (values[:, 0] <= 4 * np.finfo(float).eps * values[:, 1])
+    if bad.any():
+        where = [int(i) for i in np.unravel_index(int(bad.argmax()), pixels.shape[:2])]
+        remedy = "pass the symmetric part, (K + Kᵀ)/2" if skew[bad.argmax()] else "the equation is elliptic only for K > 0"
+        raise InputError(f"image{where}", "a symmetric positive definite tensor", flat[bad.argmax()].tolist(), remedy)
+    return even.reshape(pixels.shape), float(values.min()), float(values.max())
 
 
 def _smooth(grid: Pixels, smoothing):
@@ -241,7 +264,7 @@ def _smooth(grid: Pixels, smoothing):
         s = (x - jnp.asarray(grid.lower, x.dtype)) / jnp.asarray(grid.sizes, x.dtype) - 0.5  # 0 at the first centre
         cell = jnp.floor(s)
         indices = []
-        for axis, n in enumerate(grid.values.shape):
+        for axis, n in enumerate(grid.shape):
             index = cell[axis].astype(jnp.int32) + jnp.asarray(offsets, jnp.int32)  # (degree + 1,)
             indices.append(jnp.mod(index, n) if grid.periodic else jnp.clip(index, 0, n - 1))
         block = jnp.asarray(grid.values, x.dtype)[jnp.ix_(*indices)]  # (degree + 1,)^d

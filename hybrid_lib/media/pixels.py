@@ -24,7 +24,8 @@ class Pixels:
 
     Attributes
     ----------
-    values : (n,) or (n₁, n₂) float64 array
+    values : (n,), (n₁, n₂) or (n₁, n₂, 2, 2) float64 array
+        Numbers, or tensors.
     lower : float or (d,) array
         Lower end of the grid along each axis.
     sizes : (d,) array
@@ -44,29 +45,35 @@ class Pixels:
     sizes: np.ndarray
     periodic: bool
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Boxes along each axis."""
+        return self.values.shape[: len(self.sizes)]
+
     def __call__(self, x):
         """The value at one point x (d,), a JAX function; on a line of the grid that of the box above it."""
         cell = jnp.floor((x - jnp.asarray(self.lower, x.dtype)) / jnp.asarray(self.sizes, x.dtype))
-        n = jnp.asarray(self.values.shape, x.dtype)
+        n = jnp.asarray(self.shape, x.dtype)
         cell = jnp.mod(cell, n) if self.periodic else jnp.clip(cell, 0, n - 1)
         return jnp.asarray(self.values, x.dtype)[tuple(cell.astype(jnp.int32))]
 
     def reciprocal(self) -> Pixels:
-        """The same boxes with 1/values."""
-        return Pixels(1.0 / self.values, self.lower, self.sizes, self.periodic)
+        """The same boxes with 1/values, of tensors their inverses."""
+        inverse = np.linalg.inv(self.values) if self.values.ndim == 4 else 1.0 / self.values
+        return Pixels(inverse, self.lower, self.sizes, self.periodic)
 
     @property
     def box(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Lower and upper corner of the grid, of one tile where it is repeated."""
         lower = np.broadcast_to(self.lower, self.sizes.shape)
-        return tuple(lower.tolist()), tuple((lower + self.sizes * self.values.shape).tolist())
+        return tuple(lower.tolist()), tuple((lower + self.sizes * self.shape).tolist())
 
     def jumps(self, lower: float | Sequence[float], upper: float | Sequence[float]) -> tuple[np.ndarray, ...]:
         """For each axis the x_i in (lower_i, upper_i) at which two boxes of different values meet, ascending."""
-        found, d = [], self.values.ndim
+        found, d = [], len(self.sizes)
         starts, ends, firsts = (np.broadcast_to(one, d).tolist() for one in (lower, upper, self.lower))
         for axis, (n, h, lower, upper, first) in enumerate(
-            zip(self.values.shape, self.sizes, starts, ends, firsts, strict=True)
+            zip(self.shape, self.sizes, starts, ends, firsts, strict=True)
         ):
             rest = tuple(k for k in range(self.values.ndim) if k != axis)
             differs = np.any(self.values != np.roll(self.values, 1, axis), axis=rest)  # (n,), at the lower line of box k
@@ -82,7 +89,7 @@ class Pixels:
         The mesh is that of a box, (lower, upper), by default (0, 1)^d; the unit is its shortest side by default. `least` itself
         where there is no such mesh, or none below `MOST_CELLS`; means over its cells are exact all the same.
         """
-        multiple, (lower, upper) = 1, box or ((0.0,) * self.values.ndim, (1.0,) * self.values.ndim)
+        multiple, (lower, upper) = 1, box or ((0.0,) * len(self.sizes), (1.0,) * len(self.sizes))
         unit = unit or min(b - a for a, b in zip(lower, upper, strict=True))
         lines = self.jumps(lower, upper)
         parts = {round((float(x) - a) / unit, 12) for a, line in zip(lower, lines, strict=True) for x in line}
@@ -105,6 +112,9 @@ class Pixels:
 
         By Green's theorem, ∫_T K = ∫_∂T F dx₂ with F = ∫K dx₁, which is linear between two lines of the grid.
         """
+        if self.values.ndim == 4:
+            parts = [Pixels(self.values[..., i, j], self.lower, self.sizes, self.periodic) for i in (0, 1) for j in (0, 1)]
+            return np.stack([part.cell_means(corners) for part in parts], axis=-1).reshape(-1, 2, 2)
         s = (np.asarray(corners, np.float64) - self.lower) / self.sizes
         whole = np.rint(s)
         s = np.where(np.abs(s - whole) < SNAP, whole, s)
@@ -124,7 +134,7 @@ class Pixels:
 
     def _index(self, box: np.ndarray) -> tuple[np.ndarray, ...]:
         """Numbers (..., d) of boxes as indices of `values`."""
-        n = np.array(self.values.shape)
+        n = np.array(self.shape)
         box = np.mod(box, n) if self.periodic else np.clip(box, 0, n - 1)
         return tuple(np.moveaxis(box.astype(np.int64), -1, 0))
 
