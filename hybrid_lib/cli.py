@@ -67,7 +67,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def _in_options(error: InputError) -> InputError:
     """The same where arguments of Python are the options of the command."""
-    what = re.sub(r"^(?=(out|resume)\b)", "--", error.what)
+    what = re.sub(r"^(?=(out|resume)\b)", "--", re.sub(r"^setting (?=\S)", "--set ", error.what))
     remedy = re.sub(r"\bout=", "--out", error.remedy).replace("resume=True", "--resume")
     return InputError(what, error.expected, error.received, remedy)
 

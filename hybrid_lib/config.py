@@ -296,7 +296,7 @@ def with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     changes: dict[str, dict[str, Any]] = {}
     for path, value in settings.items():
         if path not in known:
-            raise InputError(f"--set {path}", "one of " + ", ".join(known), repr(path), "correct the path")
+            raise InputError(f"setting {path}", "one of " + ", ".join(known), repr(path), "correct the path")
         head, _, name = path.rpartition(".")
         changes.setdefault(head, {})[name] = value
     sections = {head: dataclasses.replace(getattr(config, head), **new) for head, new in changes.items() if head}

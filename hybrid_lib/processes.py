@@ -271,7 +271,7 @@ class _Peers:
         os.close(reader)
         os.close(writer)
 
-    def _loss(self, index: int, remedy: str = "run it again with --resume, on as many processes as there are") -> str:
+    def _loss(self, index: int, remedy: str = "resume it, on as many processes as there are") -> str:
         what = "the coordinator" if index == 0 else f"process {index}"
         error = InputError(f"process {index} of {self.count}", "all processes up to the end", f"{what} is lost", remedy)
         return f"hybrid: {error}"

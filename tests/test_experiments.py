@@ -313,7 +313,7 @@ def test_the_loss_of_the_exact_solution_is_its_consistency_gap():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"traning.steps": "5"}, "--set traning.steps: expected one of eps, "),
+        ({"traning.steps": "5"}, "setting traning.steps: expected one of eps, "),
         ({"training.steps": "many"}, "training.steps: expected an integer > 0; received 'many'"),
         ({"network.boundary_layers": "maybe"}, "network.boundary_layers: expected true or false; received 'maybe'"),
         ({"coarse.pieces": "0"}, "coarse.pieces: expected an integer > 0 or none; received '0'"),
