@@ -14,7 +14,7 @@ from hybrid_lib.fem.topology import edges_of, outer_facets
 from hybrid_lib.pinn.domains import Domain
 
 COVERED = 1e-9
-"""What a mesh may miss of its domain, in units of its size: rounding."""
+"""What a mesh may miss of its domain by rounding, in units of its size."""
 
 
 class Nodal(NamedTuple):
