@@ -30,5 +30,5 @@ def system(problem: Problem, mesh: fem.Mesh, data: sides.SideData, sample: Sampl
 def moments(mesh: fem.Mesh, sample: Sampled) -> np.ndarray:
     """∫q φ_a over each cell, (m, d + 1)."""
     shapes = sample.weights[:, None] * sample.barycentric  # (Q, d+1)
-    moments = sample.f @ shapes if sample.f.shape[1] > 1 else sample.f * shapes.sum(axis=0)
-    return np.broadcast_to(moments, mesh.cells.shape) * mesh.volumes[:, None]
+    found = sample.f @ shapes if sample.f.shape[1] > 1 else sample.f * shapes.sum(axis=0)
+    return np.broadcast_to(found, mesh.cells.shape) * mesh.volumes[:, None]
