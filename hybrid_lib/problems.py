@@ -14,7 +14,7 @@ from jax import Array
 
 from hybrid_lib import fem, media
 from hybrid_lib.errors import InputError, real_array, require_picklable
-from hybrid_lib.fem.sides import facet_rule, side_data
+from hybrid_lib.fem.sides import side_data
 from hybrid_lib.media import Medium
 from hybrid_lib.media.medium import check_shape, require_known, shape_at_point
 from hybrid_lib.pinn import domains
@@ -198,7 +198,7 @@ def _given_drop(problem: Problem) -> float:
     """The spread of the given temperatures, around the domain too, or what the largest flux makes of its length."""
     domain = problem.domain
     mesh = domain.labelled(domain.mesh(8))
-    data = side_data(mesh, problem.conditions())
+    data = side_data(mesh, problem.conditions(), points=0)
     values = [data.values, *(one.value.ravel() for one in data.exchanges)]
     spread = float(np.ptp(np.concatenate(values))) if data.held.size or data.exchanges else 0.0
     flux = max((float(np.abs(one.value).max()) for one in data.fluxes), default=0.0)
@@ -273,7 +273,7 @@ def balance(problem: Problem) -> tuple[float, float]:
     if data.held.size or data.exchanges:  # whatever is left goes out there
         return 0.0, 0.0
     for one in data.fluxes:
-        parts.append(one.value * facet_rule(mesh.dimension)[1] * one.facets.measure[:, None])
+        parts.append(one.value * one.facets.weights * one.facets.measure[:, None])
     return sum(float(part.sum()) for part in parts), sum(float(np.abs(part).sum()) for part in parts)
 
 

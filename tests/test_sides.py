@@ -166,9 +166,9 @@ def energy_error(found, w):
     off = fem.cell_gradients(found.mesh, w)[:, None] - gradient
     square = float((weights * fem.evaluate(conductivity, points) * (off**2).sum(axis=-1)).sum())
     for one in found.data.exchanges:
-        along = w[one.facets.nodes] @ sides.facet_rule(2)[0].T
+        along = w[one.facets.nodes] @ one.facets.barycentric.T
         gap = one.coefficient * (along - fem.evaluate(exact, one.facets.points)) ** 2
-        square += sides.side_integral(found.mesh, one.facets, gap)
+        square += sides.side_integral(one.facets, gap)
     return np.sqrt(square)
 
 
@@ -227,6 +227,32 @@ def test_the_heat_through_a_side_converges_twice_as_fast():
     exact_heat = -float((fem.evaluate(lambda x: conductivity(x) * slope(x)[0], points) * y[1]).sum() * (y1 - y0) / 2)
     errors = [abs(solve(problem, n=n).heat_through("left") - exact_heat) for n in (4, 8, 16)]
     assert np.log2(errors[0] / errors[2]) / 2 > 1.6, errors
+
+
+@pytest.mark.parametrize("kind", [hl.Neumann, lambda value: hl.Robin(2.0, value)], ids=["flux", "exchange"])
+def test_data_that_jump_within_a_facet_are_in_the_bound_of_the_heat(kind):
+    problem = hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), right=kind(lambda x: x[1] > 0.3)))
+    exact = 0.7 if kind is hl.Neumann else 1.4 / 3  # the mean across is that of a rod
+    found = solve(problem, n=4)
+    assert found.heat_through("right") == pytest.approx(exact, abs=1e-4)
+    for side, heat in (("left", -exact), ("right", exact)):
+        assert abs(found.heat_through(side) - heat) <= found.heat_bound(side) < 1e-4
+
+
+def test_a_narrow_flux_between_the_nodes_is_seen():
+    width, peak = 1e-3, lambda x: 1 + jnp.exp(-(((x[1] - 0.539) / 1e-3) ** 2)) / 1e-3
+    found = solve(hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), right=hl.Neumann(peak))), n=4)
+    assert found.heat_through("right") == pytest.approx(1 + np.sqrt(np.pi), rel=1e-9) and found.bound > 0.1
+    steep = hl.Dirichlet(lambda x: width * peak(x))
+    held = solve(hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), right=steep)), n=4)
+    assert held.bound > 1, "an energy that no field has without the peak"
+
+
+def test_the_bound_of_the_heat_has_the_rounding_of_large_temperatures():
+    sides = {"left": hl.Dirichlet(300.0), "right": hl.Neumann(1e-3)}
+    problem = hl.Problem(medium=hl.media.constant(3e-8, 1), domain=domains.interval(0.0, 1e-6), source=2e5, boundary=sides)
+    found = solve(problem, n=64)
+    assert 0 < abs(found.heat_through("left") + 0.201) <= found.heat_bound("left") < 1e-9
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if name != "fluxes alone"])

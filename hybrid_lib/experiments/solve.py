@@ -48,6 +48,8 @@ DEGREE = 2
 STALLED = 12
 """Meshes after which a bound that has not fallen by a tenth will not."""
 STUCK = "as where a given temperature jumps along a side, or K by many orders within cells: put jumps on lines of the mesh"
+ORDER = 7
+"""Of the second rule along sides."""
 BULK = 0.7
 """Share of the squared bound in the cells that are refined."""
 
@@ -86,7 +88,8 @@ class FieldSolution:
     def bound(self) -> float | None:
         """Guaranteed bound of the energy error over ‖K^{1/2}∇w_h‖; None without a proof, and `reason` then says why.
 
-        Integrals are sums over 65,536 points and more on a line, 524,288 in the plane: it cannot know of what lies between them.
+        Integrals are sums over 65,536 points and more on a line or a side, 524,288 in the plane: it cannot know of what lies
+        between them.
 
         With an exchange on sides the error is that of ‖K^{1/2}∇·‖² + ∫c(·)², so that the bound holds for its first part too.
         """
@@ -124,13 +127,13 @@ class FieldSolution:
         """
         self._require_side(side)
         kind, value, *coefficient = self.problem.conditions()[side]
-        here = sides.facets(self.mesh, self.mesh.sides[side])
         if kind == "value":
             return self._heat_at_values[side]
+        here = sides.looked_at(self.mesh, self.mesh.sides[side], (value, *coefficient))
         given = sides.values_at(value, here.points)
         if kind == "exchange":
             given = sides.values_at(coefficient[0], here.points) * (given - self._along(here))
-        return sides.side_integral(self.mesh, here, given)
+        return sides.side_integral(here, given)
 
     def heat_bound(self, side: str) -> float | None:
         r"""What :meth:`heat_through` may be off by at most; None where there is no bound.
@@ -139,9 +142,9 @@ class FieldSolution:
 
         .. math:: |Q - Q_h| = |B(w - w_h, z - z_h)| \le \|w - w_h\|_B\,\|z - z_h\|_B,
 
-        both of which are bounded on this mesh: one solve and one bound more. What a second quadrature of K and q changes in
-        B(w_h, z_h) is added, cell by cell, and rounding. A given flux is exact. There is no bound where a temperature is not
-        linear between nodes, or where the side touches another one with a temperature.
+        both of which are bounded on this mesh: one solve and one bound more. What a second quadrature of K, q and the conditions
+        changes is added, piece by piece, and rounding. There is no bound where a temperature is not linear between nodes, or
+        where the side touches another one with a temperature.
 
         Raises
         ------
@@ -150,9 +153,9 @@ class FieldSolution:
         """
         self._require_side(side)
         if isinstance(condition := conditions_of(self.problem)[side], Neumann):
-            return 0.0
-        t = np.linspace(0, 1, sides.PIECES + 1)
+            return self._along_sides(np.zeros_like(self.w), side)
         for here, given in self.data.fixed:
+            t = np.linspace(0, 1, given.shape[1])
             linear = self.w[here.nodes] @ np.stack([1 - t, t])
             if np.abs(linear - given).max() > 1e-9 * np.abs(given).max():
                 return None
@@ -161,7 +164,34 @@ class FieldSolution:
         if self.proof is None or found.proof is None:
             return None
         second = [sample_of(one.problem, self.mesh, 2) for one in (self, found)]
-        return _larger(self, second[0]) * _larger(found, second[1]) + self._quadrature(found.w, second[0])
+        changed = self._quadrature(found.w, second[0]) + self._along_sides(found.w, side) + self._rounding(found.w)
+        return _larger(self, second[0]) * _larger(found, second[1]) + changed
+
+    def _along_sides(self, z: np.ndarray, side: str) -> float:
+        """What the second rule changes in the integrals of given fluxes and exchanges, each with 1 on the side, less z_h."""
+        given = {n: one for n, one in self.problem.conditions().items() if one[0] != "value" and any(map(callable, one))}
+        first, second = (self._given_flux(z, given, side, *rule) for rule in ((), (ORDER, 2 * sides.POINTS)))
+        return sum(float(np.abs(one - other).sum()) for one, other in zip(first, second, strict=True))
+
+    def _given_flux(self, z: np.ndarray, given: dict[str, tuple], side: str, *rule: int) -> list[np.ndarray]:
+        """∫ (1 or 0, less z_h)·(the flux, or that of the exchange) along each facet of each side, by a rule."""
+        found = []
+        for name, (kind, value, *coefficient) in given.items():
+            here = sides.looked_at(self.mesh, self.mesh.sides[name], (value, *coefficient), *rule)
+            through = sides.values_at(value, here.points)
+            if kind == "exchange":
+                through = sides.values_at(coefficient[0], here.points) * (through - self._along(here))
+            weight = float(name == side) - z[here.nodes] @ here.barycentric.T
+            found.append((weight * through) @ here.weights * here.measure)
+        return found
+
+    def _rounding(self, z: np.ndarray) -> float:
+        """What the linear system was not solved by, times z_h, and the rounding of its sums."""
+        matrix, right = self._system
+        free = np.delete(np.arange(len(z)), self.data.held)
+        off = np.abs(matrix @ self.w - right)
+        size = np.finfo(float).eps * (abs(matrix) @ np.abs(self.w) + np.abs(right))
+        return float(off[free] @ np.abs(z[free]) + np.linalg.norm(size * z))
 
     def _quadrature(self, z: np.ndarray, second: Sampled) -> float:
         """What the second rule changes in ∫K∇w_h·∇z_h − ∫q z_h over the cells, and rounding."""
@@ -203,7 +233,7 @@ class FieldSolution:
         if isinstance(part, str) and part not in self.mesh.materials:
             self._require_side(part)
             here = sides.facets(self.mesh, self.mesh.sides[part])
-            return sides.side_integral(self.mesh, here, self._along(here)) / float(here.measure.sum())
+            return sides.side_integral(here, self._along(here)) / float(here.measure.sum())
         if isinstance(part, str):
             cells = self.mesh.materials[part]
         elif part is not None:
@@ -224,8 +254,12 @@ class FieldSolution:
 
     def _along(self, here: sides.Facets) -> np.ndarray:
         """w at the points of facets, (k, q)."""
-        barycentric = sides.facet_rule(self.mesh.dimension)[0]
-        return self.w[here.nodes] @ barycentric.T
+        return self.w[here.nodes] @ here.barycentric.T
+
+    @cached_property
+    def _system(self) -> tuple[Any, np.ndarray]:
+        """Matrix and right side of all nodes."""
+        return system(self.problem, self.mesh, self.data, sample_of(self.problem, self.mesh))
 
     @cached_property
     def _heat_at_values(self) -> dict[str, float]:
