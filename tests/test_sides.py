@@ -305,6 +305,16 @@ def test_intervals_of_any_size_are_exact_at_the_nodes():
     assert abs(found.mean(lambda x: x[0] < 0.5) - found([[0.0]])[0]) < 1.0
 
 
+def test_fluxes_that_balance_a_source_that_jumps_are_solved():
+    """The rule does not see where it jumps, so that what it leaves of the balance is its own."""
+    heater = {"medium": ONE, "source": lambda x: jnp.where(x[0] > 0.777, 1.0, 0.0)}
+    found = solve(hl.Problem(**heater, boundary={"left": hl.Neumann(-0.223), "right": hl.Neumann()}), n=50)
+    x = found.mesh.points[:, 0]
+    assert np.ptp(found.w - 0.223 * x + np.maximum(x - 0.777, 0) ** 2 / 2) < 1e-5
+    with pytest.raises(hl.InputError, match="fluxes that balance"):
+        hl.Problem(**heater, boundary={"left": hl.Neumann(-0.2), "right": hl.Neumann()})
+
+
 def test_fluxes_alone_have_mean_zero():
     around = {"left": hl.Neumann(-3.0), "right": hl.Neumann(2.0)}
     found = solve(hl.Problem(medium=ONE, source=1.0, boundary=around), n=8)
