@@ -239,6 +239,16 @@ def test_data_that_jump_within_a_facet_are_in_the_bound_of_the_heat(kind):
         assert abs(found.heat_through(side) - heat) <= found.heat_bound(side) < 1e-4
 
 
+def test_sides_that_share_a_condition_have_a_bound_of_the_heat_each():
+    """Also where none is given: w = e·x on all sides, whose heat has no bound, as the sides touch."""
+    air, log = hl.Robin(3.0, 1.0), np.log(2)
+    steep = hl.media.from_function(lambda x: 1 + x[0], 1)
+    found = solve(hl.Problem(medium=steep, source=1.0, boundary={"left": air, "right": air}), n=2)
+    exact = (3 * log - 4) / (2 + 3 * log)
+    assert 1e-4 < abs(found.heat_through("left") - exact) <= found.heat_bound("left")
+    assert solve(hl.Problem(medium=TWO, source=1.0), n=2).heat_bound("left") is None
+
+
 def test_a_narrow_flux_between_the_nodes_is_seen():
     width, peak = 1e-3, lambda x: 1 + jnp.exp(-(((x[1] - 0.539) / 1e-3) ** 2)) / 1e-3
     found = solve(hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), right=hl.Neumann(peak))), n=4)

@@ -152,14 +152,15 @@ class FieldSolution:
             For an unknown side.
         """
         self._require_side(side)
-        if isinstance(condition := conditions_of(self.problem)[side], Neumann):
+        conditions = conditions_of(self.problem)
+        if isinstance(conditions[side], Neumann):
             return self._along_sides(np.zeros_like(self.w), side)
         for here, given in self.data.fixed:
             t = np.linspace(0, 1, given.shape[1])
             linear = self.w[here.nodes] @ np.stack([1 - t, t])
             if np.abs(linear - given).max() > 1e-9 * np.abs(given).max():
                 return None
-        dual = {name: _dual(one, one is condition) for name, one in conditions_of(self.problem).items()}
+        dual = {name: _dual(one, name == side) for name, one in conditions.items()}  # sides may share a condition
         found = solve_on(dataclasses.replace(self.problem, source=0.0, direction=None, boundary=dual), self.mesh)
         if self.proof is None or found.proof is None:
             return None
