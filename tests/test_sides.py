@@ -11,7 +11,7 @@ import hybrid_lib as hl
 from hybrid_lib import fem
 from hybrid_lib.experiments import solve
 from hybrid_lib.experiments.galerkin import sample_of
-from hybrid_lib.experiments.solve import solve_on
+from hybrid_lib.experiments.solve import first_cells, solve_on
 from hybrid_lib.fem import sided, sides
 from hybrid_lib.pinn import domains
 
@@ -342,6 +342,7 @@ def test_two_temperatures_at_a_corner_have_no_energy():
     ("call", "said"),
     [
         (lambda s: s.heat_through("middle"), "side: expected one of left, right; received 'middle'"),
+        (lambda s: s.heat_through(["left"]), "side: expected one of left, right"),
         (lambda s: s.mean("middle"), "received 'middle'"),
         (lambda s: s.mean(lambda x: x[0] > 2), "false at all centres"),
         (lambda s: s([[2.0]]), "a point in the mesh"),
@@ -352,6 +353,15 @@ def test_a_bad_question_is_refused_in_a_line(call, said):
     with pytest.raises(hl.InputError) as caught:
         call(found)
     assert said in str(caught.value)
+
+
+def test_a_thin_layer_leaves_unknowns_to_refine():
+    sides = dict.fromkeys(("bottom", "top"), hl.Neumann()) | {"left": hl.Robin(1e3, 300.0), "right": hl.Dirichlet(280.0)}
+    film = hl.Problem(medium=TWO, domain=domains.box((0.0, 0.0), (1.0, 1e-3)), source=1e2, boundary=sides)
+    assert first_cells(film) == 7
+    found = solve(film, n=1)
+    assert len(found.w) == 2002 and found([[1.0, 0.0]])[0] == 280
+    assert found.heat_through("left") == pytest.approx(-0.1 / 2 + 0.02, rel=0.01)  # 1/c is 1e-3 of the rest
 
 
 def test_names_stay_when_a_mesh_is_refined():

@@ -41,6 +41,8 @@ UNKNOWNS = 200_000
 """No finer mesh has more unknowns."""
 CELLS = {1: (64, 4096), 2: (16, 128)}
 """Cells a unit length of the first mesh, at least and at most, by dimension."""
+THIN = 4
+"""What is left to refine, as a quotient of unknowns, where the first mesh would have more than all."""
 CELLS_A_PERIOD = 4
 """Of the first mesh, where the medium has a period."""
 DEGREE = 2
@@ -249,7 +251,7 @@ class FieldSolution:
         return float(volumes @ self.w[self.mesh.cells[cells]].mean(axis=1) / volumes.sum())
 
     def _require_side(self, name: str) -> None:
-        if name not in self.mesh.sides:
+        if not isinstance(name, str) or name not in self.mesh.sides:
             known = ", ".join([*self.mesh.sides, *self.mesh.materials])
             raise InputError("side", f"one of {known}", repr(name), "correct the name")
 
@@ -375,7 +377,7 @@ def _dual(condition: Condition, chosen: bool) -> Condition:
 
 
 def first_cells(problem: Problem) -> int:
-    """Cells a unit length of the domain that the first mesh has: four a period, within limits.
+    """Cells a unit length of the domain that the first mesh has: four a period, within limits, and fewer in a thin layer.
 
     Examples
     --------
@@ -388,6 +390,9 @@ def first_cells(problem: Problem) -> int:
     pixels = problem.medium.pixels
     cells = least if period is None else math.ceil(CELLS_A_PERIOD * problem.domain.unit / period - 1e-9)
     cells = max(least, min(cells, most))
+    squares = problem.domain.measure / problem.domain.unit**problem.domain.dimension
+    if cells**2 * squares > UNKNOWNS and problem.domain.dimension == 2:  # a thin layer
+        cells = max(1, math.isqrt(int(UNKNOWNS / THIN / squares)))
     return cells if pixels is None else pixels.cells(cells, problem.domain.box, problem.domain.unit)
 
 
