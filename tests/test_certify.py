@@ -320,3 +320,15 @@ def test_an_exact_field_ends_at_the_tolerance(known):
     assert 0.01 < loose.relative <= 0.1 and fine.relative <= 0.01
     with pytest.raises(InputError, match="tolerance: expected a number > 0"):
         certify(case.problem, bubble, tolerance=0)
+
+
+@pytest.mark.parametrize("boundary", [None, Dirichlet(0.0)], ids=["drop", "sides"])
+def test_a_narrow_valley_of_the_conductivity_is_in_the_bound_of_the_gradient(boundary):
+    """The medium's own lower bound is of 4,096 points, and misses it."""
+    place = jnp.array([0.327, 0.861])
+    medium = media.from_function(lambda x: 1 - 0.99 * jnp.exp(-jnp.sum((x - place) ** 2) / 0.007**2), 2)
+    problem = experiments.Problem(medium=medium, source=1.0, boundary=boundary)
+    field = lambda x: jnp.prod(x * (1 - x))  # noqa: E731
+    found = certify(problem, field, cells=16, most_unknowns=2000)
+    assert medium.alpha > 0.5
+    assert found.gradient > 0.4 * found.bound / np.sqrt(0.01 / 45), "least K 0.01, up to the points; ‖∇v‖² = 1/45"

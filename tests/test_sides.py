@@ -11,7 +11,7 @@ import hybrid_lib as hl
 from hybrid_lib import fem
 from hybrid_lib.experiments import solve
 from hybrid_lib.experiments.galerkin import sample_of
-from hybrid_lib.experiments.solve import solve_on
+from hybrid_lib.experiments.solve import first_cells, solve_on
 from hybrid_lib.fem import sided, sides
 from hybrid_lib.pinn import domains
 
@@ -166,9 +166,9 @@ def energy_error(found, w):
     off = fem.cell_gradients(found.mesh, w)[:, None] - gradient
     square = float((weights * fem.evaluate(conductivity, points) * (off**2).sum(axis=-1)).sum())
     for one in found.data.exchanges:
-        along = w[one.facets.nodes] @ sides.facet_rule(2)[0].T
+        along = w[one.facets.nodes] @ one.facets.barycentric.T
         gap = one.coefficient * (along - fem.evaluate(exact, one.facets.points)) ** 2
-        square += sides.side_integral(found.mesh, one.facets, gap)
+        square += sides.side_integral(one.facets, gap)
     return np.sqrt(square)
 
 
@@ -229,6 +229,42 @@ def test_the_heat_through_a_side_converges_twice_as_fast():
     assert np.log2(errors[0] / errors[2]) / 2 > 1.6, errors
 
 
+@pytest.mark.parametrize("kind", [hl.Neumann, lambda value: hl.Robin(2.0, value)], ids=["flux", "exchange"])
+def test_data_that_jump_within_a_facet_are_in_the_bound_of_the_heat(kind):
+    problem = hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), right=kind(lambda x: x[1] > 0.3)))
+    exact = 0.7 if kind is hl.Neumann else 1.4 / 3  # the mean across is that of a rod
+    found = solve(problem, n=4)
+    assert found.heat_through("right") == pytest.approx(exact, abs=1e-4)
+    for side, heat in (("left", -exact), ("right", exact)):
+        assert abs(found.heat_through(side) - heat) <= found.heat_bound(side) < 1e-4
+
+
+def test_sides_that_share_a_condition_have_a_bound_of_the_heat_each():
+    """Also where none is given: w = e·x on all sides, whose heat has no bound, as the sides touch."""
+    air, log = hl.Robin(3.0, 1.0), np.log(2)
+    steep = hl.media.from_function(lambda x: 1 + x[0], 1)
+    found = solve(hl.Problem(medium=steep, source=1.0, boundary={"left": air, "right": air}), n=2)
+    exact = (3 * log - 4) / (2 + 3 * log)
+    assert 1e-4 < abs(found.heat_through("left") - exact) <= found.heat_bound("left")
+    assert solve(hl.Problem(medium=TWO, source=1.0), n=2).heat_bound("left") is None
+
+
+def test_a_narrow_flux_between_the_nodes_is_seen():
+    width, peak = 1e-3, lambda x: 1 + jnp.exp(-(((x[1] - 0.539) / 1e-3) ** 2)) / 1e-3
+    found = solve(hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), right=hl.Neumann(peak))), n=4)
+    assert found.heat_through("right") == pytest.approx(1 + np.sqrt(np.pi), rel=1e-9) and found.bound > 0.1
+    steep = hl.Dirichlet(lambda x: width * peak(x))
+    held = solve(hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), right=steep)), n=4)
+    assert held.bound > 1, "an energy that no field has without the peak"
+
+
+def test_the_bound_of_the_heat_has_the_rounding_of_large_temperatures():
+    sides = {"left": hl.Dirichlet(300.0), "right": hl.Neumann(1e-3)}
+    problem = hl.Problem(medium=hl.media.constant(3e-8, 1), domain=domains.interval(0.0, 1e-6), source=2e5, boundary=sides)
+    found = solve(problem, n=64)
+    assert 0 < abs(found.heat_through("left") + 0.201) <= found.heat_bound("left") < 1e-9
+
+
 @pytest.mark.parametrize("case", [name for name in CASES if name != "fluxes alone"])
 def test_the_same_as_scikit_fem(case):
     skfem = pytest.importorskip("skfem")
@@ -279,6 +315,16 @@ def test_intervals_of_any_size_are_exact_at_the_nodes():
     assert abs(found.mean(lambda x: x[0] < 0.5) - found([[0.0]])[0]) < 1.0
 
 
+def test_fluxes_that_balance_a_source_that_jumps_are_solved():
+    """The rule does not see where it jumps, so that what it leaves of the balance is its own."""
+    heater = {"medium": ONE, "source": lambda x: jnp.where(x[0] > 0.777, 1.0, 0.0)}
+    found = solve(hl.Problem(**heater, boundary={"left": hl.Neumann(-0.223), "right": hl.Neumann()}), n=50)
+    x = found.mesh.points[:, 0]
+    assert np.ptp(found.w - 0.223 * x + np.maximum(x - 0.777, 0) ** 2 / 2) < 1e-5
+    with pytest.raises(hl.InputError, match="fluxes that balance"):
+        hl.Problem(**heater, boundary={"left": hl.Neumann(-0.2), "right": hl.Neumann()})
+
+
 def test_fluxes_alone_have_mean_zero():
     around = {"left": hl.Neumann(-3.0), "right": hl.Neumann(2.0)}
     found = solve(hl.Problem(medium=ONE, source=1.0, boundary=around), n=8)
@@ -296,6 +342,7 @@ def test_two_temperatures_at_a_corner_have_no_energy():
     ("call", "said"),
     [
         (lambda s: s.heat_through("middle"), "side: expected one of left, right; received 'middle'"),
+        (lambda s: s.heat_through(["left"]), "side: expected one of left, right"),
         (lambda s: s.mean("middle"), "received 'middle'"),
         (lambda s: s.mean(lambda x: x[0] > 2), "false at all centres"),
         (lambda s: s([[2.0]]), "a point in the mesh"),
@@ -306,6 +353,15 @@ def test_a_bad_question_is_refused_in_a_line(call, said):
     with pytest.raises(hl.InputError) as caught:
         call(found)
     assert said in str(caught.value)
+
+
+def test_a_thin_layer_leaves_unknowns_to_refine():
+    sides = dict.fromkeys(("bottom", "top"), hl.Neumann()) | {"left": hl.Robin(1e3, 300.0), "right": hl.Dirichlet(280.0)}
+    film = hl.Problem(medium=TWO, domain=domains.box((0.0, 0.0), (1.0, 1e-3)), source=1e2, boundary=sides)
+    assert first_cells(film) == 7
+    found = solve(film, n=1)
+    assert len(found.w) == 2002 and found([[1.0, 0.0]])[0] == 280
+    assert found.heat_through("left") == pytest.approx(-0.1 / 2 + 0.02, rel=0.01)  # 1/c is 1e-3 of the rest
 
 
 def test_names_stay_when_a_mesh_is_refined():

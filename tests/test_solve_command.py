@@ -156,6 +156,7 @@ def test_heat_is_within_its_bound():
         (PLATE.replace("value", "vlaue"), "received vlaue; did you mean value?"),
         (PLATE.replace('others = "insulated"', ""), "a condition for each side: bottom, right, top, left; received none"),
         (PLATE.replace("right", "rihgt"), "received rihgt; did you mean right?"),
+        (PLATE.replace('"insulated"', '"insulatd"'), "a formula, or insulated; received 'insulatd'; did you mean insulated?"),
         (PLATE.replace('"y"', '"z + 1"'), "sides.right: expected known names; received 'z'"),
         (PLATE.replace('"y"', '"sine(y)"'), "received 'sine'; did you mean sin?"),
         (PLATE.replace('"y"', "true"), "expected a number, or a formula in quotes; received True"),

@@ -266,6 +266,8 @@ class _Reader(NamedTuple):
         """A temperature, "insulated", or a table with a flux, or with an exchange and what is around."""
         if given == "insulated":
             return Neumann()
+        if isinstance(given, str) and difflib.get_close_matches(given, ("insulated",), cutoff=0.8):
+            raise InputError(what, "a number, a formula, or insulated", repr(given), "did you mean insulated?")
         if not isinstance(given, dict):
             return Dirichlet(self.value(what, given, d))
         known(what, given, ("temperature", "flux", "exchange", "ambient"))

@@ -56,7 +56,8 @@ class Certificate(NamedTuple):
     relative : float
         `bound` over ‖K^{1/2}∇v‖.
     gradient : float
-        Bound of the relative error of ∇v in L²: `bound` over √α ‖∇v‖, with the lower bound α of the medium.
+        Bound of the relative error of ∇v in L²: `bound` over √α ‖∇v‖, with the lower bound α of the medium, or the least K at
+        the points of the rules.
     oscillation : float
         The part of `bound` that comes from the source within cells.
     difference : float
@@ -183,12 +184,14 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
         mesh, level = next(levels), level + 1
     slope = np.broadcast_to(slope, data.points.shape)
     size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ data.weights))
-    data, constant = _sampled(mesh, K, q, 1), poincare_constant(problem.domain) / math.sqrt(problem.medium.alpha)
+    second = _sampled(mesh, K, q, 1)
+    alpha, data = _least(problem, data, second), second
+    constant = poincare_constant(problem.domain) / math.sqrt(alpha)
     other = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e, constant=constant)
     lower = min(lower, _lower(other, bounds.bound_by(mesh, data, flux, best(data.points), e, constant=constant)))
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
     proof = max(found, other, key=lambda one: one.bound)
-    steep = proof.bound / (math.sqrt(problem.medium.alpha) * size) if size > 0 else math.inf
+    steep = proof.bound / (math.sqrt(alpha) * size) if size > 0 else math.inf
     relative, steep = (0.0, 0.0) if proof.bound <= nothing else (proof.relative, steep)
     return Certificate(proof.bound, lower, relative, steep, proof.oscillation, difference, mesh, flux)
 
@@ -197,6 +200,12 @@ def _sampled(mesh: fem.Mesh, K: Callable, q: Callable, number: int) -> bounds.Sa
     """K and q at the points of one of the rules."""
     order, factor = RULES[number]
     return bounds.sampled(mesh, K, q, round(factor * bounds.PROBES[mesh.dimension]), order)
+
+
+def _least(problem: Problem, *samples: bounds.Sampled) -> float:
+    """The lower bound of the medium, or less where K has less at the points of the rules: its own may be from fewer points."""
+    seen = (one.K if one.K.ndim == 2 else np.linalg.eigvalsh(one.K)[..., 0] for one in samples)
+    return min(problem.medium.alpha, *(float(values.min()) for values in seen))
 
 
 class _quadratic:  # noqa: N801, a function with its number of unknowns

@@ -10,7 +10,7 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded
-from hybrid_lib.experiments.certify import ROUNDING, SHARP, Batch, Certificate, _along, _sampled
+from hybrid_lib.experiments.certify import ROUNDING, SHARP, Batch, Certificate, _along, _least, _sampled
 from hybrid_lib.experiments.nodal import Nodal, prolonged
 from hybrid_lib.experiments.solve import solve_on
 from hybrid_lib.fem import fluxes, sides
@@ -71,14 +71,15 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
             break
         before, values = bound, None if field is not None else prolonged(mesh, values)
         mesh = fem.refine(mesh)
-    other = sided_bound(mesh, K, q, node, data, 2, field, _sampled(mesh, K, q, 1))
+    second = _sampled(mesh, K, q, 1)
+    other = sided_bound(mesh, K, q, node, data, 2, field, second)
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
     proof = max(found, other, key=lambda one: one.bound)
     if between > 0:
         energy = _energy(mesh, sample, slope)
         bound = proof.bound + between
         proof = proof._replace(bound=bound, relative=bound / energy if energy > 0 else math.inf)
-    steep = proof.bound / (math.sqrt(problem.medium.alpha) * size) if size > 0 else math.inf
+    steep = proof.bound / (math.sqrt(_least(problem, sample, second)) * size) if size > 0 else math.inf
     steep = 0.0 if proof.relative == 0 else steep
     return Certificate(proof.bound, lower, proof.relative, steep, proof.oscillation, difference, mesh, proof.flux)
 

@@ -41,6 +41,8 @@ UNKNOWNS = 200_000
 """No finer mesh has more unknowns."""
 CELLS = {1: (64, 4096), 2: (16, 128)}
 """Cells a unit length of the first mesh, at least and at most, by dimension."""
+THIN = 4
+"""What is left to refine, as a quotient of unknowns, where the first mesh would have more than all."""
 CELLS_A_PERIOD = 4
 """Of the first mesh, where the medium has a period."""
 DEGREE = 2
@@ -48,6 +50,8 @@ DEGREE = 2
 STALLED = 12
 """Meshes after which a bound that has not fallen by a tenth will not."""
 STUCK = "as where a given temperature jumps along a side, or K by many orders within cells: put jumps on lines of the mesh"
+ORDER = 7
+"""Of the second rule along sides."""
 BULK = 0.7
 """Share of the squared bound in the cells that are refined."""
 
@@ -86,7 +90,8 @@ class FieldSolution:
     def bound(self) -> float | None:
         """Guaranteed bound of the energy error over ‖K^{1/2}∇w_h‖; None without a proof, and `reason` then says why.
 
-        Integrals are sums over 65,536 points and more on a line, 524,288 in the plane: it cannot know of what lies between them.
+        Integrals are sums over 65,536 points and more on a line or a side, 524,288 in the plane: it cannot know of what lies
+        between them.
 
         With an exchange on sides the error is that of ‖K^{1/2}∇·‖² + ∫c(·)², so that the bound holds for its first part too.
         """
@@ -124,13 +129,13 @@ class FieldSolution:
         """
         self._require_side(side)
         kind, value, *coefficient = self.problem.conditions()[side]
-        here = sides.facets(self.mesh, self.mesh.sides[side])
         if kind == "value":
             return self._heat_at_values[side]
+        here = sides.looked_at(self.mesh, self.mesh.sides[side], (value, *coefficient))
         given = sides.values_at(value, here.points)
         if kind == "exchange":
             given = sides.values_at(coefficient[0], here.points) * (given - self._along(here))
-        return sides.side_integral(self.mesh, here, given)
+        return sides.side_integral(here, given)
 
     def heat_bound(self, side: str) -> float | None:
         r"""What :meth:`heat_through` may be off by at most; None where there is no bound.
@@ -139,9 +144,9 @@ class FieldSolution:
 
         .. math:: |Q - Q_h| = |B(w - w_h, z - z_h)| \le \|w - w_h\|_B\,\|z - z_h\|_B,
 
-        both of which are bounded on this mesh: one solve and one bound more. What a second quadrature of K and q changes in
-        B(w_h, z_h) is added, cell by cell, and rounding. A given flux is exact. There is no bound where a temperature is not
-        linear between nodes, or where the side touches another one with a temperature.
+        both of which are bounded on this mesh: one solve and one bound more. What a second quadrature of K, q and the conditions
+        changes is added, piece by piece, and rounding. There is no bound where a temperature is not linear between nodes, or
+        where the side touches another one with a temperature.
 
         Raises
         ------
@@ -149,19 +154,47 @@ class FieldSolution:
             For an unknown side.
         """
         self._require_side(side)
-        if isinstance(condition := conditions_of(self.problem)[side], Neumann):
-            return 0.0
-        t = np.linspace(0, 1, sides.PIECES + 1)
+        conditions = conditions_of(self.problem)
+        if isinstance(conditions[side], Neumann):
+            return self._along_sides(np.zeros_like(self.w), side)
         for here, given in self.data.fixed:
+            t = np.linspace(0, 1, given.shape[1])
             linear = self.w[here.nodes] @ np.stack([1 - t, t])
             if np.abs(linear - given).max() > 1e-9 * np.abs(given).max():
                 return None
-        dual = {name: _dual(one, one is condition) for name, one in conditions_of(self.problem).items()}
+        dual = {name: _dual(one, name == side) for name, one in conditions.items()}  # sides may share a condition
         found = solve_on(dataclasses.replace(self.problem, source=0.0, direction=None, boundary=dual), self.mesh)
         if self.proof is None or found.proof is None:
             return None
         second = [sample_of(one.problem, self.mesh, 2) for one in (self, found)]
-        return _larger(self, second[0]) * _larger(found, second[1]) + self._quadrature(found.w, second[0])
+        changed = self._quadrature(found.w, second[0]) + self._along_sides(found.w, side) + self._rounding(found.w)
+        return _larger(self, second[0]) * _larger(found, second[1]) + changed
+
+    def _along_sides(self, z: np.ndarray, side: str) -> float:
+        """What the second rule changes in the integrals of given fluxes and exchanges, each with 1 on the side, less z_h."""
+        given = {n: one for n, one in self.problem.conditions().items() if one[0] != "value" and any(map(callable, one))}
+        first, second = (self._given_flux(z, given, side, *rule) for rule in ((), (ORDER, 2 * sides.POINTS)))
+        return sum(float(np.abs(one - other).sum()) for one, other in zip(first, second, strict=True))
+
+    def _given_flux(self, z: np.ndarray, given: dict[str, tuple], side: str, *rule: int) -> list[np.ndarray]:
+        """∫ (1 or 0, less z_h)·(the flux, or that of the exchange) along each facet of each side, by a rule."""
+        found = []
+        for name, (kind, value, *coefficient) in given.items():
+            here = sides.looked_at(self.mesh, self.mesh.sides[name], (value, *coefficient), *rule)
+            through = sides.values_at(value, here.points)
+            if kind == "exchange":
+                through = sides.values_at(coefficient[0], here.points) * (through - self._along(here))
+            weight = float(name == side) - z[here.nodes] @ here.barycentric.T
+            found.append((weight * through) @ here.weights * here.measure)
+        return found
+
+    def _rounding(self, z: np.ndarray) -> float:
+        """What the linear system was not solved by, times z_h, and the rounding of its sums."""
+        matrix, right = self._system
+        free = np.delete(np.arange(len(z)), self.data.held)
+        off = np.abs(matrix @ self.w - right)
+        size = np.finfo(float).eps * (abs(matrix) @ np.abs(self.w) + np.abs(right))
+        return float(off[free] @ np.abs(z[free]) + np.linalg.norm(size * z))
 
     def _quadrature(self, z: np.ndarray, second: Sampled) -> float:
         """What the second rule changes in ∫K∇w_h·∇z_h − ∫q z_h over the cells, and rounding."""
@@ -203,7 +236,7 @@ class FieldSolution:
         if isinstance(part, str) and part not in self.mesh.materials:
             self._require_side(part)
             here = sides.facets(self.mesh, self.mesh.sides[part])
-            return sides.side_integral(self.mesh, here, self._along(here)) / float(here.measure.sum())
+            return sides.side_integral(here, self._along(here)) / float(here.measure.sum())
         if isinstance(part, str):
             cells = self.mesh.materials[part]
         elif part is not None:
@@ -218,14 +251,18 @@ class FieldSolution:
         return float(volumes @ self.w[self.mesh.cells[cells]].mean(axis=1) / volumes.sum())
 
     def _require_side(self, name: str) -> None:
-        if name not in self.mesh.sides:
+        if not isinstance(name, str) or name not in self.mesh.sides:
             known = ", ".join([*self.mesh.sides, *self.mesh.materials])
             raise InputError("side", f"one of {known}", repr(name), "correct the name")
 
     def _along(self, here: sides.Facets) -> np.ndarray:
         """w at the points of facets, (k, q)."""
-        barycentric = sides.facet_rule(self.mesh.dimension)[0]
-        return self.w[here.nodes] @ barycentric.T
+        return self.w[here.nodes] @ here.barycentric.T
+
+    @cached_property
+    def _system(self) -> tuple[Any, np.ndarray]:
+        """Matrix and right side of all nodes."""
+        return system(self.problem, self.mesh, self.data, sample_of(self.problem, self.mesh))
 
     @cached_property
     def _heat_at_values(self) -> dict[str, float]:
@@ -340,7 +377,7 @@ def _dual(condition: Condition, chosen: bool) -> Condition:
 
 
 def first_cells(problem: Problem) -> int:
-    """Cells a unit length of the domain that the first mesh has: four a period, within limits.
+    """Cells a unit length of the domain that the first mesh has: four a period, within limits, and fewer in a thin layer.
 
     Examples
     --------
@@ -353,6 +390,9 @@ def first_cells(problem: Problem) -> int:
     pixels = problem.medium.pixels
     cells = least if period is None else math.ceil(CELLS_A_PERIOD * problem.domain.unit / period - 1e-9)
     cells = max(least, min(cells, most))
+    squares = problem.domain.measure / problem.domain.unit**problem.domain.dimension
+    if cells**2 * squares > UNKNOWNS and problem.domain.dimension == 2:  # a thin layer
+        cells = max(1, math.isqrt(int(UNKNOWNS / THIN / squares)))
     return cells if pixels is None else pixels.cells(cells, problem.domain.box, problem.domain.unit)
 
 

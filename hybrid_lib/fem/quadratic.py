@@ -222,11 +222,9 @@ def _sided(V: Quadratic, conditions: dict[str, tuple], matrix: csr_array, rhs: n
     """Values at the unknowns with conditions on sides; the mean of two temperatures where their sides meet."""
     d, n, exchanged = V.mesh.dimension, len(V.points), False
     total, count = np.zeros(n), np.zeros(n)
-    barycentric, weights = sides.facet_rule(d)
-    on = shapes(barycentric)[0] if d == 2 else np.ones((1, 1))  # (q, k)
     opposite = [next(e for e, pair in enumerate(LOCAL_EDGES[d]) if a not in pair) for a in range(3)] if d == 2 else []
     for name, (kind, value, *rest) in conditions.items():
-        side = sides.facets(V.mesh, V.mesh.sides[name])
+        side = sides.looked_at(V.mesh, V.mesh.sides[name], () if kind == "value" else (value, *rest))
         unknowns = side.nodes
         if d == 2:
             middle = V.unknowns[side.cell, 3 + np.array(opposite)[side.local]]
@@ -236,7 +234,8 @@ def _sided(V: Quadratic, conditions: dict[str, tuple], matrix: csr_array, rhs: n
             total[own] += sides.values_at(value, V.points[own])
             count[own] += 1
             continue
-        given, measure = sides.values_at(value, side.points), side.measure[:, None] * weights  # (facets, q)
+        on = shapes(side.barycentric)[0] if d == 2 else np.ones((1, 1))  # (q, k)
+        given, measure = sides.values_at(value, side.points), side.measure[:, None] * side.weights  # (facets, q)
         if kind == "exchange":
             c = sides.values_at(rest[0], side.points)
             entries = np.einsum("fq,qa,qb->fab", c * measure, on, on)

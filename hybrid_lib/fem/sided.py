@@ -16,6 +16,7 @@ linear along each line to the opposite vertex.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,13 +28,15 @@ from hybrid_lib.fem.bounds import EnergyBound, Rest, Sampled, bound_by, sampled
 from hybrid_lib.fem.contact import Contact, normal_part
 from hybrid_lib.fem.fluxes import Flux, Rule, balanced_flux, means
 from hybrid_lib.fem.mesh import Mesh
-from hybrid_lib.fem.sides import PIECES, Exchange, Facets, SideData, facet_rule
+from hybrid_lib.fem.sides import Exchange, Facets, SideData
 
 Field = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Value = Callable[[Facets], np.ndarray]
 
 NOTHING = 1e-13
 """Below this share of the energy of the largest value over a cell the bound of a constant temperature is rounding, and zero."""
+ROUNDING = 8 * np.finfo(float).eps
+"""Below this share of the largest one a given temperature between nodes is rounding, and linear."""
 
 
 def sided_bound(
@@ -85,7 +88,7 @@ def sided_bound(
     alpha = np.broadcast_to(_eigenvalues(sample.K)[..., 0].min(axis=1), m)
     shut, inflow, within = np.zeros((m, d + 1), bool), np.zeros((m, d + 1)), np.zeros(m)
     for one in data.fluxes:
-        facets, weights = one.facets, facet_rule(d)[1]
+        facets, weights = one.facets, one.facets.weights
         mean = one.value @ weights
         shut[facets.cell, facets.local] = True
         inflow[facets.cell, facets.local] = mean * facets.measure
@@ -97,7 +100,7 @@ def sided_bound(
         source = source - (mesh.volumes @ source + inflow.sum()) / mesh.volumes.sum()
 
     def linear(side: Facets) -> np.ndarray:
-        return nodal[side.nodes] @ facet_rule(d)[0].T
+        return nodal[side.nodes] @ side.barycentric.T
 
     def given(side: Facets) -> np.ndarray:
         return field(side.points.reshape(-1, d))[0].reshape(side.points.shape[:2])
@@ -145,36 +148,42 @@ def _contact(mesh: Mesh, value: Value, exchanges: tuple[Exchange, ...]) -> Conta
     """The facets with an exchange, for the flux."""
     if not exchanges:
         return None
-    weights, rows = facet_rule(mesh.dimension)[1], []
+    rows, count = [], math.gcd(*(one.value.shape[1] for one in exchanges))  # of points a row: a facet may have many rows
     for one in exchanges:
-        measure, (side, _, c) = one.facets.measure[:, None] * weights, (one.facets, one.value, one.coefficient)
-        rows.append((side.cell, side.local, side.points, measure / c, measure * (one.value - value(side))))
+        side, measure = one.facets, one.facets.measure[:, None] * one.facets.weights
+        times = one.value.shape[1] // count
+        known = side.points, measure / one.coefficient, measure * (one.value - value(side))
+        known = (part.reshape(-1, count, *part.shape[2:]) for part in known)
+        rows.append((np.repeat(side.cell, times), np.repeat(side.local, times), *known))
     return Contact(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
 def _exchange_gap(mesh: Mesh, value: Value, flux: Flux, exchanges: tuple[Exchange, ...]) -> float:
     """Root of ∫(n·τ − c(a − v))²/c along the sides with an exchange."""
-    total, weights = 0.0, facet_rule(mesh.dimension)[1]
+    total = 0.0
     for one in exchanges:
         through = normal_part(mesh, flux, one.facets.cell, one.facets.local, one.facets.points)
         off = through - one.coefficient * (one.value - value(one.facets))
-        total += float(one.facets.measure @ (off**2 / one.coefficient @ weights))
+        total += float(one.facets.measure @ (off**2 / one.coefficient @ one.facets.weights))
     return float(np.sqrt(total))
 
 
 def between_nodes(mesh: Mesh, nodal: np.ndarray, sample: Sampled, data: SideData) -> float:
     """‖K^{1/2}∇E‖ of an extension E of g − v: on a cell ρδ(s) with the distance ρ from the opposite vertex, 1 at the side."""
     largest = np.broadcast_to(_eigenvalues(sample.K)[..., -1].max(axis=1), len(mesh.cells))
-    norm, t = np.zeros(len(mesh.cells)), np.linspace(0, 1, PIECES + 1)
+    norm = np.zeros(len(mesh.cells))
     for facets, values in data.fixed:
+        pieces = values.shape[1] - 1
+        t = np.linspace(0, 1, pieces + 1)
         a, b = (mesh.points[facets.nodes[:, i]] for i in (0, 1))
         apex = mesh.points[mesh.cells[facets.cell, facets.local]]
         off = values - (1 - t) * nodal[facets.nodes[:, :1]] - t * nodal[facets.nodes[:, 1:]]  # δ
-        step = facets.measure / PIECES
+        off[np.abs(off) <= ROUNDING * np.abs(values).max()] = 0.0
+        step = facets.measure / pieces
         rate = np.diff(off, axis=1) / step[:, None]  # δ' along the facet
         along = (b - a) / facets.measure[:, None]
         height = 2 * mesh.volumes[facets.cell] / facets.measure
-        start = np.einsum("kd,kd->k", a - apex, along)[:, None] + step[:, None] * np.arange(PIECES)
+        start = np.einsum("kd,kd->k", a - apex, along)[:, None] + step[:, None] * np.arange(pieces)
         across = (off[:, :-1] - start * rate) / height[:, None]  # ∂E/∂n, constant on each piece
         square = height / 2 * step * np.sum(rate**2 + across**2, axis=1)
         np.add.at(norm, facets.cell, np.sqrt(largest[facets.cell] * square))

@@ -11,24 +11,28 @@ A facet is a node in one dimension, where an integral along it is the value ther
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem.mesh import Mesh
-from hybrid_lib.fem.quadrature import evaluate, rule
+from hybrid_lib.fem.quadrature import composite_rule, evaluate
 from hybrid_lib.fem.topology import outer_facets
 
 ORDER = 5
-"""Order of the rule along facets for functions."""
+"""Order of the rule along facets for functions, and on each piece of one."""
+
+POINTS = 1 << 16
+"""Points along a side, at least, at which a function is looked at: a narrow peak, or a jump, may lie within one facet."""
 
 PIECES = 16
-"""Equal parts of a facet between which a given temperature counts as linear."""
+"""Equal parts of a facet, at least, between which a given temperature counts as linear; as many along a side as it has points."""
 
 
 class Facets(NamedTuple):
@@ -42,6 +46,10 @@ class Facets(NamedTuple):
     measure : (k,) float64
         Lengths; 1 in one dimension.
     points : (k, q, d) float64
+    barycentric : (q, d) float64
+        Of the points, for the nodes.
+    weights : (q,) float64
+        Of the rule; they sum to one.
     """
 
     cell: np.ndarray
@@ -49,6 +57,8 @@ class Facets(NamedTuple):
     nodes: np.ndarray
     measure: np.ndarray
     points: np.ndarray
+    barycentric: np.ndarray
+    weights: np.ndarray
 
 
 class Exchange(NamedTuple):
@@ -67,7 +77,7 @@ class SideData(NamedTuple):
     held : (b,) int
         Nodes with given values, sorted.
     values : (b,) float64
-    fixed : tuple of (Facets, (k, PIECES + 1) float64)
+    fixed : tuple of (Facets, (k, pieces + 1) float64)
         Facets on Γ_D where g is a function, and its values at equal distances from their first node to the second.
     fluxes, exchanges : tuple of Exchange
         On Γ_N and Γ_R.
@@ -84,23 +94,23 @@ class SideData(NamedTuple):
 
 
 @lru_cache
-def facet_rule(d: int, order: int = ORDER) -> tuple[np.ndarray, np.ndarray]:
-    """Barycentric points (q, d) and weights (q,) on a facet.
+def facet_rule(d: int, order: int = ORDER, pieces: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Barycentric points (q, d) and weights (q,) on a facet that is cut into equal pieces.
 
     >>> facet_rule(1)[0].tolist()
     [[1.0]]
     """
-    return rule(1, order) if d == 2 else (np.ones((1, 1)), np.ones(1))
+    return composite_rule(1, pieces, order) if d == 2 else (np.ones((1, 1)), np.ones(1))
 
 
-def facets(mesh: Mesh, nodes: np.ndarray, order: int = ORDER) -> Facets:
+def facets(mesh: Mesh, nodes: np.ndarray, order: int = ORDER, pieces: int = 1) -> Facets:
     """Facets of the boundary by their nodes.
 
     Parameters
     ----------
     mesh : Mesh
     nodes : (k, d) int array
-    order : int
+    order, pieces : int
         Of the rule on them.
 
     Raises
@@ -130,7 +140,27 @@ def facets(mesh: Mesh, nodes: np.ndarray, order: int = ORDER) -> Facets:
     cell, local = np.divmod(outer[order_[place]], d + 1)
     ends = mesh.points[nodes]  # (k, d, d)
     measure = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) if d == 2 else np.ones(len(nodes))
-    return Facets(cell, local, nodes, measure, np.einsum("qa,kad->kqd", facet_rule(d, order)[0], ends))
+    barycentric, weights = facet_rule(d, order, pieces)
+    return Facets(cell, local, nodes, measure, np.einsum("qa,kad->kqd", barycentric, ends), barycentric, weights)
+
+
+def looked_at(mesh: Mesh, nodes: np.ndarray, values: Sequence, order: int = ORDER, points: int = POINTS) -> Facets:
+    """Facets with `points` points in all, or more, if one of the values along them is a function; else the plain rule.
+
+    Examples
+    --------
+    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> [looked_at(unit_square(1), np.array([[0, 1]]), [value], points=8).points.shape for value in (1.0, np.sin)]
+    [(1, 3, 2), (1, 9, 2)]
+    """
+    return facets(mesh, nodes, order, _pieces(mesh, nodes, values, order, points))
+
+
+def _pieces(mesh: Mesh, nodes: np.ndarray, values: Sequence, order: int, points: int) -> int:
+    """Equal pieces of each facet."""
+    if mesh.dimension == 1 or not len(nodes) or not any(map(callable, values)):
+        return 1
+    return max(1, math.ceil(points / (len(nodes) * len(facet_rule(2, order)[1]))))
 
 
 def labelled(mesh: Mesh, faces: Sequence, names: Sequence[str]) -> Mesh:
@@ -199,7 +229,7 @@ def values_at(value: float | Callable, points: np.ndarray) -> np.ndarray:
     return evaluate(value, points) if callable(value) else np.full(points.shape[:-1], float(value))
 
 
-def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER) -> SideData:
+def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, points: int = POINTS) -> SideData:
     """What is known on the named sides of a mesh.
 
     Parameters
@@ -210,7 +240,9 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER) -> S
         Kind "value" for w = value, "flux" for n·K∇w = value, "exchange" for n·K∇w = coefficient·(value − w); numbers or
         functions of one point.
     order : int
-        Of the rule on facets.
+        Of the rule on facets, or on pieces of them.
+    points : int
+        Along a side where something is a function, at least.
 
     Notes
     -----
@@ -219,14 +251,15 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER) -> S
     held: dict[int, tuple[float, str]] = {}
     fixed, fluxes, exchanges, clash = [], [], [], None
     for name, (kind, value, *rest) in conditions.items():
-        side = facets(mesh, mesh.sides[name], order)
+        side = looked_at(mesh, mesh.sides[name], () if kind == "value" else (value, *rest), order, points)
         if not len(side.nodes):
             continue
         if kind == "value":
             nodes = np.unique(side.nodes)
             found = values_at(value, mesh.points[nodes])
             if callable(value) and mesh.dimension == 2:
-                ends, t = mesh.points[side.nodes], np.linspace(0, 1, PIECES + 1)[:, None]
+                pieces = max(PIECES, math.ceil(points / len(side.nodes)))
+                ends, t = mesh.points[side.nodes], np.linspace(0, 1, pieces + 1)[:, None]
                 fixed.append((side, values_at(value, (1 - t) * ends[:, :1] + t * ends[:, 1:])))
             for node, number in zip(nodes.tolist(), found.tolist(), strict=True):
                 other = held.get(node)
@@ -257,23 +290,22 @@ def side_load(mesh: Mesh, side: Facets, values: np.ndarray) -> np.ndarray:
     >>> side_load(mesh, facets(mesh, np.array([[0, 1]])), np.full((1, 3), 2.0)).round(12).tolist()
     [1.0, 1.0, 0.0, 0.0]
     """
-    barycentric, weights = _rule_of(mesh, side)
-    entries = (values * weights) @ barycentric * side.measure[:, None]  # (k, d)
+    entries = (values * side.weights) @ side.barycentric * side.measure[:, None]  # (k, d)
     return np.bincount(side.nodes.ravel(), entries.ravel(), len(mesh.points))
 
 
 def side_mass(mesh: Mesh, side: Facets, values: np.ndarray) -> csr_array:
     """Matrix ∫ c φ_i φ_j along facets, (n, n)."""
-    barycentric, weights = _rule_of(mesh, side)
+    barycentric, weights = side.barycentric, side.weights
     d, n = mesh.dimension, len(mesh.points)
     entries = np.einsum("kq,q,qa,qb,k->kab", values, weights, barycentric, barycentric, side.measure, optimize=True)
     rows, columns = np.repeat(side.nodes, d, axis=1), np.tile(side.nodes, (1, d))
     return csr_array(coo_array((entries.ravel(), (rows.ravel(), columns.ravel())), shape=(n, n)))
 
 
-def side_integral(mesh: Mesh, side: Facets, values: np.ndarray) -> float:
+def side_integral(side: Facets, values: np.ndarray) -> float:
     """∫ along facets of values (k, q) at their points."""
-    return float(side.measure @ (values @ _rule_of(mesh, side)[1]))
+    return float(side.measure @ (values @ side.weights))
 
 
 def system(mesh: Mesh, data: SideData) -> tuple[np.ndarray, csr_array | None]:
@@ -286,10 +318,3 @@ def system(mesh: Mesh, data: SideData) -> tuple[np.ndarray, csr_array | None]:
             added = side_mass(mesh, one.facets, one.coefficient)
             matrix = added if matrix is None else matrix + added
     return right, matrix
-
-
-def _rule_of(mesh: Mesh, side: Facets) -> tuple[Any, Any]:
-    """The rule on a facet that has as many points."""
-    if mesh.dimension == 1:
-        return facet_rule(1)
-    return facet_rule(2, 2 * side.points.shape[1] - 1)

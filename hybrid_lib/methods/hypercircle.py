@@ -40,7 +40,7 @@ from hybrid_lib import fem, training
 from hybrid_lib.config import CoarseConfig, Config, SamplingConfig
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem.contact import outward_normals
-from hybrid_lib.fem.sides import ORDER, facet_rule, side_data
+from hybrid_lib.fem.sides import ORDER, side_data
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse
 from hybrid_lib.methods.flux import FluxMethod, energy_error, integral_block
@@ -242,9 +242,9 @@ def _exchange(problem: Problem, config: Config, ansatz: HypercircleAnsatz, fixed
     order = ORDER if domain.corners else min(max(ORDER, 2 * pieces // 8), 64) - 1  # more points on the facets of fewer cells
     mesh = domain.labelled(domain.mesh(pieces if domain.corners else 16))
     kinds = {name: one for name, one in problem.conditions().items() if one[0] == "exchange"}
-    data, weights = side_data(mesh, kinds, order), facet_rule(mesh.dimension, order)[1]
+    data = side_data(mesh, kinds, order, 0)
     rows = [
-        (one.facets.points, one.facets.measure[:, None] * weights, one.coefficient, one.value,
+        (one.facets.points, one.facets.measure[:, None] * one.facets.weights, one.coefficient, one.value,
          np.repeat(outward_normals(mesh, one.facets.cell, one.facets.local)[:, None], one.value.shape[1], axis=1))
         for one in data.exchanges
     ]  # fmt: skip
