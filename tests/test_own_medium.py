@@ -175,6 +175,15 @@ def test_estimate_bounds_the_error_in_the_plane():
     assert row["last_rel_h1"] * run.reference.norms()[1] / own <= estimate.second < math.inf
 
 
+def test_estimate_divides_by_the_least_conductivity_that_it_sees(run):
+    given = run.setup.problem
+    larger = dataclasses.replace(given.medium, alpha=2 * given.medium.alpha)  # as if from few points
+    problem = object.__new__(type(given))
+    vars(problem).update(vars(given) | {"medium": larger})
+    flattered = dataclasses.replace(run, setup=dataclasses.replace(run.setup, problem=problem))
+    assert 0.8 < error_estimate(flattered).second / error_estimate(run).second <= 1  # and not a half
+
+
 def test_points_of_a_solution_are_rows(run):
     with pytest.raises(InputError, match=r"points: expected shape \(k, 1\); received shape \(5,\); one row a point"):
         run.solution(np.linspace(0, 1, 5))

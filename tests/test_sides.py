@@ -249,6 +249,12 @@ def test_sides_that_share_a_condition_have_a_bound_of_the_heat_each():
     assert solve(hl.Problem(medium=TWO, source=1.0), n=2).heat_bound("left") is None
 
 
+def test_the_second_rule_of_a_certificate_looks_along_the_sides_too():
+    jump = lambda x: jnp.where(x[1] > 0.50007, 1.0, 0.0)  # noqa: E731
+    problem = hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), right=hl.Neumann(jump)))
+    assert 0 < hl.certify(problem, lambda x: x[0], most_unknowns=2_000).difference < 0.01
+
+
 def test_a_narrow_flux_between_the_nodes_is_seen():
     width, peak = 1e-3, lambda x: 1 + jnp.exp(-(((x[1] - 0.539) / 1e-3) ** 2)) / 1e-3
     found = solve(hl.Problem(medium=TWO, boundary=all_around(left=hl.Dirichlet(0.0), right=hl.Neumann(peak))), n=4)

@@ -12,7 +12,7 @@ from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded
 from hybrid_lib.experiments.certify import ROUNDING, SHARP, Batch, Certificate, _along, _least, _sampled
 from hybrid_lib.experiments.nodal import Nodal, prolonged
-from hybrid_lib.experiments.solve import solve_on
+from hybrid_lib.experiments.solve import ORDER, solve_on
 from hybrid_lib.fem import fluxes, sides
 from hybrid_lib.fem.bounds import Sampled
 from hybrid_lib.fem.sided import between_nodes, sided_bound
@@ -72,7 +72,9 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
         before, values = bound, None if field is not None else prolonged(mesh, values)
         mesh = fem.refine(mesh)
     second = _sampled(mesh, K, q, 1)
-    other = sided_bound(mesh, K, q, node, data, 2, field, second)
+    finer = sides.side_data(mesh, problem.conditions(), ORDER, 2 * sides.POINTS)
+    finer = finer._replace(held=data.held, values=data.values, fixed=data.fixed, clash=data.clash)
+    other = sided_bound(mesh, K, q, node, finer, 2, field, second)
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
     proof = max(found, other, key=lambda one: one.bound)
     if between > 0:

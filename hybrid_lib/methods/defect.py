@@ -190,8 +190,13 @@ def _point_fields(setup: Any, block: int) -> Callable[..., tuple[np.ndarray, np.
     return at
 
 
+def _least(K: np.ndarray) -> float:
+    """The least eigenvalue of numbers or tensors (m, Q[, d, d])."""
+    return float((K if K.ndim == 2 else np.linalg.eigvalsh(K)).min())
+
+
 def _bound_parts(setup: Any, fields: Callable, rule: rules.Defect) -> tuple[float, float]:
-    """√(β̂D), with the largest eigenvalue β̂ of K̂, and C_h ‖r‖ by one rule, both over α |u_θ|.
+    """√(β̂D), with the largest eigenvalue β̂ of K̂, and C_h ‖r‖ by one rule, both over α |u_θ|; α is no more than K at its points.
 
     The first is inf where K̂ is not positive and D is no norm.
     """
@@ -211,7 +216,8 @@ def _bound_parts(setup: Any, fields: Callable, rule: rules.Defect) -> tuple[floa
     product = float(
         defect_energy(rule._replace(points=None, weights=None, weighted_conductivity=None), *means)
     )
-    scale = setup.problem.medium.alpha * max(
+    least = min(setup.problem.medium.alpha, _least(K / weights.reshape(weights.shape + (1,) * (K.ndim - 2))))
+    scale = least * max(
         math.sqrt(np.sum(weights * np.sum(gradient**2, axis=-1))), np.finfo(float).tiny
     )
     residual = math.sqrt(np.sum(weights * r**2)) * rules.projection_constant(setup.coarse_mesh)

@@ -72,6 +72,8 @@ COARSE = 25
 """Cells of the coarse mesh a side, as many as the paper's coarse problem has in the plane."""
 NODES = 40
 """Of the integrals along rays; the bound looks at twice as many."""
+ALONG = 8_192
+"""Points of the bound on a side whose exchange is a function, at least."""
 
 
 @dataclass(frozen=True)
@@ -236,13 +238,14 @@ def _exchanged(problem: Problem) -> bool:
 
 
 def _exchange(problem: Problem, config: Config, ansatz: HypercircleAnsatz, fixed: Tree, finer: int = 1) -> Tree:
-    """Gauss points on the sides with an exchange, four a period, and what their block reads there."""
+    """Gauss points on the sides with an exchange, four a period, and what their block reads there; a finer rule also sees
+    narrow functions."""
     dtype, domain = ansatz.network.dtype, problem.domain
     pieces = 1 if domain.dimension == 1 else finer * min(max(16, math.ceil(4 / config.eps)), 512)
     order = ORDER if domain.corners else min(max(ORDER, 2 * pieces // 8), 64) - 1  # more points on the facets of fewer cells
     mesh = domain.labelled(domain.mesh(pieces if domain.corners else 16))
     kinds = {name: one for name, one in problem.conditions().items() if one[0] == "exchange"}
-    data = side_data(mesh, kinds, order, 0)
+    data = side_data(mesh, kinds, order, 0 if finer == 1 else ALONG)
     rows = [
         (one.facets.points, one.facets.measure[:, None] * one.facets.weights, one.coefficient, one.value,
          np.repeat(outward_normals(mesh, one.facets.cell, one.facets.local)[:, None], one.value.shape[1], axis=1))
