@@ -172,7 +172,7 @@ def _one(
 def _slice(spec, config, out: Path, resume: bool, left, began: float, say, progress, checkpoint_every):
     """Assemble, time, and train until the run or the time is over."""
     problem = experiments.problem_of(config)
-    setup = experiments.assemble(problem, config, spec.seeds)
+    setup = experiments.assemble(problem, config, spec.seeds, devices=None)
     each = calculations.short_timing(setup)
     reference = experiments.reference(problem)  # whatever it takes: an artefact has errors
     at = training.steps_done(out / "checkpoint" / "state.npz")
