@@ -29,7 +29,7 @@ ORDER = 5
 """Order of the rule along facets for functions, and on each piece of one."""
 
 POINTS = 1 << 16
-"""Points along a side, at least, at which a function is looked at: a narrow peak, or a jump, may lie within one facet."""
+"""A function is looked at so many points of a side, at least, since a narrow peak, or a jump, may lie within one facet."""
 
 PIECES = 16
 """Equal parts of a facet, at least, between which a given temperature counts as linear; as many along a side as it has points."""
