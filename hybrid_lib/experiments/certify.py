@@ -204,8 +204,7 @@ def _sampled(mesh: fem.Mesh, K: Callable, q: Callable, number: int) -> bounds.Sa
 
 def _least(problem: Problem, *samples: bounds.Sampled) -> float:
     """The lower bound of the medium, or less where K has less at the points of the rules: its own may be from fewer points."""
-    seen = (one.K if one.K.ndim == 2 else np.linalg.eigvalsh(one.K)[..., 0] for one in samples)
-    return min(problem.medium.alpha, *(float(values.min()) for values in seen))
+    return min(problem.medium.alpha, *(float(fluxes.eigenvalues(one.K).min()) for one in samples))
 
 
 class _quadratic:  # noqa: N801, a function with its number of unknowns

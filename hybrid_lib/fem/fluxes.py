@@ -85,6 +85,11 @@ def times(K: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return K[..., None] * vectors if K.ndim == 2 else np.matmul(K, vectors[..., None])[..., 0]
 
 
+def eigenvalues(K: np.ndarray) -> np.ndarray:
+    """Of K at points, scalar (m or 1, q or 1) or tensor, ascending on a last axis."""
+    return K[..., None] if K.ndim == 2 else np.linalg.eigvalsh(K)
+
+
 def balanced_flux(
     mesh: Mesh,
     rule: Rule,

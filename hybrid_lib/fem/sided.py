@@ -26,7 +26,7 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.fem.assembly import cell_gradients
 from hybrid_lib.fem.bounds import EnergyBound, Rest, Sampled, bound_by, sampled
 from hybrid_lib.fem.contact import Contact, normal_part
-from hybrid_lib.fem.fluxes import Flux, Rule, balanced_flux, means
+from hybrid_lib.fem.fluxes import Flux, Rule, balanced_flux, eigenvalues, means
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.sides import Exchange, Facets, SideData
 
@@ -85,7 +85,7 @@ def sided_bound(
         raise InputError("sides", "conditions that have a bound", reason, "change the conditions")
     sample = sampled(mesh, K, f) if sample is None else sample
     m, d = len(mesh.cells), mesh.dimension
-    alpha = np.broadcast_to(_eigenvalues(sample.K)[..., 0].min(axis=1), m)
+    alpha = np.broadcast_to(eigenvalues(sample.K)[..., 0].min(axis=1), m)
     shut, inflow, within = np.zeros((m, d + 1), bool), np.zeros((m, d + 1)), np.zeros(m)
     for one in data.fluxes:
         facets, weights = one.facets, one.facets.weights
@@ -139,11 +139,6 @@ def no_bound(data: SideData) -> str | None:
     return None
 
 
-def _eigenvalues(K: np.ndarray) -> np.ndarray:
-    """Of K at points, ascending, on a last axis."""
-    return K[..., None] if K.ndim == 2 else np.linalg.eigvalsh(K)
-
-
 def _contact(mesh: Mesh, value: Value, exchanges: tuple[Exchange, ...]) -> Contact | None:
     """The facets with an exchange, for the flux."""
     if not exchanges:
@@ -170,7 +165,7 @@ def _exchange_gap(mesh: Mesh, value: Value, flux: Flux, exchanges: tuple[Exchang
 
 def between_nodes(mesh: Mesh, nodal: np.ndarray, sample: Sampled, data: SideData) -> float:
     """‖K^{1/2}∇E‖ of an extension E of g − v: on a cell ρδ(s) with the distance ρ from the opposite vertex, 1 at the side."""
-    largest = np.broadcast_to(_eigenvalues(sample.K)[..., -1].max(axis=1), len(mesh.cells))
+    largest = np.broadcast_to(eigenvalues(sample.K)[..., -1].max(axis=1), len(mesh.cells))
     norm = np.zeros(len(mesh.cells))
     for facets, values in data.fixed:
         pieces = values.shape[1] - 1

@@ -14,6 +14,7 @@ import numpy as np
 from hybrid_lib import fem, training
 from hybrid_lib.config import Config
 from hybrid_lib.fem import Mesh
+from hybrid_lib.fem.fluxes import eigenvalues
 from hybrid_lib.methods import points, strong
 from hybrid_lib.methods.averaged import coarse_view
 from hybrid_lib.methods.cells import Coarse, coarse_model, coarse_of, in_units, rule_of
@@ -190,11 +191,6 @@ def _point_fields(setup: Any, block: int) -> Callable[..., tuple[np.ndarray, np.
     return at
 
 
-def _least(K: np.ndarray) -> float:
-    """The least eigenvalue of numbers or tensors (m, Q[, d, d])."""
-    return float((K if K.ndim == 2 else np.linalg.eigvalsh(K)).min())
-
-
 def _bound_parts(setup: Any, fields: Callable, rule: rules.Defect) -> tuple[float, float]:
     """√(β̂D), with the largest eigenvalue β̂ of K̂, and C_h ‖r‖ by one rule, both over α |u_θ|; α is no more than K at its points.
 
@@ -216,8 +212,8 @@ def _bound_parts(setup: Any, fields: Callable, rule: rules.Defect) -> tuple[floa
     product = float(
         defect_energy(rule._replace(points=None, weights=None, weighted_conductivity=None), *means)
     )
-    least = min(setup.problem.medium.alpha, _least(K / weights.reshape(weights.shape + (1,) * (K.ndim - 2))))
-    scale = least * max(
+    at_points = K / weights.reshape(weights.shape + (1,) * (K.ndim - 2))
+    scale = min(setup.problem.medium.alpha, float(eigenvalues(at_points).min())) * max(
         math.sqrt(np.sum(weights * np.sum(gradient**2, axis=-1))), np.finfo(float).tiny
     )
     residual = math.sqrt(np.sum(weights * r**2)) * rules.projection_constant(setup.coarse_mesh)
