@@ -26,7 +26,7 @@ import numpy as np
 from classical_methods import at, elements, expand, grid, homogenised, vectorised
 
 from hybrid_lib import experiments, fem, training
-from hybrid_lib.experiments.certify import RULES
+from hybrid_lib.experiments.certificate import RULES
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.experiments.sharp import DEGREE
 from hybrid_lib.fem import bounds, quadratic

@@ -1,5 +1,6 @@
 """Conditions on the sides of a domain: what is accepted, and linear elements for them."""
 
+import dataclasses
 import pickle
 
 import jax
@@ -381,3 +382,17 @@ def test_names_stay_when_a_mesh_is_refined():
     boundary = dict.fromkeys(domain.sides, hl.Neumann()) | {"top": hl.Dirichlet(1.0)}
     problem = hl.Problem(medium=TWO, domain=domain, boundary=boundary)
     assert np.abs(solve_on(problem, fine).w - 1).max() < 1e-12
+
+
+def test_each_part_of_a_mesh_needs_a_temperature():
+    square = fem.unit_square(1)
+    cells = np.concatenate([square.cells, 4 + square.cells])
+    apart = fem.from_simplices(np.concatenate([square.points, 3 + square.points]), cells)
+    edges = {"left": [[0, 2]], "far": [[4, 6]]}
+    domain = domains.from_mesh(dataclasses.replace(apart, sides={name: np.array(one) for name, one in edges.items()}))
+    rest = dict.fromkeys(set(domain.sides) - {"left", "far"}, hl.Neumann())
+    warm = hl.Problem(medium=TWO, domain=domain, boundary=rest | {"left": hl.Dirichlet(1.0), "far": hl.Robin(2.0, 5.0)})
+    assert solve(warm, n=1).mean(lambda x: x[0] > 2) == pytest.approx(5.0)
+    alone = hl.Problem(medium=TWO, domain=domain, boundary=rest | {"left": hl.Dirichlet(1.0), "far": hl.Neumann()})
+    with pytest.raises(hl.InputError, match=r"on a side of each connected part.*around the part at \[3.0, 3.0\]; give one of its"):
+        solve(alone, n=1)

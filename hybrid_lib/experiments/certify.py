@@ -13,70 +13,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem
-from hybrid_lib.errors import InputError, real_array, require_one_argument, require_real, rounded, whole
-from hybrid_lib.experiments.breaks import find_break
+from hybrid_lib.errors import InputError, rounded, whole
+from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, least, sampled
+from hybrid_lib.experiments.certify_sides import certified_sides
 from hybrid_lib.experiments.nodal import Nodal, covering, nodal
+from hybrid_lib.experiments.pointwise import field_of
 from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
-from hybrid_lib.fem.quadrature import float64
-from hybrid_lib.fem.topology import outer_facets
 from hybrid_lib.problems import Problem, is_number, is_plain, poincare_constant, units
 
-SHARP = 1.05
-"""Quotient of the two sides at which meshes are fine enough."""
-RULES = ((4, 1.0), (5, 1.3))
-"""Order of each rule, and its points, at least, in units of ``fem.bounds.PROBES``."""
 TOLERANCE = {1: 1e-7, 2: 1e-3}
 """Relative bound, by dimension, at which a field without a lower bound is not looked at on finer meshes."""
-ROUNDING = 100
-"""Values on the boundary, in units of rounding and of the largest value, that count as zero."""
-BLOCK = 1 << 14
-"""Points at which a field is asked at a time."""
-
-_NOT_JAX = (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError)
-Batch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-
-class Certificate(NamedTuple):
-    """What is known of the energy error ‖K^{1/2}∇(v − u)‖ of a field v.
-
-    Attributes
-    ----------
-    bound : float
-        Never below the error, up to the quadrature of K, q and v; the larger one of two rules.
-    lower : float
-        Never above the error, up to the same.
-    relative : float
-        `bound` over ‖K^{1/2}∇v‖.
-    gradient : float
-        Bound of the relative error of ∇v in L²: `bound` over √α ‖∇v‖, with the lower bound α of the medium, or the least K at
-        the points of the rules.
-    oscillation : float
-        The part of `bound` that comes from the source within cells.
-    difference : float
-        Relative difference of the two rules. Far above one per cent it says that they do not resolve v or K; a small one does not
-        exclude features, inside or on the boundary, that no point of either rule sees, such as a spike between all of them.
-    mesh : fem.Mesh
-        Of the flux.
-    flux : Flux
-        The flux that proves it.
-    """
-
-    bound: float
-    lower: float
-    relative: float
-    gradient: float
-    oscillation: float
-    difference: float
-    mesh: fem.Mesh
-    flux: Any
 
 
 def certify(
@@ -150,13 +102,11 @@ def certify(
     enough = TOLERANCE[problem.domain.dimension] if tolerance is None else float(tolerance)
     known = nodal(problem.domain, field, mesh)
     if known is None:
-        at = _field(problem, field, gradient)
+        at = field_of(problem, field, gradient)
         levels = _uniform(problem, cells) if mesh is None else _halved(covering(problem.domain, mesh))
     else:
         at, levels = known, _halved(known.mesh)
     if not is_plain(problem):
-        from hybrid_lib.experiments.certify_sides import certified_sides  # which needs this module
-
         return certified_sides(problem, at, levels, most_unknowns, enough)
     if known is None:
         slopes: Callable = lambda level, points: at(points.reshape(-1, points.shape[-1]))[1].reshape(points.shape)  # noqa: E731
@@ -173,7 +123,7 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
     K, q, e, d = problem.medium.conductivity, problem.source, np.asarray(problem.direction), problem.domain.dimension
     mesh, level, nothing = next(levels), 0, 1e-13 * units(problem).energy
     while True:
-        data = _sampled(mesh, K, q, 0)
+        data = sampled(mesh, K, q, 0)
         flux = bounds.flux_for(mesh, data, np.broadcast_to(e, (len(mesh.cells), d)), degree=2)
         best, slope = _quadratic(mesh, K, q, e), slopes(level, data.points)
         found = bounds.bound_by(mesh, data, flux, slope, e)
@@ -184,8 +134,8 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
         mesh, level = next(levels), level + 1
     slope = np.broadcast_to(slope, data.points.shape)
     size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ data.weights))
-    second = _sampled(mesh, K, q, 1)
-    alpha, data = _least(problem, data, second), second
+    second = sampled(mesh, K, q, 1)
+    alpha, data = least(problem, data, second), second
     constant = poincare_constant(problem.domain) / math.sqrt(alpha)
     other = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e, constant=constant)
     lower = min(lower, _lower(other, bounds.bound_by(mesh, data, flux, best(data.points), e, constant=constant)))
@@ -194,17 +144,6 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
     steep = proof.bound / (math.sqrt(alpha) * size) if size > 0 else math.inf
     relative, steep = (0.0, 0.0) if proof.bound <= nothing else (proof.relative, steep)
     return Certificate(proof.bound, lower, relative, steep, proof.oscillation, difference, mesh, flux)
-
-
-def _sampled(mesh: fem.Mesh, K: Callable, q: Callable, number: int) -> bounds.Sampled:
-    """K and q at the points of one of the rules."""
-    order, factor = RULES[number]
-    return bounds.sampled(mesh, K, q, round(factor * bounds.PROBES[mesh.dimension]), order)
-
-
-def _least(problem: Problem, *samples: bounds.Sampled) -> float:
-    """The lower bound of the medium, or less where K has less at the points of the rules: its own may be from fewer points."""
-    return min(problem.medium.alpha, *(float(fluxes.eigenvalues(one.K).min()) for one in samples))
 
 
 class _quadratic:  # noqa: N801, a function with its number of unknowns
@@ -246,130 +185,9 @@ def _halved(mesh: fem.Mesh) -> Iterator[fem.Mesh]:
         mesh = fem.refine(mesh)
 
 
-def _field(problem: Problem, field: Any, gradient: Callable | None) -> Batch:
-    """:func:`_batch`; refuses a function that jumps where its gradient does not say so, or whose gradient is another one's."""
-    domain = problem.domain
-    at, d = _batch(field, gradient, domain.dimension), domain.dimension
-    if hasattr(field, "solution"):  # what this library has made
-        return at
-    mesh = domain.mesh(16)
-    x = mesh.points[mesh.cells].mean(axis=1)
-    value, slope = at(x)
-    if not (size := np.abs(value).max()) > 0:
-        return at
-
-    def values(points: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        v, g = at(points.reshape(-1, d))
-        return v.reshape(*points.shape[:-1], 1), np.sum(g.reshape(points.shape) * along, axis=-1, keepdims=True)
-
-    length, eps = float(np.ptp(domain.box, axis=0).max()), float(at.eps)
-    wider = {} if eps < 1e-10 else {"least": 1e4 * eps, "shortest": 4 * eps * length}
-    found = find_break(values, domain, problem.medium.period, size=size, **wider)
-    if found is not None:
-        below, above = rounded(found.below[0], 3), rounded(found.above[0], 3)
-        received = f"a jump from {below} to {above} at x = {np.round(found.point, 6).tolist()}"
-        raise InputError("field", "a continuous one, whose gradient is all of its derivative", received, "pass one without jumps")
-    step = np.cbrt(eps) * length * np.eye(d)
-    quotient = np.stack([(at(x + h)[0] - at(x - h)[0]) / (2 * h.sum()) for h in step], axis=1)
-    wrong = np.linalg.norm(quotient - slope, axis=1) > 0.2 * np.linalg.norm(slope, axis=1) + 1e-3 * size / length
-    if eps < 1e-10 and wrong.sum() > len(wrong) / 2:
-        k = int(np.argmax(wrong))
-        expected = f"that of the field, {quotient[k].round(6).tolist()} at x = {x[k].round(6).tolist()}"
-        raise InputError("gradient", expected, slope[k].round(6).tolist(), "correct it, or leave it out")
-    return at
-
-
-def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
-    """Points (k, d) -> values (k,) and gradients (k, d), checked."""
-    for what, function in (("field", getattr(field, "solution", field)), ("gradient", gradient)):
-        require_one_argument(what, function)
-    if hasattr(field, "solution"):
-        return _checked(field.solution, d)
-    if _of_one_point(field, d):
-        if gradient is not None:
-            return _checked(lambda x: (fem.evaluate(field, x), fem.evaluate(gradient, x)), d, whole=True)
-
-        def pair(x: jax.Array) -> jax.Array:
-            value, slope = jax.value_and_grad(lambda y: jnp.asarray(require_real("field", field(y)), y.dtype))(x)
-            return jnp.append(slope, value)
-
-        def split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            try:
-                found = fem.evaluate(pair, x)
-            except _NOT_JAX:
-                raise _no_gradient() from None
-            return found[:, d], found[:, :d]
-
-        return _checked(split, d, whole=True)
-    if gradient is not None:
-        return _checked(lambda x: (field(x), gradient(x)), d)
-
-    def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = field(x)
-        if isinstance(found, tuple):
-            return found
-        try:
-            with float64():
-                points = jnp.asarray(x, jnp.float64)
-                axes = [jnp.broadcast_to(axis, points.shape) for axis in jnp.eye(d)]
-                slopes = [require_real("field", jax.jvp(field, (points,), (axis,))[1]) for axis in axes]
-        except (*_NOT_JAX, TypeError):
-            raise _no_gradient() from None
-        return np.asarray(found), np.stack([np.asarray(s, float) for s in slopes], axis=-1)
-
-    return _checked(at, d)
-
-
-def _no_gradient() -> InputError:
-    """What to say of a field that is no JAX function."""
-    expected, remedy = "a function, or a field that JAX can differentiate", "pass gradient=, or write it with jax.numpy"
-    return InputError("gradient", expected, "none", remedy)
-
-
-def _of_one_point(field: Callable, d: int) -> bool:
-    """Whether a function takes one point (d,) to a number."""
-    try:
-        with float64():
-            return jax.eval_shape(lambda x: jnp.asarray(field(x)), jax.ShapeDtypeStruct((d,), jnp.float64)).shape == ()
-    except _NOT_JAX:
-        try:
-            return np.shape(field(np.full(d, 0.3))) == ()
-        except Exception:
-            return False
-    except Exception:  # a function of many points says what it likes about one
-        return False
-
-
-def _checked(at: Callable, d: int, whole: bool = False) -> Batch:
-    """The same with its values checked, asked for in blocks of one size, not `whole`: what is compiled is compiled once."""
-
-    def checked(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if whole:
-            return one_block(x)
-        full = np.pad(x, ((0, -len(x) % BLOCK), (0, 0)), mode="edge")
-        parts = zip(*(one_block(full[start : start + BLOCK]) for start in range(0, len(full), BLOCK)), strict=True)
-        return tuple(np.concatenate(part)[: len(x)] for part in parts)
-
-    def one_block(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = at(x)
-        value, slope = found if isinstance(found, tuple) and len(found) == 2 else (None, None)
-        eps = np.finfo(value.dtype).eps if getattr(value, "dtype", None) in (np.float16, np.float32) else np.finfo(float).eps
-        value, slope = real_array("field", value), real_array("gradient", slope)
-        if value.shape != (len(x),) or slope.shape != (len(x), d):
-            expected = f"values (k,) and gradients (k, {d}) at points (k, {d})"
-            raise InputError("field", expected, f"shapes {value.shape} and {slope.shape} for k = {len(x)}", "one row a point")
-        bad = np.flatnonzero(~(np.isfinite(value) & np.isfinite(slope).all(axis=1)))
-        if bad.size:
-            raise InputError(f"field at {x[bad[0]].tolist()}", "finite values and gradients", value[bad[0]], "correct the field")
-        checked.eps = eps
-        return value, slope
-
-    return checked
-
-
 def _require_zero(at: Any, mesh: fem.Mesh) -> None:
     """Refuse a field that is not zero at points of the boundary."""
-    edge = _along(mesh)
+    edge = along(mesh)
     inside = np.abs(at(mesh.points[mesh.cells].mean(axis=1))[0]).max()
     value = np.abs(at(edge)[0])
     worst = int(np.argmax(value))
@@ -390,14 +208,3 @@ def _not_zero(x: np.ndarray, value: float) -> InputError:
     """What to say of a field with other values on the boundary."""
     remedy = "pass u = w − e·x, not w; train with boundary=hard"
     return InputError("field", "zero on the boundary", f"{rounded(value)} at {x.round(6).tolist()}", remedy)
-
-
-def _along(mesh: fem.Mesh, facets: np.ndarray | None = None) -> np.ndarray:
-    """Points on facets (k, d), of the boundary by default: their ends, and in the plane some 16,000 between, at odd places."""
-    if mesh.dimension == 1:
-        return mesh.points[mesh.boundary_nodes if facets is None else facets.ravel()]
-    lower, upper = outer_facets(mesh.cells, len(mesh.points))[1:] if facets is None else facets.T
-    count = max(8, BLOCK // len(lower) - 2)
-    turned = (np.arange(1, count + 1) + np.arange(len(lower))[:, None] / np.e) * (np.sqrt(5) - 1) / 2 % 1
-    s = np.concatenate([np.tile([0.0, 1.0], (len(lower), 1)), turned], axis=1)[:, :, None]
-    return ((1 - s) * mesh.points[lower, None] + s * mesh.points[upper, None]).reshape(-1, 2)

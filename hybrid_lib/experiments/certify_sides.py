@@ -10,9 +10,11 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded
-from hybrid_lib.experiments.certify import ROUNDING, SHARP, Batch, Certificate, _along, _least, _sampled
+from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, least, sampled
+from hybrid_lib.experiments.field_solution import solve_on
+from hybrid_lib.experiments.heat import ORDER
 from hybrid_lib.experiments.nodal import Nodal, prolonged
-from hybrid_lib.experiments.solve import ORDER, solve_on
+from hybrid_lib.experiments.pointwise import Batch
 from hybrid_lib.fem import fluxes, sides
 from hybrid_lib.fem.bounds import Sampled
 from hybrid_lib.fem.sided import between_nodes, sided_bound
@@ -50,7 +52,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
         elements = solve_on(problem, mesh)
         if elements.proof is None:
             raise InputError("problem", "conditions with which errors have a bound", elements.reason, "change the conditions")
-        data, sample = elements.data, _sampled(mesh, K, q, 0)
+        data, sample = elements.data, sampled(mesh, K, q, 0)
         if before == math.inf and field is None:
             _require_nodal(values, at.eps, elements)
             between = between_nodes(mesh, values, sample, data)
@@ -71,7 +73,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
             break
         before, values = bound, None if field is not None else prolonged(mesh, values)
         mesh = fem.refine(mesh)
-    second = _sampled(mesh, K, q, 1)
+    second = sampled(mesh, K, q, 1)
     finer = sides.side_data(mesh, problem.conditions(), ORDER, 2 * sides.POINTS)
     finer = finer._replace(held=data.held, values=data.values, fixed=data.fixed, clash=data.clash)
     other = sided_bound(mesh, K, q, node, finer, 2, field, second)
@@ -81,7 +83,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
         energy = _energy(mesh, sample, slope)
         bound = proof.bound + between
         proof = proof._replace(bound=bound, relative=bound / energy if energy > 0 else math.inf)
-    steep = proof.bound / (math.sqrt(_least(problem, sample, second)) * size) if size > 0 else math.inf
+    steep = proof.bound / (math.sqrt(least(problem, sample, second)) * size) if size > 0 else math.inf
     steep = 0.0 if proof.relative == 0 else steep
     return Certificate(proof.bound, lower, proof.relative, steep, proof.oscillation, difference, mesh, proof.flux)
 
@@ -124,7 +126,7 @@ def _require_values(field: Batch, at: Any, elements: Any) -> None:
     for name, (kind, value, *_) in elements.problem.conditions().items():
         if kind != "value":
             continue
-        x = _along(mesh, mesh.sides[name])
+        x = along(mesh, mesh.sides[name])
         off = np.abs(field(x)[0] - sides.values_at(value, x))
         worst = int(np.argmax(off))
         if not off[worst] <= ROUNDING * at.eps * max(inside, np.abs(data.values).max()):

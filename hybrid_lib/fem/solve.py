@@ -96,7 +96,7 @@ def solve_dirichlet(
     rows = matrix[free]
     right = rhs[free] - rows @ solution  # solution holds the lift g here
     inner = rows[:, free]
-    loose = _part_without_fixed_node(matrix, nodes)
+    loose = part_without_fixed_node(matrix, nodes)
     if loose is not None:
         received = f"none in the part of node {loose}" if nodes.size else "none"
         remedy = f"fix a node, for example nodes=[{loose}], or add a mass matrix"
@@ -185,7 +185,7 @@ def _checked_constraint(
     return nodes, values
 
 
-def _part_without_fixed_node(matrix: csr_array, nodes: np.ndarray) -> int | None:
+def part_without_fixed_node(matrix: csr_array, nodes: np.ndarray) -> int | None:
     """The first node of a connected part that has no fixed node and a matrix that is zero on constants; None if there is none."""
     count, parts = connected_components(matrix, directed=False)
     held = np.zeros(count, dtype=bool)

@@ -177,7 +177,7 @@ def error_bounds(value: float, medium: Medium, domain: Domain) -> ErrorBounds:
     value : float
         J, the square of the ``residual`` in a run's summary.
     medium, domain
-        α, β and C_P.
+        α, β and C_P. Unless ``medium.bounds_exact``, α and β are those at some thousand points, with a factor of safety.
 
     Examples
     --------

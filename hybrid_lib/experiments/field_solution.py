@@ -1,0 +1,262 @@
+r"""A temperature in linear elements: what is asked of it, from the heat through a side to a file for other programs.
+
+The heat through a side is that of the weak form,
+
+.. math:: \int_\Gamma n\cdot K\nabla w
+          = \sum_{i\in\Gamma} \Big(\int_\Omega K\nabla w_h\cdot\nabla\varphi_i - \int_\Omega q\varphi_i - \dots\Big),
+
+whose error is of the order of the squared error of energy, and with which all sides and the source balance to rounding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybrid_lib import fem
+from hybrid_lib.errors import InputError, real_array, rounded
+from hybrid_lib.experiments import export, heat
+from hybrid_lib.experiments.galerkin import sample_of, system
+from hybrid_lib.fem import bounds, sides
+from hybrid_lib.fem.bounds import Sampled
+from hybrid_lib.fem.fluxes import times
+from hybrid_lib.fem.location import locate
+from hybrid_lib.fem.sided import no_bound, sided_bound
+from hybrid_lib.fem.solve import part_without_fixed_node
+from hybrid_lib.media.medium import shape_at_point
+from hybrid_lib.problems import Problem, plain
+from hybrid_lib.sides import Condition, Dirichlet, Neumann, Robin
+
+DEGREE = 2
+"""Of the elements for the flux of the bound: with linear ones it is twice the error, with quadratic ones little above it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FieldSolution:
+    """The temperature w of a problem, in linear elements; from :func:`~hybrid_lib.experiments.solve.solve`.
+
+    Attributes
+    ----------
+    problem : Problem
+    mesh : fem.Mesh
+        With the problem's sides.
+    w : (n,) float64
+        Temperature at the nodes.
+    data : fem.sides.SideData
+        The conditions on this mesh.
+    proof : fem.EnergyBound or None
+        Of the energy error; None where there is none.
+    reason : str
+        Why there is no proof, or why the tolerance was not met; empty otherwise.
+    """
+
+    problem: Problem
+    mesh: fem.Mesh
+    w: np.ndarray
+    data: sides.SideData
+    proof: fem.EnergyBound | None
+    reason: str
+
+    def __repr__(self) -> str:
+        bound = f"bound={rounded(self.bound)}" if self.bound is not None else f"no bound: {self.reason}"
+        return f"FieldSolution({self.problem.name}, {self.mesh!r}, {bound})"
+
+    @property
+    def bound(self) -> float | None:
+        """Guaranteed bound of the energy error over ‖K^{1/2}∇w_h‖; None without a proof, and `reason` then says why.
+
+        Integrals are sums over 65,536 points and more on a line or a side, 524,288 in the plane: it cannot know of what lies
+        between them.
+
+        With an exchange on sides the error is that of ‖K^{1/2}∇·‖² + ∫c(·)², so that the bound holds for its first part too.
+        """
+        return None if self.proof is None else self.proof.relative
+
+    def __call__(self, points: Any) -> np.ndarray:
+        """w at points (k, d), (k,).
+
+        Raises
+        ------
+        InputError
+            For a point outside.
+        """
+        return fem.interpolate(self.mesh, self.w, points)
+
+    def gradient(self, points: Any) -> np.ndarray:
+        """∇w at points (k, d), (k, d): constant on each cell."""
+        return fem.cell_gradients(self.mesh, self.w)[locate(self.mesh, points)[0]]
+
+    def flux(self, points: Any) -> np.ndarray:
+        """K∇w at points (k, d), (k, d); heat flows against it, and its part along an outward normal comes in."""
+        slope = self.gradient(points)
+        K = fem.evaluate(self.problem.medium.conductivity, real_array("points", points))
+        return times(K[None], slope[None])[0]
+
+    def heat_through(self, side: str) -> float:
+        """∫ n·K∇w along a side: the heat that comes in there, negative where it leaves.
+
+        All sides and ∫q add up to zero: to rounding, or with fluxes alone to the quadrature of q.
+
+        Raises
+        ------
+        InputError
+            For an unknown side.
+        """
+        self._require_side(side)
+        if self.problem.conditions()[side][0] == "value":
+            return self._heat_at_values[side]
+        return sides.side_integral(*heat.given_flux(self.problem, self.mesh, self.w, side))
+
+    def heat_bound(self, side: str) -> float | None:
+        r"""What :meth:`heat_through` may be off by at most; None where there is no bound.
+
+        With z the temperature that is 1 on the side, or around it, and 0 on all others, without sources or fluxes,
+
+        .. math:: |Q - Q_h| = |B(w - w_h, z - z_h)| \le \|w - w_h\|_B\,\|z - z_h\|_B,
+
+        both of which are bounded on this mesh: one solve and one bound more. What a second quadrature of K, q and the conditions
+        changes is added, piece by piece, and rounding. There is no bound where a temperature is not linear between nodes, or
+        where the side touches another one with a temperature.
+
+        Raises
+        ------
+        InputError
+            For an unknown side.
+        """
+        self._require_side(side)
+        conditions = conditions_of(self.problem)
+        if isinstance(conditions[side], Neumann):
+            return heat.changed_along(self.problem, self.mesh, self.w, np.zeros_like(self.w), side)
+        for here, given in self.data.fixed:
+            t = np.linspace(0, 1, given.shape[1])
+            linear = self.w[here.nodes] @ np.stack([1 - t, t])
+            if np.abs(linear - given).max() > 1e-9 * np.abs(given).max():
+                return None
+        dual = {name: _dual(one, name == side) for name, one in conditions.items()}  # sides may share a condition
+        found = solve_on(dataclasses.replace(self.problem, source=0.0, direction=None, boundary=dual), self.mesh)
+        if self.proof is None or found.proof is None:
+            return None
+        second = [sample_of(one.problem, self.mesh, 2) for one in (self, found)]
+        changed = heat.changed_inside(self.problem, self.mesh, self.w, found.w, second[0])
+        changed += heat.changed_along(self.problem, self.mesh, self.w, found.w, side)
+        changed += heat.unsolved(*self._system, self.w, self.data.held, found.w)
+        return _larger(self, second[0]) * _larger(found, second[1]) + changed
+
+    def export(self, path: Path | str, n: int = export.GRID) -> Path:
+        """Write temperature, heat flux, error and materials for other programs: :mod:`hybrid_lib.experiments.export`.
+
+        Parameters
+        ----------
+        path : path
+            Its suffix says what: `.vtu`, `.vtk`, `.xdmf`, `.npz`, `.csv` or `.nc`.
+        n : int
+            Intervals along the longer side of the grid, for `.nc`.
+
+        Raises
+        ------
+        InputError
+            For an unknown suffix, a missing package, or a place that cannot be written.
+        """
+        return export.write_fields(path, export.of_elements(self), n)
+
+    def mean(self, part: str | Callable | None = None) -> float:
+        """Mean of w over the domain, a side, a material, or the cells at whose centre a function of x is true.
+
+        Raises
+        ------
+        InputError
+            For a name of neither a side nor a material, and a function that is true nowhere.
+        """
+        cells = slice(None)
+        if isinstance(part, str) and part not in self.mesh.materials:
+            self._require_side(part)
+            here = sides.facets(self.mesh, self.mesh.sides[part])
+            return sides.side_integral(here, heat.along(self.w, here)) / float(here.measure.sum())
+        if isinstance(part, str):
+            cells = self.mesh.materials[part]
+        elif part is not None:
+            if not callable(part) or shape_at_point("part", part, self.mesh.dimension) != ():
+                expected = "the name of a side or a material, or a function of one point that is true or false"
+                raise InputError("part", expected, repr(part)[:60], "for example lambda x: x[0] > 0.5")
+            cells = fem.evaluate(part, self.mesh.points[self.mesh.cells].mean(axis=1)) != 0
+            if not np.any(cells):
+                expected = "a function that is true somewhere"
+                raise InputError("part", expected, "false at all centres of cells", "correct it, or refine")
+        volumes = self.mesh.volumes[cells]
+        return float(volumes @ self.w[self.mesh.cells[cells]].mean(axis=1) / volumes.sum())
+
+    def _require_side(self, name: str) -> None:
+        if not isinstance(name, str) or name not in self.mesh.sides:
+            known = ", ".join([*self.mesh.sides, *self.mesh.materials])
+            raise InputError("side", f"one of {known}", repr(name), "correct the name")
+
+    @cached_property
+    def _system(self) -> tuple[Any, np.ndarray]:
+        """Matrix and right side of all nodes."""
+        return system(self.problem, self.mesh, self.data, sample_of(self.problem, self.mesh))
+
+    @cached_property
+    def _heat_at_values(self) -> dict[str, float]:
+        """Heat through each side with given values."""
+        matrix, right = self._system
+        return heat.heat_at_values(self.problem, self.mesh, self.w, matrix @ self.w - right)
+
+
+def solve_on(problem: Problem, mesh: fem.Mesh) -> FieldSolution:
+    """The linear elements of one mesh that has the problem's sides."""
+    data, sample = sides.side_data(mesh, problem.conditions()), sample_of(problem, mesh)
+    matrix, right = system(problem, mesh, data, sample)
+    if data.held.size or data.exchanges:
+        _require_no_part_alone(mesh, matrix, data.held)
+        w = fem.solve_dirichlet(matrix, right, data.held, data.values)
+    else:  # fluxes all around: any constant may be added, and what the quadrature leaves of their balance is spread
+        weight = fem.load(mesh, 1.0)
+        w = fem.solve_dirichlet(matrix, right - weight * (right.sum() / weight.sum()), np.array([0]))
+        w -= weight @ w / weight.sum()
+    return FieldSolution(problem, mesh, w, data, *_proof(problem, mesh, w, data, sample))
+
+
+def _require_no_part_alone(mesh: fem.Mesh, matrix: Any, held: np.ndarray) -> None:
+    """Refuse a mesh of several parts, one of which has fluxes alone."""
+    node = part_without_fixed_node(matrix, held)
+    if node is not None:
+        expected = "a temperature or an exchange on a side of each connected part of the mesh"
+        received = f"fluxes alone, or no heat at all, around the part at {mesh.points[node].round(6).tolist()}"
+        raise InputError("boundary", expected, received, "give one of its sides a Dirichlet or Robin, or leave the part out")
+
+
+def conditions_of(problem: Problem) -> dict[str, Condition]:
+    """The condition of each side, the paper's w = e·x among them."""
+    if problem.boundary is not None:
+        return problem.boundary
+    return {name: Dirichlet(value) for name, (_, value) in problem.conditions().items()}
+
+
+def _dual(condition: Condition, chosen: bool) -> Condition:
+    """The condition of z, for the side whose heat is asked for or another one."""
+    if isinstance(condition, Robin):
+        return Robin(condition.coefficient, float(chosen))
+    return Neumann() if isinstance(condition, Neumann) else Dirichlet(float(chosen))
+
+
+def _larger(found: FieldSolution, second: Sampled) -> float:
+    """The bound, or as much more as the second rule has in the gap between flux and field."""
+    slope = fem.cell_gradients(found.mesh, found.w)[:, None]
+    gap = bounds.bound_by(found.mesh, second, found.proof.flux, slope).gap
+    return found.proof.bound * max(1.0, gap / found.proof.gap if found.proof.gap > 0 else 1.0)
+
+
+def _proof(
+    problem: Problem, mesh: fem.Mesh, w: np.ndarray, data: sides.SideData, sample: Sampled
+) -> tuple[fem.EnergyBound | None, str]:
+    """The bound of the energy error, or why there is none."""
+    if (reason := no_bound(data)) is not None:
+        return None, reason
+    K, source = problem.medium.conductivity, plain(problem.source)
+    return sided_bound(mesh, K, source, w, data, DEGREE, sample=sample), ""
