@@ -43,13 +43,17 @@ document.addEventListener("DOMContentLoaded", () => {
     proof.replaceWith(box);
   });
 
-  // A picture opens alone, as large as it is: on a phone its panels are small.
+  // A picture opens alone, as large as it is; one of several panels side by side scrolls on a phone, where they would be too small.
   document.querySelectorAll(".bd-article :is(figure, .cell_output) img").forEach((img) => {
     if (img.closest("a, .slider-figure")) return;
     const link = document.createElement("a");
     link.href = img.src;
     img.replaceWith(link);
     link.append(img);
+    const several = /[Pp]anel|\bLeft\b|^(Two|Three|Above|Top)\b/.test(img.alt);
+    const shape = () => link.classList.toggle("panels", several && img.naturalWidth > 1.7 * img.naturalHeight);
+    if (img.complete) shape();
+    img.addEventListener("load", shape);
   });
 
   // Tables of words, and on a phone those that are wider than it: custom.css stacks their rows there, under the names of the columns.
@@ -68,10 +72,11 @@ document.addEventListener("DOMContentLoaded", () => {
   const article = document.querySelector(".bd-article");
   if (!article) return;
   const reach = () => {
-    tables.forEach((table) => table.classList.remove("words", "numbers"));
+    tables.forEach((table) => table.classList.remove("words", "numbers", "tight"));
     const phone = matchMedia("(max-width: 600px)").matches;
-    const broad = tables.filter((table) => phone && table.offsetWidth > table.parentElement.clientWidth + 1);
-    broad.forEach((table) => table.classList.add("words", "numbers"));
+    const broad = (share) => (table) => phone && table.offsetWidth > share * table.parentElement.clientWidth + 1;
+    tables.filter(broad(1)).forEach((table) => table.classList.add("tight")); // smaller; if far too wide even then, stacked
+    tables.filter(broad(1.2)).forEach((table) => table.classList.add("words", "numbers"));
     const inline = [...article.querySelectorAll('mjx-container:not([display="true"])')];
     inline.forEach((box) => box.classList.remove("wide"));
     const wide = inline.map((box) => { // in a line of text: only what the line cannot hold scrolls
