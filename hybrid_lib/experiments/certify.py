@@ -19,12 +19,22 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded, whole
-from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, least, sampled
+from hybrid_lib.experiments.certificate import (
+    ROUNDING,
+    SHARP,
+    Certificate,
+    along,
+    least,
+    sampled,
+    with_slivers,
+)
 from hybrid_lib.experiments.certify_sides import certified_sides
+from hybrid_lib.experiments.fitted import fitted
 from hybrid_lib.experiments.nodal import Nodal, covering, nodal
 from hybrid_lib.experiments.pointwise import field_of
 from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
+from hybrid_lib.fem.slivers import slivers
 from hybrid_lib.problems import Problem, is_number, is_plain, poincare_constant, units
 
 TOLERANCE = {1: 1e-7, 2: 1e-3}
@@ -141,6 +151,9 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
     lower = min(lower, _lower(other, bounds.bound_by(mesh, data, flux, best(data.points), e, constant=constant)))
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
     proof = max(found, other, key=lambda one: one.bound)
+    proof = with_slivers(proof, mesh, K, data, lambda x: slopes(level, x) + e)
+    hidden = 0.0 if data.K.shape[1] == 1 else slivers(mesh, K, data.barycentric, flux, lambda x: best(x) + e).sum()
+    lower = math.sqrt(max(lower**2 - hidden, 0.0))
     steep = proof.bound / (math.sqrt(alpha) * size) if size > 0 else math.inf
     relative, steep = (0.0, 0.0) if proof.bound <= nothing else (proof.relative, steep)
     return Certificate(proof.bound, lower, relative, steep, proof.oscillation, difference, mesh, flux)
@@ -165,7 +178,7 @@ def _lower(field: fem.EnergyBound, best: fem.EnergyBound) -> float:
 
 
 def _uniform(problem: Problem, cells: int | None) -> Iterator[fem.Mesh]:
-    """Uniform meshes of the domain, each with four times the cells of the one before; lines on the edges of pixels."""
+    """Uniform meshes of the domain, each with four times the cells of the one before; lines on edges of pixels and jumps."""
     if cells is not None:
         whole("cells", cells, 1, "pass the cells a unit length of the first mesh")
     medium = problem.medium
@@ -174,7 +187,7 @@ def _uniform(problem: Problem, cells: int | None) -> Iterator[fem.Mesh]:
     cells = cells or max(16, min(math.ceil((64 if line else 4) / length - 1e-9), 8192 if line else 128))
     cells = cells if medium.pixels is None else medium.pixels.cells(cells, problem.domain.box, unit)
     while True:
-        yield problem.domain.mesh(cells)
+        yield fitted(problem, problem.domain.mesh(cells))
         cells *= 4 if line else 2
 
 

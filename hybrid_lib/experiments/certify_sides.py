@@ -10,7 +10,15 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded
-from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, least, sampled
+from hybrid_lib.experiments.certificate import (
+    ROUNDING,
+    SHARP,
+    Certificate,
+    along,
+    least,
+    sampled,
+    with_slivers,
+)
 from hybrid_lib.experiments.field_solution import solve_on
 from hybrid_lib.experiments.heat import ORDER
 from hybrid_lib.experiments.nodal import Nodal, prolonged
@@ -78,7 +86,14 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
     finer = finer._replace(held=data.held, values=data.values, fixed=data.fixed, clash=data.clash)
     other = sided_bound(mesh, K, q, node, finer, 2, field, second)
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
+    lower = max(lower - (elements.energy_bound - elements.proof.bound), 0.0)
     proof = max(found, other, key=lambda one: one.bound)
+    steps = fem.cell_gradients(mesh, node)[:, None]
+
+    def slopes(x: np.ndarray) -> np.ndarray:
+        return steps if field is None else field(x.reshape(-1, d))[1].reshape(x.shape)
+
+    proof = with_slivers(proof, mesh, K, second, slopes)
     if between > 0:
         energy = _energy(mesh, sample, slope)
         bound = proof.bound + between

@@ -9,7 +9,6 @@ import numpy as np
 from hybrid_lib import fem
 from hybrid_lib.experiments.galerkin import moments, sample_of
 from hybrid_lib.fem import sides
-from hybrid_lib.fem.bounds import Sampled
 from hybrid_lib.fem.contact import outward_normals
 from hybrid_lib.fem.fluxes import means, times
 from hybrid_lib.fem.sided import NOTHING
@@ -68,10 +67,10 @@ def changed_along(problem: Problem, mesh: fem.Mesh, w: np.ndarray, z: np.ndarray
     return sum(float(np.abs(one - other).sum()) for one, other in pairs)
 
 
-def changed_inside(problem: Problem, mesh: fem.Mesh, w: np.ndarray, z: np.ndarray, second: Sampled) -> float:
+def changed_inside(problem: Problem, mesh: fem.Mesh, w: np.ndarray, z: np.ndarray) -> float:
     """What the second rule changes in ∫K∇w·∇z − ∫qz over the cells, and rounding."""
     m = len(mesh.cells)
-    first = sample_of(problem, mesh)
+    first, second = (sample_of(problem, mesh, number) for number in (1, 2))
     steep, dual = fem.cell_gradients(mesh, w), fem.cell_gradients(mesh, z)
     K, other = (means(one.K, one.weights, m) for one in (first, second))
     flux, changed = (times(k[:, None], dual[:, None])[:, 0] for k in (K, other - K))

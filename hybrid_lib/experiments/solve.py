@@ -12,6 +12,7 @@ import numpy as np
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded
 from hybrid_lib.experiments.field_solution import FieldSolution, solve_on
+from hybrid_lib.experiments.fitted import fitted
 from hybrid_lib.experiments.galerkin import sample_of
 from hybrid_lib.problems import Problem, is_number, plain
 
@@ -47,7 +48,7 @@ def solve(
     tolerance : float, optional
         Bound of the relative error of energy; 0.01 by default. Meshes are refined where the bound says so until it is met, or the
         next mesh would have more than 200,000 unknowns: then `reason` says so, and the mesh with the least bound is returned.
-        The first mesh has a node at each corner of a pixel, whatever their number.
+        The first mesh has a node at each corner of a pixel, whatever their number, and on a line at each jump of K.
     n : int, optional
         Cells along a unit length of the domain (``problem.domain.unit``); of one mesh, or with a tolerance of the first.
     announce : callable, optional
@@ -77,7 +78,8 @@ def solve(
         raise InputError("tolerance", "a number > 0", repr(tolerance), "0.01 is one per cent of the energy norm")
     target = TOLERANCE if tolerance is None and n is None else tolerance
     domain = problem.domain
-    mesh, best, since = domain.labelled(domain.mesh(first_cells(problem) if n is None else n)), None, 0
+    mesh = domain.labelled(fitted(problem, domain.mesh(first_cells(problem) if n is None else n)))
+    best, since = None, 0
     if callable(plain(problem.source)) and np.abs(sample_of(problem, mesh).f).max() < 1e-100:  # tails of a peak
         text = "source: it is 0 at all points of the first mesh; if it is narrow pass n= for more of them, else source=0.0"
         warnings.warn(text, stacklevel=2)
@@ -85,14 +87,15 @@ def solve(
         found = solve_on(problem, mesh)
         if announce is not None:
             announce(found)
-        if found.proof is None or target is None or found.proof.relative <= target:
+        if found.proof is None or target is None or (found.proof.relative <= target and found.bound <= target):
             return found
         since = since + 1 if best is not None and found.proof.relative > 0.9 * best.proof.relative else 0
         best = found if best is None or found.proof.relative < best.proof.relative else best
         if since == STALLED:
             reason = f"the bound stays at {rounded(best.bound)} on finer meshes, {STUCK}"
             return dataclasses.replace(best, reason=reason)
-        finer = fem.bisect(mesh, _marked(found.proof.cells))
+        parts = found.proof.cells if found.proof.relative > target else np.sqrt(np.sum(found._parts, axis=0))
+        finer = fem.bisect(mesh, _marked(parts))
         if len(finer.points) > UNKNOWNS:
             received = f"{rounded(best.bound)} with {len(best.w)} unknowns; a finer mesh would have over {UNKNOWNS}"
             return dataclasses.replace(best, reason=f"the bound is {received}")

@@ -25,9 +25,10 @@ from hybrid_lib.fem.dense import (
     tensor_solve,
     thin_svd,
 )
+from hybrid_lib.fem.grids import box, grid, interval, lshape, unit_square
 from hybrid_lib.fem.identity import given
 from hybrid_lib.fem.location import inside, interpolate, interpolation_matrix, locate
-from hybrid_lib.fem.mesh import Mesh, box, from_simplices, interval, lshape, refine, unit_square
+from hybrid_lib.fem.mesh import Mesh, from_simplices, refine
 from hybrid_lib.fem.norms import flux_error, flux_norm, h1_error, h1_seminorm, l2_error, l2_norm
 from hybrid_lib.fem.polygons import polygon
 from hybrid_lib.fem.quadrature import composite_rule, evaluate, quadrature_points, rule
@@ -58,6 +59,7 @@ __all__ = [
     "flux_norm",
     "from_simplices",
     "given",
+    "grid",
     "h1_error",
     "h1_seminorm",
     "half_solve",

@@ -41,7 +41,7 @@ def bisect(mesh: Mesh, marked: Any) -> Mesh:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval, unit_square
+    >>> from hybrid_lib.fem.grids import interval, unit_square
     >>> bisect(interval(2), [1]).cells.tolist()
     [[0, 1], [1, 3], [3, 2]]
     >>> len(bisect(unit_square(2), [0]).cells)

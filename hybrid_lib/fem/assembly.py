@@ -52,7 +52,7 @@ def pattern(mesh: Mesh) -> Pattern:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> pattern(interval(2)).indices.tolist()
     [0, 1, 0, 1, 2, 1, 2]
     """
@@ -83,7 +83,7 @@ def assemble(pattern: Pattern, element_matrices: np.ndarray) -> csr_array:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> assemble(pattern(interval(1)), np.ones((1, 2, 2))).toarray().tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
@@ -122,7 +122,7 @@ def element_stiffness(basis_gradients: Any, volumes: Any, K_cells: Any) -> Any:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> mesh = interval(2)
     >>> element_stiffness(mesh.basis_gradients, mesh.volumes, np.full((2, 1, 1), 3.0))[0].tolist()
     [[6.0, -6.0], [-6.0, 6.0]]
@@ -184,7 +184,7 @@ def stiffness(mesh: Mesh, K: Any, order: int = 2, pattern: Pattern | None = None
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> stiffness(interval(2), 1.0).toarray().tolist()
     [[2.0, -2.0, 0.0], [-2.0, 4.0, -2.0], [0.0, -2.0, 2.0]]
     """
@@ -217,7 +217,7 @@ def load(mesh: Mesh, f: float | np.ndarray | Callable, order: int = 2) -> np.nda
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> load(interval(2), 1.0).tolist()
     [0.25, 0.5, 0.25]
     """
@@ -254,7 +254,7 @@ def flux_load(mesh: Mesh, K: Any, direction: np.ndarray, order: int = 2) -> np.n
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> flux_load(interval(2), 3.0, [1.0]).tolist()
     [-3.0, 0.0, 3.0]
     """
@@ -283,7 +283,7 @@ def mass(mesh: Mesh, lumped: bool = False, pattern: Pattern | None = None) -> cs
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> (6 * mass(interval(1))).toarray().round(12).tolist()
     [[2.0, 1.0], [1.0, 2.0]]
     """
@@ -310,7 +310,7 @@ def cell_gradients(mesh: Mesh, nodal: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> cell_gradients(interval(2), [0.0, 1.0, 0.0]).tolist()
     [[2.0], [-2.0]]
     """

@@ -133,7 +133,7 @@ def certified_solve(
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> found = certified_solve(interval(2), 1.0, 0.0, boundary=lambda x: 3 * x[0])
     >>> found.nodal.tolist(), round(found.proof.bound, 9)
     ([0.0, 1.5, 3.0], 0.0)
@@ -192,7 +192,7 @@ def energy_bound(
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> mesh = interval(4)
     >>> found = energy_bound(mesh, 1.0, 0.0, [0.0, 1.0, 0.0, 0.0, 0.0])
     >>> round(found.bound**2, 9)  # the solution is zero: ∫ u_h'²

@@ -48,7 +48,7 @@ def cell_coefficient(mesh: Mesh, K: Any, order: int = 2) -> np.ndarray:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> cell_coefficient(interval(2), lambda x: 1.0 + x[0]).ravel().round(12).tolist()
     [1.25, 1.75]
     """
@@ -72,7 +72,7 @@ def coefficient_values(mesh: Mesh, K: Any, order: int = 2) -> np.ndarray:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> coefficient_values(interval(2), 3.0).tolist()
     [[3.0]]
     """

@@ -45,7 +45,7 @@ def outward_normals(mesh: Mesh, cell: np.ndarray, local: np.ndarray) -> np.ndarr
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> outward_normals(interval(2), np.array([0, 1]), np.array([1, 0])).ravel().tolist()
     [-1.0, 1.0]
     """

@@ -249,7 +249,7 @@ def insulated_facets(mesh: Mesh, insulated: Callable | np.ndarray | None) -> np.
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> insulated_facets(unit_square(1), lambda x: x[1] == 0.0).tolist()
     [[False, False, True], [False, False, False]]
     """

@@ -70,7 +70,7 @@ def write(path: Path | str, mesh: Any) -> None:
     Examples
     --------
     >>> import tempfile
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> path = Path(tempfile.mkdtemp()) / "a.msh"
     >>> write(path, unit_square(2))
     >>> read(path).cells[0].data.shape

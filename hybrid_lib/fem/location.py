@@ -43,7 +43,7 @@ def locate(mesh: Mesh, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> cell, barycentric = locate(interval(4), [[0.3]])
     >>> cell.tolist(), barycentric.round(12).tolist()
     ([1], [[0.8, 0.2]])
@@ -66,7 +66,7 @@ def inside(mesh: Mesh, x: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import lshape
+    >>> from hybrid_lib.fem.grids import lshape
     >>> inside(lshape(2), [[0.5, -0.5], [0.5, 0.5]]).tolist()
     [False, True]
     """
@@ -137,7 +137,7 @@ def interpolation_matrix(mesh: Mesh, x: np.ndarray) -> csr_array:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> interpolation_matrix(interval(2), [[0.25]]).toarray().tolist()
     [[0.5, 0.5, 0.0]]
     """
@@ -171,7 +171,7 @@ def interpolate(mesh: Mesh, nodal: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> interpolate(interval(2), [0.0, 1.0, 0.0], [[0.25], [1.0]]).tolist()
     [0.5, 0.0]
     """

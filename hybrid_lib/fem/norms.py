@@ -40,7 +40,7 @@ def l2_norm(mesh: Mesh, nodal: np.ndarray, order: int = 2) -> float:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> mesh = unit_square(3)
     >>> round(l2_norm(mesh, mesh.points[:, 0]) ** 2, 12)  # ∫ x²
     0.333333333333
@@ -67,7 +67,7 @@ def h1_seminorm(mesh: Mesh, nodal: np.ndarray) -> float:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> mesh = unit_square(3)
     >>> round(h1_seminorm(mesh, 3 * mesh.points[:, 0] + 4 * mesh.points[:, 1]), 12)
     5.0
@@ -98,7 +98,7 @@ def flux_norm(mesh: Mesh, K: Any, nodal: np.ndarray, order: int = 2) -> float:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> flux_norm(interval(2), 3.0, [0.0, 0.5, 1.0])
     3.0
     """
@@ -129,7 +129,7 @@ def l2_error(mesh: Mesh, nodal: np.ndarray, exact: float | np.ndarray | Callable
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> round(l2_error(interval(1), [0.0, 0.0], lambda x: x[0]) ** 2, 12)
     0.333333333333
     """
@@ -159,7 +159,7 @@ def h1_error(mesh: Mesh, nodal: np.ndarray, exact_gradient: np.ndarray | Callabl
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> round(h1_error(interval(1), [0.0, 1.0], lambda x: 2 * x) ** 2, 12)  # ∫ (1 - 2x)²
     0.333333333333
     """
@@ -192,7 +192,7 @@ def flux_error(
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> flux_error(interval(2), 3.0, [0.0, 0.5, 1.0], [1.0])
     2.0
     """

@@ -51,7 +51,7 @@ def space(mesh: Mesh) -> Quadratic:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> space(interval(2)).points.ravel().tolist()
     [0.0, 0.5, 1.0, 0.25, 0.75]
     """
@@ -110,7 +110,7 @@ def stiffness(V: Quadratic, K: Any, order: int = ORDER) -> csr_array:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> (3 * stiffness(space(interval(1)), 1.0)).toarray().round(9).tolist()
     [[7.0, 1.0, -8.0], [1.0, 7.0, -8.0], [-8.0, -8.0, 16.0]]
     """
@@ -153,7 +153,7 @@ def load(V: Quadratic, f: float | np.ndarray | Callable, order: int = ORDER) -> 
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> (6 * load(space(interval(1)), 1.0)).round(9).tolist()
     [1.0, 1.0, 4.0]
     """
@@ -204,7 +204,7 @@ def solve(
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> solve(interval(1), 1.0, 2.0)[1].round(12).tolist()  # x(1 − x), exact
     [0.0, 0.0, 0.25]
     """
@@ -262,7 +262,7 @@ def at(V: Quadratic, nodal: np.ndarray, points: np.ndarray) -> tuple[np.ndarray,
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> V = space(interval(2))
     >>> [a.round(12).tolist() for a in at(V, V.points[:, 0] ** 2, np.array([[0.3]]))]
     [[0.09], [[0.6]]]
@@ -279,7 +279,7 @@ def gradients(V: Quadratic, nodal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> V = space(interval(2))
     >>> [a.ravel().tolist() for a in gradients(V, V.points[:, 0] ** 2)]
     [[0.5, 1.5], [2.0, 2.0]]

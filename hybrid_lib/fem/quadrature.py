@@ -149,7 +149,7 @@ def quadrature_points(mesh: Mesh, order: int) -> tuple[np.ndarray, np.ndarray]:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> points, weights = quadrature_points(unit_square(2), 3)
     >>> round(float((weights * points[..., 0] ** 3).sum()), 12)
     0.25
@@ -224,7 +224,7 @@ def field_values(
     A field is a constant of the given shape, an array (m, *shape) with one value a cell, an array (m, q,
     *shape) with one value a quadrature point, or a function of one point with values of the given shape.
 
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> field_values(interval(2), [1.0, 2.0], order=3).shape
     (2, 1)
     """

@@ -73,7 +73,7 @@ def sided_bound(
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> from hybrid_lib.fem.sides import side_data
     >>> from dataclasses import replace
     >>> mesh = replace(interval(4), sides={"left": np.array([[0]]), "right": np.array([[4]])})

@@ -120,7 +120,7 @@ def facets(mesh: Mesh, nodes: np.ndarray, order: int = ORDER, pieces: int = 1) -
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> facets(unit_square(1), np.array([[1, 0]])).measure.tolist()
     [1.0]
     """
@@ -149,7 +149,7 @@ def looked_at(mesh: Mesh, nodes: np.ndarray, values: Sequence, order: int = ORDE
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> [looked_at(unit_square(1), np.array([[0, 1]]), [value], points=8).points.shape for value in (1.0, np.sin)]
     [(1, 3, 2), (1, 9, 2)]
     """
@@ -168,7 +168,7 @@ def labelled(mesh: Mesh, faces: Sequence, names: Sequence[str]) -> Mesh:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> labelled(interval(4), [((0.0,), (0.0,), 1.0), ((1.0,), (0.0,), 1.0)], ["left", "right"]).sides["right"].tolist()
     [[4]]
     """
@@ -198,7 +198,7 @@ def with_rest(mesh: Mesh) -> Mesh:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> with_rest(unit_square(1)).sides["boundary"].tolist()
     [[1, 3], [0, 1], [2, 3], [0, 2]]
     """
@@ -285,7 +285,7 @@ def side_load(mesh: Mesh, side: Facets, values: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> mesh = unit_square(1)
     >>> side_load(mesh, facets(mesh, np.array([[0, 1]])), np.full((1, 3), 2.0)).round(12).tolist()
     [1.0, 1.0, 0.0, 0.0]

@@ -77,7 +77,7 @@ def solve_dirichlet(
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import interval
+    >>> from hybrid_lib.fem.grids import interval
     >>> mesh = interval(4)
     >>> solve_dirichlet(stiffness(mesh, 1.0), load(mesh, 2.0), mesh.boundary_nodes).round(12).tolist()
     [0.0, 0.1875, 0.25, 0.1875, 0.0]
@@ -145,7 +145,7 @@ def solve_diffusion(
 
     Examples
     --------
-    >>> from hybrid_lib.fem.mesh import unit_square
+    >>> from hybrid_lib.fem.grids import unit_square
     >>> solve_diffusion(unit_square(2), 1.0, 0.0, boundary=lambda x: x[0])[4].round(12).item()
     0.5
     """

@@ -1,0 +1,127 @@
+"""Meshes with nodes on a line, and lines on a rectangle, wherever K jumps: elements and rules then see each jump where it is.
+
+A jump within a cell costs the elements accuracy, and a bound its truth: the cell's energy is off by what K changes between the
+jump and the next point of the rule. Pixels and materials know their edges; of a function they are searched for.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from hybrid_lib import fem
+from hybrid_lib.experiments.breaks import LEAST
+from hybrid_lib.problems import Problem
+
+POINTS = {1: 1 << 16, 2: 1 << 12}
+"""Points on a line between which a jump is looked for, by dimension: between two neighbours one is found, or none."""
+LINES = 24
+"""Lines along each axis of a rectangle; a jump at the same place of two of them is a line of jumps."""
+MOST = 50_000
+"""Nodes of a mesh that is fitted, at most."""
+APART = 0.25
+"""A node of the mesh nearer to a jump than this part of a cell gives way to it."""
+ROUNDING = 1e-12
+"""Of the largest coordinate: places nearer than this are the same."""
+
+
+def jumps_on_lines(K: Callable, starts: np.ndarray, ends: np.ndarray, points: int = POINTS[1]) -> tuple[np.ndarray, np.ndarray]:
+    """Where K jumps on segments: number of the segment and part of the way, (k,) each, to rounding.
+
+    Between two points where K changes, the half in which it changes more is taken until the change is gone, as that of a steep
+    function goes, or the two points are neighbours.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> K = lambda x: jnp.where((x[0] > 0.3) & (x[0] < 0.7), 5.0, 2.0 + x[0])
+    >>> jumps_on_lines(K, np.array([[0.0]]), np.array([[1.0]]))[1].round(12).tolist()
+    [0.3, 0.7]
+    """
+
+    def values(line: np.ndarray, s: np.ndarray) -> np.ndarray:
+        return fem.evaluate(K, starts[line] + s[..., None] * (ends - starts)[line]).reshape(*s.shape, -1)
+
+    def changes(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+        return _size(above - below) > LEAST * np.minimum(_size(below), _size(above))
+
+    s = np.broadcast_to((np.arange(points) + 0.381966) / points, (len(starts), points))
+    f = values(np.arange(len(starts))[:, None], s)
+    line, k = np.nonzero(changes(f[:, :-1], f[:, 1:]))
+    a, b, below, above = s[line, k], s[line, k + 1], f[line, k], f[line, k + 1]
+    while np.any(((middle := (a + b) / 2) > a) & (middle < b)):
+        between = values(line, middle)
+        left = _size(between - below) >= _size(above - between)
+        a, below = np.where(left, a, middle), np.where(left[:, None], below, between)
+        b, above = np.where(left, middle, b), np.where(left[:, None], between, above)
+        keep = changes(below, above)
+        line, a, b, below, above = line[keep], a[keep], b[keep], below[keep], above[keep]
+    return line, b
+
+
+def fitted(problem: Problem, mesh: fem.Mesh) -> fem.Mesh:
+    """The uniform mesh of a line or rectangle with nodes, or lines, at the jumps of K; any other mesh as it is.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from hybrid_lib import media
+    >>> medium = media.from_function(lambda x: jnp.where(x[0] < 0.3, 1.0, 4.0), 1)
+    >>> fitted(Problem(medium=medium), fem.interval(4)).points.ravel().round(12).tolist()
+    [0.0, 0.3, 0.5, 0.75, 1.0]
+    """
+    medium, domain = problem.medium, problem.domain
+    known = medium.is_lipschitz or medium.pixels is not None or hasattr(medium.conductivity, "cell_values")
+    if known or len(domain.corners) != 1 or mesh.materials:
+        return mesh
+    axes = [np.unique(along) for along in mesh.points.T]
+    jumps = _jumps_along_axes(medium.conductivity, tuple((float(axis[0]), float(axis[-1])) for axis in axes))
+    lines = [_with(axis, places) for axis, places in zip(axes, jumps, strict=True)]
+    same = all(new is old for new, old in zip(lines, axes, strict=True))
+    return mesh if same or math.prod(map(len, lines)) > max(MOST, len(mesh.points)) else fem.grid(*lines)
+
+
+@functools.lru_cache(maxsize=16)
+def _jumps_along_axes(K: Callable, ends: tuple[tuple[float, float], ...]) -> list[np.ndarray]:
+    """Coordinates of the jumps of K along each axis between its ends; in the plane those that two parallel lines meet."""
+    box, d = np.array(ends), len(ends)
+    shares = (np.arange(LINES) + 0.618034) / LINES if d == 2 else np.zeros(1)
+    starts, ends = (np.repeat(box[None, None, :, side], len(shares), axis=1).repeat(d, axis=0) for side in (0, 1))  # (d, L, d)
+    for axis in range(d if d == 2 else 0):
+        across = 1 - axis
+        starts[axis, :, across] = ends[axis, :, across] = box[across, 0] + shares * np.ptp(box[across])
+    line, s = jumps_on_lines(K, starts.reshape(-1, d), ends.reshape(-1, d), POINTS[d])
+    found = []
+    for axis in range(d):
+        places = np.sort(box[axis, 0] + s[line // len(shares) == axis] * np.ptp(box[axis]))
+        same = np.diff(places) <= ROUNDING * np.abs(box[axis]).max()
+        found.append(places if d == 1 else places[1:][same])
+    return found
+
+
+def _with(nodes: np.ndarray, jumps: np.ndarray) -> np.ndarray:
+    """The nodes with those jumps that are not among them; nodes that are close to one give way."""
+    same = ROUNDING * np.abs(nodes).max()
+    jumps = np.sort(jumps)
+    jumps = jumps[np.diff(jumps, prepend=-np.inf) > same]
+    jumps = jumps[_distance(nodes, jumps) > same]
+    if not jumps.size:
+        return nodes
+    inner = nodes[1:-1]
+    inner = inner[_distance(jumps, inner) > APART * np.diff(nodes).min()]
+    return np.sort(np.concatenate([nodes[[0, -1]], inner, jumps]))
+
+
+def _distance(places: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """To the nearest of sorted places, as many as x."""
+    padded = np.concatenate([[-np.inf], places, [np.inf]])
+    k = np.searchsorted(places, x)
+    return np.minimum(x - padded[k], padded[k + 1] - x)
+
+
+def _size(K: np.ndarray) -> np.ndarray:
+    """The largest entry along the last axis."""
+    return np.abs(K).max(axis=-1, initial=0.0)

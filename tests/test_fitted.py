@@ -1,0 +1,152 @@
+"""Jumps of a conductivity: nodes where they are on a line, and bounds that do not miss them."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hybrid_lib as hl
+from hybrid_lib import experiments, fem, media
+from hybrid_lib.experiments.fitted import fitted, jumps_on_lines
+from hybrid_lib.experiments.solve import solve_on
+from hybrid_lib.pinn import domains
+
+ENDS = {"left": hl.Dirichlet(0.0), "right": hl.Dirichlet(1.0)}
+
+
+def step(s, d=1, high=50.0):
+    return media.from_function(lambda x: jnp.where(x[0] < s, 1.0, high), d, alpha=1.0, beta=high)
+
+
+def energy_error(found, s, high=50.0):
+    """Relative energy error where K goes from 1 to `high` at x = s, with w = 0 on the left, 1 on the right, and nothing else."""
+    x = np.sort(found.mesh.points[found.mesh.cells, 0], axis=1)
+    if found.mesh.dimension == 1:
+        low = np.clip((s - x[:, 0]) / (x[:, 1] - x[:, 0]), 0, 1)
+    else:  # part of a triangle to the left of a line
+        a, b, c = x.T
+        with np.errstate(all="ignore"):
+            parts = [(s - a) ** 2 / ((b - a) * (c - a)), 1 - (c - s) ** 2 / ((c - a) * (c - b))]
+        low = np.select([s <= a, s >= c, s <= b], [0.0, 1.0, parts[0]], parts[1])
+    slopes = fem.cell_gradients(found.mesh, found.w)
+    flux = np.eye(found.mesh.dimension)[0] / (s + (1 - s) / high)
+    shares = [(low, 1.0), (1 - low, high)]
+    error = sum(found.mesh.volumes * part * K @ np.sum((slopes - flux / K) ** 2, axis=1) for part, K in shares)
+    energy = sum(found.mesh.volumes * part * K @ np.sum(slopes**2, axis=1) for part, K in shares)
+    return np.sqrt(error / energy)
+
+
+def places(K, start=0.0, end=1.0):
+    return start + (end - start) * jumps_on_lines(K, np.array([[start]]), np.array([[end]]))[1]
+
+
+def test_jumps_are_found_to_rounding():
+    assert places(lambda x: jnp.where(x[0] < 0.3, 1.0, 4.0)).tolist() == [0.3]
+    found = places(lambda x: jnp.where(jnp.mod(x[0], 0.01) < 0.004, 1.0, 2.0 + x[0]), -1.0, 1.0)
+    expected = np.sort(np.concatenate([np.arange(-99, 100) * 0.01, 0.004 + np.arange(-100, 100) * 0.01]))
+    assert found == pytest.approx(expected, abs=1e-14)
+    assert places(lambda x: jnp.where(x[0] < 0.0, 1.0, 2.0), -1.0, 1.0) == pytest.approx([0.0], abs=1e-15)
+    assert places(lambda x: jnp.where(x[0] < 0.7, 1.0, 2.0) * jnp.eye(1)).tolist() == [0.7]
+
+
+@pytest.mark.parametrize("K", [lambda x: 1.0, lambda x: 2 + jnp.sin(3e4 * x[0]), lambda x: 2 + jnp.tanh(1e9 * (x[0] - 0.3))])
+def test_what_is_only_steep_has_no_jump(K):
+    assert places(K).size == 0
+
+
+def test_a_mesh_gets_the_jumps_and_keeps_what_it_has():
+    mesh = fem.interval(10)
+    problem = hl.Problem(medium=step(0.42), boundary=ENDS)
+    assert fitted(problem, mesh).points.ravel() == pytest.approx([0, 0.1, 0.2, 0.3, 0.42, 0.5, 0.6, 0.7, 0.8, 0.9, 1])
+    assert fitted(hl.Problem(medium=step(0.45), boundary=ENDS), mesh).points.size == 12
+    assert fitted(hl.Problem(medium=step(0.5), boundary=ENDS), mesh) is mesh
+    assert fitted(hl.Problem(medium=media.paper_1d(0.1)), mesh) is mesh
+    near_the_end = fitted(hl.Problem(medium=step(0.999), boundary=ENDS), mesh).points.ravel()
+    assert near_the_end[[-3, -2, -1]] == pytest.approx([0.9, 0.999, 1.0])
+
+
+def test_lines_of_jumps_are_lines_of_the_mesh():
+    square = fem.unit_square(10)
+
+    def lines(function, mesh=square, domain=None):
+        medium = media.from_function(function, 2)
+        given = {} if domain is None else {"domain": domain}
+        found = fitted(hl.Problem(medium=medium, **given), mesh)
+        return found if found is mesh else [np.unique(along).round(12).tolist() for along in found.points.T]
+
+    tenths = np.arange(11) / 10
+    assert lines(lambda x: jnp.where(x[0] < 0.333, 1.0, 9.0)) == [[0, 0.1, 0.2, 0.3, 0.333, *tenths[4:]], tenths.tolist()]
+    x, y = lines(lambda x: jnp.where((jnp.abs(x[0] - 0.5) < 0.201) & (jnp.abs(x[1] - 0.4) < 0.15), 1.0, 9.0))
+    assert {0.299, 0.701} <= set(x) and 0.3 not in x and {0.25, 0.55} <= set(y)
+    assert lines(lambda x: jnp.where((x[0] - 0.5) ** 2 + (x[1] - 0.5) ** 2 < 0.1, 1.0, 9.0)) is square
+    assert lines(lambda x: jnp.where(x[0] + 0.3 * x[1] < 0.6, 1.0, 9.0)) is square
+    assert lines(lambda x: jnp.where(jnp.all(jnp.mod(x, 2e-3) < 8e-4), 1.0, 9.0)) is square  # too many lines
+    assert lines(lambda x: jnp.where(x[0] < 0.3, 1.0, 9.0)) is square
+    plate = domains.box((0.0, 0.0), (2.0, 1.0))
+    x, y = lines(lambda x: jnp.where(x[1] < 0.77, 1.0, 9.0), plate.mesh(4), plate)
+    assert x == (np.arange(9) / 4).tolist() and y == [0.0, 0.25, 0.5, 0.77, 1.0]
+    notched = domains.lshape()
+    mesh = notched.mesh(2)
+    assert lines(lambda x: jnp.where(x[1] < 0.77, 1.0, 9.0), mesh, notched) is mesh
+
+
+@pytest.mark.parametrize("s", [0.3017, 0.58218, 0.75018])
+def test_elements_on_a_line_are_exact_whatever_the_jump(s):
+    found = hl.solve(hl.Problem(medium=step(s), boundary=ENDS), n=64)
+    assert energy_error(found, s) < 1e-12 and found.bound < 1e-12
+    assert found.heat_through("right") == pytest.approx(1 / (s + (1 - s) / 50), rel=1e-12)
+    rod = domains.box((10.0,), (12.0,))
+    moved = media.from_function(
+        lambda x: jnp.where(x[0] < 10 + 2 * s, 1.0, 50.0), 1, alpha=1.0, beta=50.0, box=(10.0, 12.0)
+    )
+    other = hl.solve(hl.Problem(medium=moved, domain=rod, boundary=ENDS), n=64)
+    assert other.bound < 1e-6 and other.heat_through("right") == pytest.approx(found.heat_through("right") / 2, rel=1e-11)
+
+
+@pytest.mark.parametrize("s", [0.224, 0.58218, 0.7501, 0.7507])
+def test_a_bound_on_a_mesh_that_cuts_a_jump_is_not_below_the_error(s):
+    line = solve_on(*_on_a_mesh(s, 1, 64))
+    assert line.proof.relative < 1.05 * energy_error(line, s) <= 1.05 * line.bound
+    plane = solve_on(*_on_a_mesh(s, 2, 12))
+    assert energy_error(plane, s) <= plane.bound < 1.5 * energy_error(plane, s)
+    fine = hl.solve(plane.problem, n=12)
+    assert fine.bound < 1e-11 and energy_error(fine, s) < 1e-11
+
+
+@pytest.mark.parametrize("s", [0.7501, 0.7507])
+def test_a_certificate_sees_slivers_too(s):
+    given = solve_on(*_on_a_mesh(s, 2, 12))  # mesh lines at 0.75
+    truth = energy_error(given, s)
+    found = experiments.certify(given.problem, given.w, mesh=given.mesh)
+    assert truth <= found.relative < 1.5 * truth and found.lower <= found.bound
+    plain = experiments.own_problem(step(s, 2), 0.0)  # w = x on all sides
+    u = solve_on(plain, plain.domain.labelled(plain.domain.mesh(12)))
+    near = experiments.certify(plain, u.w - u.mesh.points[:, 0], mesh=u.mesh)
+    fine = hl.solve(plain, tolerance=0.02)
+    points = np.random.default_rng(0).uniform(size=(20_000, 2))
+    K = np.where(points[:, 0] < s, 1.0, 50.0)
+    off = np.sqrt(np.mean(K * np.sum((u.gradient(points) - fine.gradient(points)) ** 2, axis=1)))
+    assert near.lower <= off * 1.1 + fine.energy_bound and off - fine.energy_bound <= 1.1 * near.bound
+
+
+def _on_a_mesh(s, d, n):
+    sides = ENDS | ({} if d == 1 else dict.fromkeys(("bottom", "top"), hl.Neumann()))
+    problem = hl.Problem(medium=step(s, d), domain=domains.interval() if d == 1 else domains.unit_square(), boundary=sides)
+    return problem, problem.domain.labelled(problem.domain.mesh(n))
+
+
+def test_a_certificate_of_a_formula_across_a_jump():
+    s, high = 0.5821813, 50.0
+    c = 1 / (s + (1 - s) / high)
+
+    def exact(x):  # u = w - x
+        w = jnp.where(x[0] < s, c * x[0], 1 - c * (1 - x[0]) / high)
+        return w - x[0]
+
+    def off(x):
+        return exact(x) + 1e-3 * jnp.sin(jnp.pi * x[0])
+
+    problem = experiments.own_problem(step(s), 0.0)
+    found = experiments.certify(problem, off)
+    x = (np.arange(1 << 20) + 0.5) / (1 << 20)
+    truth = np.sqrt(np.mean(np.where(x < s, 1.0, high) * (1e-3 * np.pi * np.cos(np.pi * x)) ** 2))
+    assert truth <= found.bound * (1 + 1e-7) and found.bound == pytest.approx(truth, rel=1e-4)
