@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_lib.captured import fresh
+
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -144,14 +146,14 @@ def require_coordinates(what: str, function: Callable, dimension: int) -> None:
     point, known = np.full(dimension, 0.5, np.float32), ", ".join(f"x[{k}]" for k in range(dimension))
     expected = f"coordinates of a point with {dimension}: {known}"
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        done = list(steps(jax.make_jaxpr(function)(jax.ShapeDtypeStruct(point.shape, point.dtype)).jaxpr))
+        done = list(steps(jax.make_jaxpr(fresh(function))(jax.ShapeDtypeStruct(point.shape, point.dtype)).jaxpr))
         if any(0 in getattr(value.aval, "shape", ()) for equation in done for value in equation.outvars):
             raise InputError(what, expected, "an empty slice", "read no other")
         read = [getattr(e.invars[0].aval, "shape", ()) for e in done if e.primitive.name in ("dynamic_slice", "gather")]
         if (dimension,) not in read:  # nothing picks from an array of as many numbers as a point has
             return
         try:
-            found = checkify.checkify(function, errors=checkify.index_checks)(jax.numpy.asarray(point))[0].get()
+            found = checkify.checkify(fresh(function), errors=checkify.index_checks)(jax.numpy.asarray(point))[0].get()
         except NotImplementedError:  # something that cannot be looked into
             return
     wrong = re.search(r"index (-?\d+)", found or "")

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from hybrid_lib import fem, media
+from hybrid_lib.captured import fresh
 from hybrid_lib.errors import InputError, real_array, require_picklable
 from hybrid_lib.fem.sides import side_data
 from hybrid_lib.media import Medium
@@ -380,7 +381,7 @@ def _constant(value: float, x: Array) -> Array:
 
 def _typed(source: Callable[[Array], Array], x: Array) -> Array:
     """The source in the dtype of the point."""
-    return jnp.asarray(source(x), x.dtype)
+    return jnp.asarray(fresh(source)(x), x.dtype)
 
 
 def _cube(d: int) -> Domain:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_lib import fem
+from hybrid_lib.captured import fresh
 from hybrid_lib.errors import InputError, real_array, require_one_argument, require_real, rounded
 from hybrid_lib.experiments.breaks import find_break
 from hybrid_lib.fem.quadrature import float64
@@ -66,7 +67,7 @@ def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
             return _checked(lambda x: (fem.evaluate(field, x), fem.evaluate(gradient, x)), d, whole=True)
 
         def pair(x: jax.Array) -> jax.Array:
-            value, slope = jax.value_and_grad(lambda y: jnp.asarray(require_real("field", field(y)), y.dtype))(x)
+            value, slope = jax.value_and_grad(lambda y: jnp.asarray(require_real("field", fresh(field)(y)), y.dtype))(x)
             return jnp.append(slope, value)
 
         def split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,17 +79,17 @@ def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
 
         return _checked(split, d, whole=True)
     if gradient is not None:
-        return _checked(lambda x: (field(x), gradient(x)), d)
+        return _checked(lambda x: (fresh(field)(x), fresh(gradient)(x)), d)
 
     def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = field(x)
+        found = fresh(field)(x)
         if isinstance(found, tuple):
             return found
         try:
             with float64():
                 points = jnp.asarray(x, jnp.float64)
                 axes = [jnp.broadcast_to(axis, points.shape) for axis in jnp.eye(d)]
-                slopes = [require_real("field", jax.jvp(field, (points,), (axis,))[1]) for axis in axes]
+                slopes = [require_real("field", jax.jvp(fresh(field), (points,), (axis,))[1]) for axis in axes]
         except (*_NOT_JAX, TypeError):
             raise _no_gradient() from None
         return np.asarray(found), np.stack([np.asarray(s, float) for s in slopes], axis=-1)
@@ -106,7 +107,7 @@ def _of_one_point(field: Callable, d: int) -> bool:
     """Whether a function takes one point (d,) to a number."""
     try:
         with float64():
-            return jax.eval_shape(lambda x: jnp.asarray(field(x)), jax.ShapeDtypeStruct((d,), jnp.float64)).shape == ()
+            return jax.eval_shape(lambda x: jnp.asarray(fresh(field)(x)), jax.ShapeDtypeStruct((d,), jnp.float64)).shape == ()
     except _NOT_JAX:
         try:
             return np.shape(field(np.full(d, 0.3))) == ()

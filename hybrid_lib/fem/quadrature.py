@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import roots_jacobi
 
+from hybrid_lib.captured import fresh
 from hybrid_lib.errors import InputError, real_array, require_coordinates, require_one_argument, whole
 from hybrid_lib.fem.identity import identity
 from hybrid_lib.fem.mesh import Mesh
@@ -195,7 +196,7 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
     try:
         if identity(function) is None:
             require_coordinates("function", function, flat.shape[1])
-        values = _evaluate_traced(function, flat)
+        values = _evaluate_traced(fresh(function), flat)
     except (
         jax.errors.TracerArrayConversionError,
         jax.errors.TracerIntegerConversionError,

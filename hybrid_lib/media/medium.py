@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hybrid_lib.captured import asked_afresh, fresh
 from hybrid_lib.errors import InputError, require_coordinates, require_picklable, require_real
 from hybrid_lib.media.pixels import Pixels
 
@@ -183,9 +184,9 @@ def pointwise(function, d) -> Field:
             )
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise InputError("point", "floating-point coordinates", x.dtype, "write 1.0 instead of 1")
-        return jnp.asarray(require_real("function", function(x)), x.dtype)
+        return jnp.asarray(require_real("function", fresh(function)(x)), x.dtype)
 
-    return at_point
+    return asked_afresh(at_point)
 
 
 def sample_points(d, lower, upper) -> np.ndarray:
@@ -280,7 +281,7 @@ def shape_at_point(what, function, d) -> tuple:
     """Shape of the value at one point, or an InputError if JAX cannot trace the function."""
     try:
         with jax.numpy_dtype_promotion("standard"), np.errstate(over="ignore"):
-            value = jax.eval_shape(lambda x: jnp.asarray(function(x)), jax.ShapeDtypeStruct((d,), jnp.float32))
+            value = jax.eval_shape(lambda x: jnp.asarray(fresh(function)(x)), jax.ShapeDtypeStruct((d,), jnp.float32))
             require_coordinates(what, function, d)
     except InputError:
         raise

@@ -24,6 +24,7 @@ import numpy as np
 from jax import Array
 
 from hybrid_lib import fem
+from hybrid_lib.captured import fresh
 from hybrid_lib.errors import InputError
 from hybrid_lib.pinn import outlines
 from hybrid_lib.pinn.domains import Domain
@@ -42,7 +43,7 @@ PROBES = 33
 
 def value_at(value: Value, x: Array) -> Array:
     """A number or a function of one point, in the dtype of the point."""
-    return jnp.asarray(value(x) if callable(value) else value, x.dtype)
+    return jnp.asarray(fresh(value)(x) if callable(value) else value, x.dtype)
 
 
 @functools.lru_cache(maxsize=32)
