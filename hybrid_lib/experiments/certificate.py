@@ -10,7 +10,6 @@ import numpy as np
 from hybrid_lib import fem
 from hybrid_lib.experiments.pointwise import BLOCK
 from hybrid_lib.fem import bounds, fluxes
-from hybrid_lib.fem.slivers import slivers
 from hybrid_lib.fem.topology import outer_facets
 from hybrid_lib.problems import Problem
 
@@ -67,18 +66,6 @@ def sampled(mesh: fem.Mesh, K: Callable, q: Callable, number: int) -> bounds.Sam
 def least(problem: Problem, *samples: bounds.Sampled) -> float:
     """The lower bound of the medium, or less where K has less at the points of the rules: its own may be from fewer points."""
     return min(problem.medium.alpha, *(float(fluxes.eigenvalues(one.K).min()) for one in samples))
-
-
-def with_slivers(
-    proof: fem.EnergyBound, mesh: fem.Mesh, K: Callable, sample: bounds.Sampled, slope: Callable
-) -> fem.EnergyBound:
-    """The bound with what slivers of K between a facet and the points of the rule add to it."""
-    more = 0.0 if sample.K.shape[1] == 1 else slivers(mesh, K, sample.barycentric, proof.flux, slope).sum()
-    if not more:
-        return proof
-    seen = (proof.cells**2).sum()
-    bound = proof.bound + float(np.sqrt(seen + more) - np.sqrt(seen))
-    return proof._replace(bound=bound, relative=proof.relative * bound / proof.bound if proof.bound else np.inf)
 
 
 def along(mesh: fem.Mesh, facets: np.ndarray | None = None) -> np.ndarray:

@@ -19,15 +19,7 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded, whole
-from hybrid_lib.experiments.certificate import (
-    ROUNDING,
-    SHARP,
-    Certificate,
-    along,
-    least,
-    sampled,
-    with_slivers,
-)
+from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, least, sampled
 from hybrid_lib.experiments.certify_sides import certified_sides
 from hybrid_lib.experiments.fitted import fitted
 from hybrid_lib.experiments.nodal import Nodal, covering, nodal
@@ -151,7 +143,7 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
     lower = min(lower, _lower(other, bounds.bound_by(mesh, data, flux, best(data.points), e, constant=constant)))
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
     proof = max(found, other, key=lambda one: one.bound)
-    proof = with_slivers(proof, mesh, K, data, lambda x: slopes(level, x) + e)
+    proof = bounds.with_slivers(proof, mesh, K, data, lambda x: slopes(level, x) + e)
     hidden = 0.0 if data.K.shape[1] == 1 else slivers(mesh, K, data.barycentric, flux, lambda x: best(x) + e).sum()
     lower = math.sqrt(max(lower**2 - hidden, 0.0))
     steep = proof.bound / (math.sqrt(alpha) * size) if size > 0 else math.inf

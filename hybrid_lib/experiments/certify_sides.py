@@ -10,20 +10,12 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded
-from hybrid_lib.experiments.certificate import (
-    ROUNDING,
-    SHARP,
-    Certificate,
-    along,
-    least,
-    sampled,
-    with_slivers,
-)
+from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, least, sampled
 from hybrid_lib.experiments.field_solution import solve_on
 from hybrid_lib.experiments.heat import ORDER
 from hybrid_lib.experiments.nodal import Nodal, prolonged
 from hybrid_lib.experiments.pointwise import Batch
-from hybrid_lib.fem import fluxes, sides
+from hybrid_lib.fem import bounds, fluxes, sides
 from hybrid_lib.fem.bounds import Sampled
 from hybrid_lib.fem.sided import between_nodes, sided_bound
 from hybrid_lib.problems import Problem
@@ -93,7 +85,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
     def slopes(x: np.ndarray) -> np.ndarray:
         return steps if field is None else field(x.reshape(-1, d))[1].reshape(x.shape)
 
-    proof = with_slivers(proof, mesh, K, second, slopes)
+    proof = bounds.with_slivers(proof, mesh, K, second, slopes)
     if between > 0:
         energy = _energy(mesh, sample, slope)
         bound = proof.bound + between

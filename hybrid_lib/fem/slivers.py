@@ -15,8 +15,8 @@ from hybrid_lib.fem.fluxes import Flux, times
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import evaluate
 
-LEAST = 1e-4
-"""A change of K by less than this part is no jump."""
+LEAST = 0.01
+"""A change of K by less than this part counts as none."""
 INSIDE = 1e-10
 """Of the way from a facet to the centre: just inside the cell."""
 WHERE = (0.41, 0.59)
@@ -57,20 +57,27 @@ def slivers(mesh: Mesh, K: Callable, barycentric: np.ndarray, flux: Flux, slope:
     added = np.zeros(m)
     if not cell.size:
         return added
-    tau, steep = (np.broadcast_to(one, start.shape)[cell, facet] for one in (flux.at(mesh, start), slope(start)))
-    start, way = start[cell, facet], (centre - start)[cell, facet]
-    near, far = near[cell, facet], far[cell, facet]
-    low, high, below, above = np.full(len(cell), INSIDE), np.full(len(cell), depth), near, far
+    begin, way = start[cell, facet], (centre - start)[cell, facet]
+    low, high = np.full(len(cell), INSIDE), np.full(len(cell), depth)
+    below, above = near[cell, facet], far[cell, facet]
     for _ in range(48):  # to rounding
         middle = (low + high) / 2
-        between = evaluate(K, start + middle[:, None] * way)
+        between = evaluate(K, begin + middle[:, None] * way)
         left = _size(between - below) >= _size(above - between)
         low, high = np.where(left, low, middle), np.where(left, middle, high)
-        left = left.reshape(-1, *[1] * (near.ndim - 1))
+        left = left.reshape(-1, *[1] * (below.ndim - 1))
         below, above = np.where(left, below, between), np.where(left, between, above)
+        keep = _differ(below, above)  # that of a steep function goes
+        cell, facet, begin, way, low, high, below, above = (
+            one[keep] for one in (cell, facet, begin, way, low, high, below, above)
+        )
+        if not cell.size:
+            return added
+    tau, steep = (np.broadcast_to(one, start.shape)[cell, facet] for one in (flux.at(mesh, start), slope(start)))
+    near, far = near[cell, facet], far[cell, facet]
     volume = mesh.volumes[cell] * high * d / (d + 1)  # of the strip as wide as the facet
     more = _density(near, tau, steep) - _density(far, tau, steep)
-    np.add.at(added, cell, np.where(_differ(below, above), volume * np.maximum(more, 0), 0))
+    np.add.at(added, cell, volume * np.maximum(more, 0))
     return added
 
 
