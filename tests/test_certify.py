@@ -332,3 +332,15 @@ def test_a_narrow_valley_of_the_conductivity_is_in_the_bound_of_the_gradient(bou
     found = certify(problem, field, cells=16, most_unknowns=2000)
     assert medium.alpha > 0.5
     assert found.gradient > 0.4 * found.bound / np.sqrt(0.01 / 45), "least K 0.01, up to the points; ‖∇v‖² = 1/45"
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_the_lower_bound_has_the_exchange(d):
+    """w + 0.1 has no gradient of its own, but loses 0.1 c more along the sides: the error is 0.1 (2 + 3)^{1/2}."""
+    sides = {"left": Robin(2.0, 0.0), "right": Robin(3.0, 1.0)}
+    sides |= {} if d == 1 else dict.fromkeys(("bottom", "top"), Neumann())
+    problem = experiments.Problem(medium=media.constant(1.0, d), boundary=sides)
+    flux = 1 / (1 / 2 + 1 + 1 / 3)
+    found = certify(problem, lambda x: flux * (x[0] + 1 / 2) + 0.1)
+    error = 0.1 * np.sqrt(5)
+    assert 0.999 * error < found.lower <= error * (1 + 1e-9) and error <= found.bound * (1 + 1e-9) < 1.001 * error

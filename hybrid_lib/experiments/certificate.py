@@ -22,7 +22,7 @@ ROUNDING = 100
 
 
 class Certificate(NamedTuple):
-    """What is known of the energy error ‖K^{1/2}∇(v − u)‖ of a field v.
+    """What is known of the energy error ‖K^{1/2}∇(v − u)‖ of a field v; with an exchange on sides ∫c(v − u)² is in its square.
 
     Attributes
     ----------

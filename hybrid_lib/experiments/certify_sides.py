@@ -10,9 +10,9 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded
+from hybrid_lib.experiments import heat
 from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, least, sampled
 from hybrid_lib.experiments.field_solution import solve_on
-from hybrid_lib.experiments.heat import ORDER
 from hybrid_lib.experiments.nodal import Nodal, prolonged
 from hybrid_lib.experiments.pointwise import Batch
 from hybrid_lib.fem import bounds, fluxes, sides
@@ -66,7 +66,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
         slope = np.broadcast_to(slope, sample.points.shape)
         size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ sample.weights))
         off = slope - fem.cell_gradients(mesh, elements.w)[:, None]
-        lower = max(_energy(mesh, sample, off) - elements.proof.bound, 0.0)
+        lower = max(math.hypot(_energy(mesh, sample, off), _exchange(elements, node, field)) - elements.proof.bound, 0.0)
         bound = found.bound + between
         done = lower == 0 and between == 0 and found.relative <= enough
         if done or bound <= SHARP * lower or 4**d * len(mesh.points) > most or bound > before / SHARP:
@@ -74,7 +74,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
         before, values = bound, None if field is not None else prolonged(mesh, values)
         mesh = fem.refine(mesh)
     second = sampled(mesh, K, q, 1)
-    finer = sides.side_data(mesh, problem.conditions(), ORDER, 2 * sides.POINTS)
+    finer = sides.side_data(mesh, problem.conditions(), heat.ORDER, 2 * sides.POINTS)
     finer = finer._replace(held=data.held, values=data.values, fixed=data.fixed, clash=data.clash)
     other = sided_bound(mesh, K, q, node, finer, 2, field, second)
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
@@ -98,6 +98,16 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
 def _energy(mesh: fem.Mesh, sample: Sampled, slope: np.ndarray) -> float:
     """Root of ∫ slope·K slope, by the rule."""
     return math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, fluxes.times(sample.K, slope)) @ sample.weights))
+
+
+def _exchange(elements: Any, node: np.ndarray, field: Batch | None) -> float:
+    """Root of ∫ c·(v − w_h)² along the sides with an exchange; v is linear between `node` or a field."""
+    total = 0.0
+    for one in elements.data.exchanges:
+        here, d = one.facets, elements.mesh.dimension
+        v = heat.along(node, here) if field is None else field(here.points.reshape(-1, d))[0].reshape(here.points.shape[:2])
+        total += sides.side_integral(here, one.coefficient * (v - heat.along(elements.w, here)) ** 2)
+    return math.sqrt(total)
 
 
 def _lifted(at: Any, e: np.ndarray) -> Batch:
