@@ -2,8 +2,8 @@
 
 JAX rounds a captured float64 array to float32 where 64-bit numbers are off, and keeps the rounded one with the array as long as a
 traced program lives. Once training has traced a function in float32, an evaluation in float64 then meets arrays of float32, and
-the other way round: the program cannot be built. So functions from outside are called with copies of their arrays, new each time;
-a function is called when it is traced, and not once a point.
+the other way round: the program cannot be built. So functions from outside are traced with copies of their arrays, new each
+time; a function is called once a block of points, and not once a point.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ LIBRARIES = ("jax", "jaxlib", "numpy", "scipy", "hybrid_lib", "builtins", "funct
 
 
 def fresh(function: Callable) -> Callable:
-    """The function with copies of the arrays that it closes over or reads from globals; itself if there are none.
+    """The function with copies of the arrays that it closes over or reads from globals; itself if none are found.
 
     Looked into are closures, defaults and globals of functions, and of functions that these hold; ``functools.partial``, methods,
-    jitted functions, tuples, lists, dictionaries, and objects that hold arrays.
+    jitted functions, tuples, lists, dictionaries, and attributes of plain objects. Arrays of modules, of classes, and in objects
+    that make their own copies or attributes are not reached: :func:`traced` is for these.
 
     Examples
     --------
@@ -36,57 +37,86 @@ def fresh(function: Callable) -> Callable:
     >>> fresh(abs) is abs
     True
     """
-    return _copied(function, {})
+    try:
+        return _copied(function, {})
+    except RecursionError:  # a long chain of functions
+        return function
 
 
-def asked_afresh(function: Callable) -> Callable:
-    """Mark a function that calls those from outside by :func:`fresh` itself."""
-    function.is_fresh = True
+def calls_fresh(function: Callable) -> Callable:
+    """Mark a function that calls those from outside by :func:`fresh` itself, so that nobody copies it."""
+    function.calls_fresh = function
     return function
+
+
+def traced(call: Callable[[], Any]) -> Any:
+    """The value of a call that traces a function, once more without JAX's programs where one holds an array in another precision."""
+    import jax
+
+    try:
+        return call()
+    except (TypeError, jax.errors.JaxRuntimeError) as error:
+        if not ("same dtypes" in str(error) or "E0102" in str(error)):
+            raise
+        jax.clear_caches()
+        return call()
 
 
 def _copied(value: Any, met: dict[int, Any]) -> Any:
     """The value with copies of its arrays; the value itself where it holds none."""
-    if isinstance(value, np.ndarray):
-        return value.copy() if value.dtype.type in ROUNDED else value
     if value is None or isinstance(value, (bool, int, float, str, np.generic, type, types.ModuleType, types.BuiltinFunctionType)):
         return value
-    if getattr(value, "is_fresh", False):
-        return value
     if id(value) in met:
-        return met[id(value)]
-    met[id(value)] = value  # where it holds itself
-    made = _made(value, met)
-    met[id(value)] = made
+        return met[id(value)][1]
+    if isinstance(value, np.ndarray):
+        made = value.copy() if value.dtype.type in ROUNDED else value
+    else:
+        met[id(value)] = value, value  # where it holds itself
+        made = _made(value, met)
+    met[id(value)] = value, made  # held, so that no other object gets its place
     return made
 
 
 def _made(value: Any, met: dict[int, Any]) -> Any:
     if isinstance(value, types.FunctionType):
-        return _function(value, met)
-    if type(value) in (tuple, list):
+        return value if value.__dict__.get("calls_fresh") is value else _function(value, met)
+    if isinstance(value, (tuple, list)) and (type(value) in (tuple, list) or hasattr(value, "_make")):
         items = [_copied(item, met) for item in value]
-        return value if _same(items, value) else type(value)(items)
+        return value if _same(items, value) else getattr(type(value), "_make", type(value))(items)
     if type(value) is dict:
         items = {name: _copied(item, met) for name, item in value.items()}
         return value if _same(items.values(), value.values()) else items
     if isinstance(value, functools.partial):
         inner = value.func, value.args, value.keywords
         made = [_copied(item, met) for item in inner]
-        return value if _same(made, inner) else functools.partial(made[0], *made[1], **made[2])
+        return value if _same(made, inner) else type(value)(made[0], *made[1], **made[2])
     if isinstance(value, types.MethodType):
-        owner = _copied(value.__self__, met)
-        return value if owner is value.__self__ else types.MethodType(value.__func__, owner)
-    if type(value).__module__.split(".")[0] in LIBRARIES:
-        wrapped = getattr(value, "__wrapped__", None)  # jitted
-        inner = wrapped if wrapped is None else _copied(wrapped, met)
-        return value if inner is wrapped else inner
-    held = getattr(value, "__dict__", None)
-    items = held if held is None else _copied(dict(held), met)
-    if items is None or _same(items.values(), held.values()):
+        owner, code = _copied(value.__self__, met), _copied(value.__func__, met)
+        return value if owner is value.__self__ and code is value.__func__ else types.MethodType(code, owner)
+    kind = type(value)
+    if kind.__module__.split(".")[0] in LIBRARIES:
+        if kind.__name__ in ("custom_jvp", "custom_vjp"):
+            return _with_attributes(value, ("fun", "jvp", "fwd", "bwd", "__wrapped__"), met)
+        jitted = kind.__name__ == "PjitFunction"
+        inner = _copied(value.__wrapped__, met) if jitted else None
+        return value if not jitted or inner is value.__wrapped__ else inner
+    own = ("__del__", "__copy__", "__getattr__", "__getattribute__", "__reduce__", "__reduce_ex__", "__setattr__", "__slots__")
+    if any(name in vars(one) for one in kind.__mro__[:-1] for name in own) or not hasattr(value, "__dict__"):
         return value
-    made = copy.copy(value)
-    made.__dict__.update(items)
+    return _with_attributes(value, tuple(vars(value)), met)
+
+
+def _with_attributes(value: Any, names: tuple[str, ...], met: dict[int, Any]) -> Any:
+    """A shallow copy of an object with copies in some attributes; itself where they hold none."""
+    held = {name: vars(value)[name] for name in names if name in vars(value)}
+    items = {name: _copied(item, met) for name, item in held.items()}
+    if _same(items.values(), held.values()):
+        return value
+    try:
+        made = copy.copy(value)
+        vars(made).update(items)
+    except Exception:  # what cannot be copied stays
+        return value
     return made
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hybrid_lib.captured import asked_afresh, fresh
+from hybrid_lib.captured import calls_fresh, fresh
 
 CENTRES = np.array([[0.3, 0.3], [0.6, 0.7]])
 
@@ -64,8 +64,63 @@ def test_what_holds_no_arrays_stays_itself():
     single = np.ones(2, np.float32)
     for function in (lambda x: x, lambda x: x + ready, lambda x: x + single, jnp.sin, functools.partial(jnp.add, 1.0), len):
         assert fresh(function) is function
-    marked = asked_afresh(lambda x: hill(x))
+    marked = calls_fresh(lambda x: hill(x))
     assert fresh(marked) is marked
+
+
+def test_derivatives_of_ones_own_stay():
+    c = np.array([0.5, 0.4])
+
+    @jax.custom_jvp
+    def distance(x):
+        return jnp.sqrt(jnp.sum((x - c) ** 2))
+
+    @distance.defjvp
+    def _(primals, tangents):
+        (x,), (t,) = primals, tangents
+        r = distance(x)
+        return r, (x - c) @ t / jnp.where(r > 0, r, 1.0)
+
+    assert fresh(distance) is not distance
+    assert jax.grad(fresh(distance))(jnp.array(c)).tolist() == [0.0, 0.0]
+
+
+class Closing(Field):
+    closed = False
+
+    def __del__(self):
+        Closing.closed = True
+
+
+class Proxy:
+    def __init__(self, inner):
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def __call__(self, x):
+        return self._inner(x)
+
+
+@pytest.mark.parametrize("kind", [Closing, lambda: Proxy(Field())])
+def test_objects_with_ways_of_their_own_are_not_copied(kind):
+    function = kind()
+    assert fresh(function) is function and not Closing.closed
+    assert fresh(function)(jnp.zeros(2)) == Field()(jnp.zeros(2))
+
+
+def test_a_long_chain_of_functions_is_called_as_it_is():
+    chain = Field()
+    for _ in range(300):
+        chain = lambda x, inner=chain: inner(x)  # noqa: E731
+    assert fresh(chain)(jnp.zeros(2)) == Field()(jnp.zeros(2))
+
+
+def test_one_array_has_one_copy():
+    c = np.ones((3, 3))
+    function = fresh(lambda x, a=c, b=(c, c): jnp.sum(a @ x) + jnp.sum(b[0] @ x) + jnp.sum(b[1] @ x))
+    assert len(jax.make_jaxpr(function)(jnp.ones(3)).consts) <= 1
 
 
 def test_a_function_that_holds_itself_ends():
@@ -84,7 +139,7 @@ def test_a_changed_array_is_seen():
 
 
 PROGRAM = """
-import jax, jax.numpy as jnp, numpy as np
+import types, jax, jax.numpy as jnp, numpy as np
 import hybrid_lib as hl
 from hybrid_lib import fem
 from hybrid_lib.methods.lifting import lifting
@@ -101,6 +156,12 @@ problem = hl.Problem(medium=medium, source=q, boundary=hl.Dirichlet(g))
 found = hl.solve(problem, n=4)
 assert found.bound < 1 and hl.certify(problem, found.w, mesh=found.mesh).bound > 0
 assert fem.evaluate(g, np.zeros((3, 2))).dtype == np.float64
+module = types.ModuleType("module")
+module.centre = np.array([0.3, 0.3])
+far = lambda x: jnp.sum((x - module.centre) ** 2)
+kept.append(jax.jit(far))
+kept[-1](jnp.ones(2))
+assert np.allclose(fem.evaluate(far, np.zeros((3, 2))), 0.18)
 fields = medium.conductivity, medium.divergence, problem.source, lifting(problem).base
 for double in (False, True, False):
     with jax.enable_x64(double) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64(double):

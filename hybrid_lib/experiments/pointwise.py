@@ -79,10 +79,10 @@ def _batch(field: Any, gradient: Callable | None, d: int) -> Batch:
 
         return _checked(split, d, whole=True)
     if gradient is not None:
-        return _checked(lambda x: (fresh(field)(x), fresh(gradient)(x)), d)
+        return _checked(lambda x: (field(x), gradient(x)), d)
 
     def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = fresh(field)(x)
+        found = field(x)
         if isinstance(found, tuple):
             return found
         try:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import roots_jacobi
 
-from hybrid_lib.captured import fresh
+from hybrid_lib.captured import fresh, traced
 from hybrid_lib.errors import InputError, real_array, require_coordinates, require_one_argument, whole
 from hybrid_lib.fem.identity import identity
 from hybrid_lib.fem.mesh import Mesh
@@ -196,7 +196,8 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
     try:
         if identity(function) is None:
             require_coordinates("function", function, flat.shape[1])
-        values = _evaluate_traced(fresh(function), flat)
+        jitted = isinstance(function, jax.stages.Wrapped)
+        values = traced(lambda: _evaluate_traced(fresh(function), flat, jitted))
     except (
         jax.errors.TracerArrayConversionError,
         jax.errors.TracerIntegerConversionError,
@@ -261,13 +262,13 @@ def float64():
         yield
 
 
-def _evaluate_traced(function: Callable, flat: np.ndarray) -> np.ndarray:
+def _evaluate_traced(function: Callable, flat: np.ndarray, jitted: bool) -> np.ndarray:
     """Values at points (N, d) by vmap, block by block; the last block repeats the last point."""
     compiled = len(flat) > COMPILED_BLOCK
     block = COMPILED_BLOCK if compiled else BLOCK
     with float64():
         batched = jax.vmap(lambda x: _real(function(x)))
-        batched = shared(batched) if compiled or isinstance(function, jax.stages.Wrapped) else batched
+        batched = shared(batched) if compiled or jitted else batched
         parts = []
         for start in range(0, len(flat), block):
             points = flat[start : start + block]

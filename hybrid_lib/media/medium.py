@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hybrid_lib.captured import asked_afresh, fresh
+from hybrid_lib.captured import calls_fresh, fresh
 from hybrid_lib.errors import InputError, require_coordinates, require_picklable, require_real
 from hybrid_lib.media.pixels import Pixels
 
@@ -186,7 +186,7 @@ def pointwise(function, d) -> Field:
             raise InputError("point", "floating-point coordinates", x.dtype, "write 1.0 instead of 1")
         return jnp.asarray(require_real("function", fresh(function)(x)), x.dtype)
 
-    return asked_afresh(at_point)
+    return calls_fresh(at_point)
 
 
 def sample_points(d, lower, upper) -> np.ndarray:
