@@ -50,7 +50,7 @@ def calls_fresh(function: Callable) -> Callable:
 
 
 def traced(call: Callable[[], Any]) -> Any:
-    """The value of a call that traces a function, once more without JAX's programs where one holds an array in another precision."""
+    """The value of a call that traces a function; anew, without JAX's programs, where one holds an array in another precision."""
     import jax
 
     try:

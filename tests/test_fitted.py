@@ -81,6 +81,9 @@ def test_lines_of_jumps_are_lines_of_the_mesh():
     assert lines(lambda x: jnp.where(x[0] + 0.3 * x[1] < 0.6, 1.0, 9.0)) is square
     assert lines(lambda x: jnp.where(jnp.all(jnp.mod(x, 2e-3) < 8e-4), 1.0, 9.0)) is square  # too many lines
     assert lines(lambda x: jnp.where(x[0] < 0.3, 1.0, 9.0)) is square
+    for period in (1 / 2, 1 / 3, 1 / 4, 0.2):
+        discs = lines(lambda x, p=period: jnp.where(jnp.sum((jnp.mod(x, p) / p - 0.5) ** 2) < 0.1, 1.0, 9.0))
+        assert discs is square, "lines at equal distances would meet the discs at the same places"
     plate = domains.box((0.0, 0.0), (2.0, 1.0))
     x, y = lines(lambda x: jnp.where(x[1] < 0.77, 1.0, 9.0), plate.mesh(4), plate)
     assert x == (np.arange(9) / 4).tolist() and y == [0.0, 0.25, 0.5, 0.77, 1.0]
@@ -110,6 +113,64 @@ def test_a_bound_on_a_mesh_that_cuts_a_jump_is_not_below_the_error(s):
     assert energy_error(plane, s) <= plane.bound < 1.5 * energy_error(plane, s)
     fine = hl.solve(plane.problem, n=12)
     assert fine.bound < 1e-11 and energy_error(fine, s) < 1e-11
+
+
+def test_fine_meshes_are_fitted_too():
+    problem = hl.Problem(medium=step(1 / 3), boundary=ENDS)
+    assert len(fitted(problem, fem.interval(65_536)).points) == 65_538
+    assert 1 / 3 in fitted(problem, fem.interval(65_536)).points
+
+
+def test_a_film_at_the_end_is_found():
+    film = media.from_function(lambda x: jnp.where(x[0] < 2e-6, 1e-6, 1.0), 1, alpha=1e-6, beta=1.0)
+    found = hl.solve(hl.Problem(medium=film, boundary=ENDS), tolerance=0.01)
+    assert found.bound < 1e-6 and found.heat_through("right") == pytest.approx(1 / 3, rel=1e-5)
+    problem = found.problem
+    coarse = solve_on(problem, problem.domain.labelled(problem.domain.mesh(4)))  # a bound of zero, but for the film
+    assert coarse.bound > 1.4 and coarse.heat_bound("right") > 2 / 3
+    proof = fem.energy_bound(fem.interval(64), film.conductivity, 0.0, np.linspace(0, 1, 65))
+    assert proof.relative == pytest.approx(2**0.5, rel=0.01) and proof.gap == proof.bound
+
+
+@pytest.mark.parametrize("high", [1.2, 2.0, 50.0])
+def test_the_heat_is_within_its_bound_beside_a_mesh_line(high):
+    s = 0.75 + 2e-6
+    problem = hl.Problem(medium=step(s, high=high), boundary=ENDS)
+    found = solve_on(problem, problem.domain.labelled(problem.domain.mesh(64)))
+    off = abs(found.heat_through("right") - 1 / (s + (1 - s) / high))
+    assert 1e-8 < off <= found.heat_bound("right") < 3 * off
+
+
+def test_far_from_the_origin_no_slivers_appear():
+    rod = domains.box((1e6,), (1e6 + 1,))
+    medium = media.from_function(lambda x: jnp.where(x[0] < 1e6 + 0.3, 1.0, 50.0), 1, alpha=1.0, beta=50.0, box=rod.box)
+    assert hl.solve(hl.Problem(medium=medium, domain=rod, boundary=ENDS), n=64).bound < 1e-7
+
+
+def test_values_at_nodes_of_a_fitted_mesh_need_it():
+    found = hl.solve(hl.Problem(medium=step(0.42), boundary=ENDS), n=10)
+    with pytest.raises(hl.InputError, match="mesh: expected the mesh of the values where K jumps between the nodes"):
+        hl.certify(found.problem, found.w)
+    assert hl.certify(found.problem, found.w, mesh=found.mesh).relative < 1e-12
+
+
+@pytest.mark.parametrize("share", [0.05, 0.95])
+def test_a_lower_bound_is_not_above_the_error_beside_a_jump(share):
+    """A rule that takes K for too large in a sliver has too much of the energy of a bump there."""
+    n = 20_000
+    h, k = 1 / n, 10_000
+    s = (k + share) * h
+    mesh = fem.interval(n)
+    problem = experiments.own_problem(step(s), 0.0)
+    c = 1 / (s + (1 - s) / 50)
+    x = mesh.points[:, 0]
+    u = np.where(x < s, c * x, 1 - c * (1 - x) / 50) - x
+    u[k] += 1e-3
+    found = experiments.certify(problem, u, mesh=mesh, most_unknowns=1)
+    total = np.diff(u) / h + 1
+    low = np.clip((s - x[:-1]) / h, 0, 1)
+    error = np.sqrt(h * np.sum(low * (total - c) ** 2 + (1 - low) * 50 * (total - c / 50) ** 2))
+    assert found.lower <= error * (1 + 1e-6) and error <= found.bound * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("s", [0.7501, 0.7507])

@@ -21,12 +21,11 @@ from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded, whole
 from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, least, sampled
 from hybrid_lib.experiments.certify_sides import certified_sides
-from hybrid_lib.experiments.fitted import fitted
+from hybrid_lib.experiments.fitted import fitting
 from hybrid_lib.experiments.nodal import Nodal, covering, nodal
 from hybrid_lib.experiments.pointwise import field_of
 from hybrid_lib.experiments.price import pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
-from hybrid_lib.fem.slivers import slivers
 from hybrid_lib.problems import Problem, is_number, is_plain, poincare_constant, units
 
 TOLERANCE = {1: 1e-7, 2: 1e-3}
@@ -103,6 +102,9 @@ def certify(
         raise InputError("tolerance", "a number > 0", repr(tolerance), "0.01 is one per cent of the energy norm")
     enough = TOLERANCE[problem.domain.dimension] if tolerance is None else float(tolerance)
     known = nodal(problem.domain, field, mesh)
+    if known is not None and mesh is None and fitting(problem)(known.mesh) is not known.mesh:
+        expected, remedy = "the mesh of the values where K jumps between the nodes of a uniform one", "pass mesh="
+        raise InputError("mesh", expected, "none", f"{remedy}, of what hl.solve returns found.mesh")
     if known is None:
         at = field_of(problem, field, gradient)
         levels = _uniform(problem, cells) if mesh is None else _halved(covering(problem.domain, mesh))
@@ -143,9 +145,12 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
     lower = min(lower, _lower(other, bounds.bound_by(mesh, data, flux, best(data.points), e, constant=constant)))
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
     proof = max(found, other, key=lambda one: one.bound)
-    proof = bounds.with_slivers(proof, mesh, K, data, lambda x: slopes(level, x) + e)
-    hidden = 0.0 if data.K.shape[1] == 1 else slivers(mesh, K, data.barycentric, flux, lambda x: best(x) + e).sum()
-    lower = math.sqrt(max(lower**2 - hidden, 0.0))
+    strips = bounds.unseen(mesh, K, data)
+    if strips is not None:
+        own, others = (strips.gained(flux, mesh, at(strips.points) + e) for at in (lambda x: slopes(level, x), best))
+        extra, taken = strips.on_cells(np.maximum(own, 0)), np.maximum(others, 0).sum() + np.maximum(-own, 0).sum()
+        more = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e, constant=constant, extra=extra)
+        proof, lower = max(proof, more, key=lambda one: one.bound), math.sqrt(max(lower**2 - taken, 0.0))
     steep = proof.bound / (math.sqrt(alpha) * size) if size > 0 else math.inf
     relative, steep = (0.0, 0.0) if proof.bound <= nothing else (proof.relative, steep)
     return Certificate(proof.bound, lower, relative, steep, proof.oscillation, difference, mesh, flux)
@@ -178,8 +183,9 @@ def _uniform(problem: Problem, cells: int | None) -> Iterator[fem.Mesh]:
     length = (medium.period or pixel(problem) or unit) / unit
     cells = cells or max(16, min(math.ceil((64 if line else 4) / length - 1e-9), 8192 if line else 128))
     cells = cells if medium.pixels is None else medium.pixels.cells(cells, problem.domain.box, unit)
+    fit = fitting(problem)
     while True:
-        yield fitted(problem, problem.domain.mesh(cells))
+        yield fit(problem.domain.mesh(cells))
         cells *= 4 if line else 2
 
 

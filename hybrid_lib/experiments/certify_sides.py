@@ -79,13 +79,13 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
     other = sided_bound(mesh, K, q, node, finer, 2, field, second)
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)
     lower = max(lower - (elements.energy_bound - elements.proof.bound), 0.0)
+    strips = bounds.unseen(mesh, K, sample)
+    if strips is not None:
+        x, steep = strips.points, fem.cell_gradients(mesh, node)[:, None]
+        steep = steep if field is None else field(x.reshape(-1, d))[1].reshape(x.shape)
+        off = steep - fem.cell_gradients(mesh, elements.w)[:, None]
+        lower = math.sqrt(max(lower**2 - np.maximum(-strips.work(off, off), 0).sum(), 0.0))
     proof = max(found, other, key=lambda one: one.bound)
-    steps = fem.cell_gradients(mesh, node)[:, None]
-
-    def slopes(x: np.ndarray) -> np.ndarray:
-        return steps if field is None else field(x.reshape(-1, d))[1].reshape(x.shape)
-
-    proof = bounds.with_slivers(proof, mesh, K, second, slopes)
     if between > 0:
         energy = _energy(mesh, sample, slope)
         bound = proof.bound + between

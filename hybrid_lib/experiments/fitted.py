@@ -6,7 +6,6 @@ jump and the next point of the rule. Pixels and materials know their edges; of a
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -24,8 +23,10 @@ MOST = 50_000
 """Nodes of a mesh that is fitted, at most."""
 APART = 0.25
 """A node of the mesh nearer to a jump than this part of a cell gives way to it."""
-ROUNDING = 1e-12
+ROUNDING = 64 * np.finfo(float).eps
 """Of the largest coordinate: places nearer than this are the same."""
+NARROW = 1e-9
+"""Of a cell: of two jumps nearer than this one gets a node; a layer between them is a sliver."""
 
 
 def jumps_on_lines(K: Callable, starts: np.ndarray, ends: np.ndarray, points: int = POINTS[1]) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +49,8 @@ def jumps_on_lines(K: Callable, starts: np.ndarray, ends: np.ndarray, points: in
     def changes(below: np.ndarray, above: np.ndarray) -> np.ndarray:
         return _size(above - below) > LEAST * np.minimum(_size(below), _size(above))
 
-    s = np.broadcast_to((np.arange(points) + 0.381966) / points, (len(starts), points))
+    within = np.concatenate([[1e-12], (np.arange(points) + 0.381966) / points, [1 - 1e-12]])  # films at the ends, too
+    s = np.broadcast_to(within, (len(starts), len(within)))
     f = values(np.arange(len(starts))[:, None], s)
     line, k = np.nonzero(changes(f[:, :-1], f[:, 1:]))
     a, b, below, above = s[line, k], s[line, k + 1], f[line, k], f[line, k + 1]
@@ -63,7 +65,7 @@ def jumps_on_lines(K: Callable, starts: np.ndarray, ends: np.ndarray, points: in
 
 
 def fitted(problem: Problem, mesh: fem.Mesh) -> fem.Mesh:
-    """The uniform mesh of a line or rectangle with nodes, or lines, at the jumps of K; any other mesh as it is.
+    """:func:`fitting` for one mesh.
 
     Examples
     --------
@@ -73,22 +75,32 @@ def fitted(problem: Problem, mesh: fem.Mesh) -> fem.Mesh:
     >>> fitted(Problem(medium=medium), fem.interval(4)).points.ravel().round(12).tolist()
     [0.0, 0.3, 0.5, 0.75, 1.0]
     """
+    return fitting(problem)(mesh)
+
+
+def fitting(problem: Problem) -> Callable[[fem.Mesh], fem.Mesh]:
+    """What gives the uniform mesh of a line or rectangle nodes, or lines, at the jumps of K; any other mesh stays as it is."""
     medium, domain = problem.medium, problem.domain
     known = medium.is_lipschitz or medium.pixels is not None or hasattr(medium.conductivity, "cell_values")
-    if known or len(domain.corners) != 1 or mesh.materials:
-        return mesh
-    axes = [np.unique(along) for along in mesh.points.T]
-    jumps = _jumps_along_axes(medium.conductivity, tuple((float(axis[0]), float(axis[-1])) for axis in axes))
-    lines = [_with(axis, places) for axis, places in zip(axes, jumps, strict=True)]
-    same = all(new is old for new, old in zip(lines, axes, strict=True))
-    return mesh if same or math.prod(map(len, lines)) > max(MOST, len(mesh.points)) else fem.grid(*lines)
+    if known or len(domain.corners) != 1:
+        return lambda mesh: mesh
+    jumps = _jumps_along_axes(medium.conductivity, np.transpose(domain.box))
+
+    def fit(mesh: fem.Mesh) -> fem.Mesh:
+        axes = [np.unique(along) for along in mesh.points.T]
+        if mesh.materials or math.prod(map(len, axes)) != len(mesh.points):
+            return mesh
+        lines = [_with(axis, places) for axis, places in zip(axes, jumps, strict=True)]
+        same = all(new is old for new, old in zip(lines, axes, strict=True))
+        return mesh if same or math.prod(map(len, lines)) > max(MOST, 2 * len(mesh.points)) else fem.grid(*lines)
+
+    return fit
 
 
-@functools.lru_cache(maxsize=16)
-def _jumps_along_axes(K: Callable, ends: tuple[tuple[float, float], ...]) -> list[np.ndarray]:
-    """Coordinates of the jumps of K along each axis between its ends; in the plane those that two parallel lines meet."""
-    box, d = np.array(ends), len(ends)
-    shares = (np.arange(LINES) + 0.618034) / LINES if d == 2 else np.zeros(1)
+def _jumps_along_axes(K: Callable, box: np.ndarray) -> list[np.ndarray]:
+    """Coordinates of the jumps of K along each axis of a box (d, 2); in the plane those that two parallel lines meet."""
+    d = len(box)
+    shares = np.mod(0.5 + 0.618034 * np.arange(1, LINES + 1), 1) if d == 2 else np.zeros(1)  # in no phase of a period twice
     starts, ends = (np.repeat(box[None, None, :, side], len(shares), axis=1).repeat(d, axis=0) for side in (0, 1))  # (d, L, d)
     for axis in range(d if d == 2 else 0):
         across = 1 - axis
@@ -103,15 +115,17 @@ def _jumps_along_axes(K: Callable, ends: tuple[tuple[float, float], ...]) -> lis
 
 
 def _with(nodes: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-    """The nodes with those jumps that are not among them; nodes that are close to one give way."""
-    same = ROUNDING * np.abs(nodes).max()
+    """The nodes with those jumps that are not among them; nodes that are close to one give way, and jumps to one closer still."""
+    h = np.diff(nodes).min()
+    same = max(ROUNDING * np.abs(nodes).max(), NARROW * h)
     jumps = np.sort(jumps)
     jumps = jumps[np.diff(jumps, prepend=-np.inf) > same]
-    jumps = jumps[_distance(nodes, jumps) > same]
+    jumps = jumps[_distance(nodes, jumps) > ROUNDING * np.abs(nodes).max()]
+    jumps = jumps[np.minimum(jumps - nodes[0], nodes[-1] - jumps) > same]
     if not jumps.size:
         return nodes
     inner = nodes[1:-1]
-    inner = inner[_distance(jumps, inner) > APART * np.diff(nodes).min()]
+    inner = inner[_distance(jumps, inner) > APART * h]
     return np.sort(np.concatenate([nodes[[0, -1]], inner, jumps]))
 
 

@@ -48,7 +48,8 @@ def solve(
     tolerance : float, optional
         Bound of the relative error of energy; 0.01 by default. Meshes are refined where the bound says so until it is met, or the
         next mesh would have more than 200,000 unknowns: then `reason` says so, and the mesh with the least bound is returned.
-        The first mesh has a node at each corner of a pixel, whatever their number, and on a line at each jump of K.
+        The first mesh has a node at each corner of a pixel, whatever their number, and at each jump of a K that is a
+        function on a line, or of one along an axis of a rectangle.
     n : int, optional
         Cells along a unit length of the domain (``problem.domain.unit``); of one mesh, or with a tolerance of the first.
     announce : callable, optional
@@ -79,7 +80,7 @@ def solve(
     target = TOLERANCE if tolerance is None and n is None else tolerance
     domain = problem.domain
     mesh = domain.labelled(fitted(problem, domain.mesh(first_cells(problem) if n is None else n)))
-    best, since = None, 0
+    best, least, since = None, np.inf, 0
     if callable(plain(problem.source)) and np.abs(sample_of(problem, mesh).f).max() < 1e-100:  # tails of a peak
         text = "source: it is 0 at all points of the first mesh; if it is narrow pass n= for more of them, else source=0.0"
         warnings.warn(text, stacklevel=2)
@@ -87,14 +88,18 @@ def solve(
         found = solve_on(problem, mesh)
         if announce is not None:
             announce(found)
-        if found.proof is None or target is None or (found.proof.relative <= target and found.bound <= target):
+        if found.proof is None or target is None:
             return found
-        since = since + 1 if best is not None and found.proof.relative > 0.9 * best.proof.relative else 0
-        best = found if best is None or found.proof.relative < best.proof.relative else best
+        coarse = found.proof.relative > target  # what a second rule changes is looked at where it may decide
+        size = found.proof.relative if coarse else found.bound
+        if size <= target:
+            return found
+        since = since + 1 if best is not None and size > 0.9 * least else 0
+        best, least = (found, size) if best is None or size < least else (best, least)
         if since == STALLED:
             reason = f"the bound stays at {rounded(best.bound)} on finer meshes, {STUCK}"
             return dataclasses.replace(best, reason=reason)
-        parts = found.proof.cells if found.proof.relative > target else np.sqrt(np.sum(found._parts, axis=0))
+        parts = found.proof.cells if coarse else np.sqrt(found.proof.cells**2 + found._changed)
         finer = fem.bisect(mesh, _marked(parts))
         if len(finer.points) > UNKNOWNS:
             received = f"{rounded(best.bound)} with {len(best.w)} unknowns; a finer mesh would have over {UNKNOWNS}"

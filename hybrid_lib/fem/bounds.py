@@ -33,7 +33,7 @@ from hybrid_lib.fem.fluxes import (
 )
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import composite_rule, evaluate, field_values
-from hybrid_lib.fem.slivers import slivers
+from hybrid_lib.fem.slivers import Slivers, slivers
 from hybrid_lib.fem.solve import solve_dirichlet
 
 PROBES = {1: 1 << 16, 2: 1 << 19}
@@ -59,6 +59,8 @@ class EnergyBound(NamedTuple):
         √J. Without oscillation it is `bound`, and twice the error of the mean flux.
     cells : (m,) float64
         The parts of the cells, of the sum of squares.
+    size : float
+        ‖K^{1/2}∇v‖.
     """
 
     bound: float
@@ -67,6 +69,7 @@ class EnergyBound(NamedTuple):
     flux: Flux
     gap: float
     cells: np.ndarray | None = None
+    size: float = 0.0
 
 
 class Rest(NamedTuple):
@@ -203,7 +206,12 @@ def energy_bound(
     data = sampled(mesh, K, f)
     total = slope + direction_of(mesh, direction)
     flux = flux_for(mesh, data, total, insulated, degree)
-    return with_slivers(bound_by(mesh, data, flux, slope[:, None], direction), mesh, K, data, lambda x: total[:, None])
+    return bound_by(mesh, data, flux, slope[:, None], direction, extra=gained(unseen(mesh, K, data), mesh, flux, total[:, None]))
+
+
+def gained(strips: Slivers | None, mesh: Mesh, flux: Flux, slope: np.ndarray) -> np.ndarray | None:
+    """What slivers add to the squares of a bound on cells, (m,), with ∇v + e at their points; None for none."""
+    return None if strips is None else strips.on_cells(np.maximum(strips.gained(flux, mesh, slope), 0))
 
 
 def flux_for(mesh: Mesh, data: Sampled, slope: np.ndarray, insulated: Any = None, degree: int = 1) -> Flux:
@@ -222,18 +230,20 @@ def bound_by(
     direction: np.ndarray | None = None,
     more: Rest | None = None,
     constant: float | None = None,
+    extra: np.ndarray | None = None,
 ) -> EnergyBound:
     """The bound that a flux gives for a field with ∇v = gradient, (m, Q or 1, d) at the points of `data`.
 
     α_T of the oscillation is the least K at the points of the cell: no lower bound on all of it, but right up to quadrature, like
     the integrals, and exact where K is constant on cells. The inequality of Payne and Weinberger takes f − f_T to have no mean.
     Where `data` is not what the flux was made from it has one, r_T by this rule, and `constant` ‖r‖ is added; `constant` is C/√α
-    with ‖v − u‖ ≤ C‖∇(v − u)‖.
+    with ‖v − u‖ ≤ C‖∇(v − u)‖. `extra` is added to the squares of the gap on cells.
     """
     weights, volumes = data.weights, mesh.volumes
     slope = np.broadcast_to(gradient + direction_of(mesh, direction), data.points.shape)
-    gap = flux.at(mesh, data.points) - times(data.K, slope)
-    squares = np.einsum("mqi,mqi->mq", gap, times(data.inverse, gap)) @ weights * volumes  # (m,)
+    off = flux.at(mesh, data.points) - times(data.K, slope)
+    squares = np.einsum("mqi,mqi->mq", off, times(data.inverse, off)) @ weights * volumes  # (m,)
+    squares = squares if extra is None else squares + extra
     mean = flux.source if constant is None else means(data.f, weights, len(mesh.cells))
     rest = means((data.f - mean[:, None]) ** 2, weights, len(mesh.cells)) * volumes  # ‖f − Π₀f‖² on T
     drift = (constant or 0.0) * math.sqrt(volumes @ (mean - flux.source) ** 2)
@@ -247,18 +257,13 @@ def bound_by(
     gradient = np.broadcast_to(gradient, data.points.shape)
     size = float(np.sqrt(volumes @ (np.einsum("mqi,mqi->mq", gradient, times(data.K, gradient)) @ weights)))
     relative = bound / size if size > 0 else 0.0 if bound == 0 else np.inf
-    return EnergyBound(bound, relative, float(np.linalg.norm(oscillation)) + drift, flux, float(np.sqrt(squares.sum())), parts)
+    gap, within = float(np.sqrt(squares.sum())), float(np.linalg.norm(oscillation)) + drift
+    return EnergyBound(bound, relative, within, flux, gap, parts, size)
 
 
-def with_slivers(proof: EnergyBound, mesh: Mesh, K: Any, sample: Sampled, slope: Callable) -> EnergyBound:
-    """The bound with what slivers of K between a facet and the points of the rule add; `slope` is ∇v + e at points."""
-    seen = callable(K) and sample.K.shape[1] > 1
-    more = slivers(mesh, K, sample.barycentric, proof.flux, slope).sum() if seen else 0.0
-    if not more:
-        return proof
-    squares = (proof.cells**2).sum()
-    bound = proof.bound + float(np.sqrt(squares + more) - np.sqrt(squares))
-    return proof._replace(bound=bound, relative=proof.relative * bound / proof.bound if proof.bound else np.inf)
+def unseen(mesh: Mesh, K: Any, sample: Sampled) -> Slivers | None:
+    """Slivers of K between a facet and the points of a rule; None where K is constant on cells, or there are none."""
+    return slivers(mesh, K, sample.barycentric) if callable(K) and sample.K.shape[1] > 1 else None
 
 
 def sampled(mesh: Mesh, K: Any, f: Any, least: int | None = None, order: int = ORDER) -> Sampled:

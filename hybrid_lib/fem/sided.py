@@ -24,7 +24,7 @@ import numpy as np
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem.assembly import cell_gradients
-from hybrid_lib.fem.bounds import EnergyBound, Rest, Sampled, bound_by, sampled
+from hybrid_lib.fem.bounds import EnergyBound, Rest, Sampled, bound_by, gained, sampled, unseen
 from hybrid_lib.fem.contact import Contact, normal_part
 from hybrid_lib.fem.fluxes import Flux, Rule, balanced_flux, eigenvalues, means
 from hybrid_lib.fem.mesh import Mesh
@@ -110,10 +110,19 @@ def sided_bound(
     flux = balanced_flux(mesh, rule, source, slope, shut, degree, inflow if data.fluxes else None, contact)
     gap = _exchange_gap(mesh, linear if field is None else given, flux, data.exchanges)
     parts = Rest(within, gap, between_nodes(mesh, nodal, sample, data) if field is None else 0.0)
-    steep = slope[:, None] if field is None else field(sample.points.reshape(-1, d))[1].reshape(sample.points.shape)
-    found = bound_by(mesh, sample, flux, steep, more=parts)
+    steep = slope[:, None] if field is None else _slopes(field, sample.points)
+    strips, near = unseen(mesh, K, sample), slope[:, None]
+    if strips is not None and field is not None:
+        near = _slopes(field, strips.points)
+    extra = gained(strips, mesh, flux, near)
+    found = bound_by(mesh, sample, flux, steep, more=parts, extra=extra)
     rounding = NOTHING * np.abs(nodal).max() * np.sqrt(sample.K.max() * mesh.volumes.sum()) / mesh.diameters.min()
     return found._replace(relative=0.0) if found.bound <= rounding and _constant(sample, data) else found
+
+
+def _slopes(field: Field, points: np.ndarray) -> np.ndarray:
+    """∇v at points (..., d)."""
+    return field(points.reshape(-1, points.shape[-1]))[1].reshape(points.shape)
 
 
 def _constant(sample: Sampled, data: SideData) -> bool:
