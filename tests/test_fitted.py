@@ -211,3 +211,32 @@ def test_a_certificate_of_a_formula_across_a_jump():
     x = (np.arange(1 << 20) + 0.5) / (1 << 20)
     truth = np.sqrt(np.mean(np.where(x < s, 1.0, high) * (1e-3 * np.pi * np.cos(np.pi * x)) ** 2))
     assert truth <= found.bound * (1 + 1e-7) and found.bound == pytest.approx(truth, rel=1e-4)
+
+
+@pytest.mark.parametrize("inside", [1000.0, 0.02])
+def test_a_curved_interface_is_in_the_bound(inside):
+    """A disc in a uniform field: w = x (1 + b R²/r²) around it, (1 + b) x in it, with b = (1 − K)/(1 + K)."""
+    centre, R, b = np.array([0.47, 0.53]), 0.23, (1 - inside) / (1 + inside)
+
+    def w(x):
+        y = x - centre
+        r2 = jnp.maximum(jnp.sum(y**2), 1e-30)
+        return jnp.where(r2 < R**2, (1 + b) * y[0], y[0] * (1 + b * R**2 / r2))
+
+    low, high = min(1.0, inside), max(1.0, inside)
+    disc = media.from_function(lambda x: jnp.where(jnp.sum((x - centre) ** 2) < R**2, inside, 1.0), 2, alpha=low, beta=high)
+    found = hl.solve(hl.Problem(medium=disc, boundary=hl.Dirichlet(w)), n=40)
+    barycentric, weights = fem.composite_rule(2, 24, 5)
+    error = energy = 0.0
+    slopes = fem.cell_gradients(found.mesh, found.w)
+    for cells in np.array_split(np.arange(len(found.mesh.cells)), 8):
+        y = barycentric @ found.mesh.points[found.mesh.cells[cells]] - centre
+        r2, slope = np.sum(y**2, axis=-1), slopes[cells, None]
+        within, p = r2 < R**2, b * R**2 / r2
+        along = np.where(within, 1 + b, 1 + p - 2 * p * y[..., 0] ** 2 / r2)
+        exact = np.stack([along, np.where(within, 0, -2 * p * y[..., 0] * y[..., 1] / r2)], axis=-1)
+        K = np.where(within, inside, 1.0) * weights
+        error += found.mesh.volumes[cells] @ np.sum(K * np.sum((slope - exact) ** 2, axis=-1), axis=1)
+        energy += found.mesh.volumes[cells] @ np.sum(K * np.sum(slope**2, axis=-1), axis=1)
+    true = np.sqrt(error / energy)
+    assert true <= found.bound and (inside < 1 or found.bound < 1.1 * true)
