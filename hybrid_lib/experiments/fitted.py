@@ -13,6 +13,7 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.experiments.breaks import LEAST
+from hybrid_lib.fem.bisection import differ, jumps_between
 from hybrid_lib.problems import Problem
 
 POINTS = {1: 1 << 16, 2: 1 << 12}
@@ -32,9 +33,6 @@ NARROW = 1e-9
 def jumps_on_lines(K: Callable, starts: np.ndarray, ends: np.ndarray, points: int = POINTS[1]) -> tuple[np.ndarray, np.ndarray]:
     """Where K jumps on segments: number of the segment and part of the way, (k,) each, to rounding.
 
-    Between two points where K changes, the half in which it changes more is taken until the change is gone, as that of a steep
-    function goes, or the two points are neighbours.
-
     Examples
     --------
     >>> import jax.numpy as jnp
@@ -46,22 +44,13 @@ def jumps_on_lines(K: Callable, starts: np.ndarray, ends: np.ndarray, points: in
     def values(line: np.ndarray, s: np.ndarray) -> np.ndarray:
         return fem.evaluate(K, starts[line] + s[..., None] * (ends - starts)[line]).reshape(*s.shape, -1)
 
-    def changes(below: np.ndarray, above: np.ndarray) -> np.ndarray:
-        return _size(above - below) > LEAST * np.minimum(_size(below), _size(above))
-
     within = np.concatenate([[1e-12], (np.arange(points) + 0.381966) / points, [1 - 1e-12]])  # films at the ends, too
     s = np.broadcast_to(within, (len(starts), len(within)))
     f = values(np.arange(len(starts))[:, None], s)
-    line, k = np.nonzero(changes(f[:, :-1], f[:, 1:]))
-    a, b, below, above = s[line, k], s[line, k + 1], f[line, k], f[line, k + 1]
-    while np.any(((middle := (a + b) / 2) > a) & (middle < b)):
-        between = values(line, middle)
-        left = _size(between - below) >= _size(above - between)
-        a, below = np.where(left, a, middle), np.where(left[:, None], below, between)
-        b, above = np.where(left, middle, b), np.where(left[:, None], between, above)
-        keep = changes(below, above)
-        line, a, b, below, above = line[keep], a[keep], b[keep], below[keep], above[keep]
-    return line, b
+    line, k = np.nonzero(differ(f[:, :-1], f[:, 1:], LEAST))
+    ends_of = s[line, k], s[line, k + 1], f[line, k], f[line, k + 1]
+    which, places = jumps_between(lambda which, middle: values(line[which], middle), *ends_of, LEAST)
+    return line[which], places
 
 
 def fitted(problem: Problem, mesh: fem.Mesh) -> fem.Mesh:
@@ -115,7 +104,7 @@ def _jumps_along_axes(K: Callable, box: np.ndarray) -> list[np.ndarray]:
 
 
 def _with(nodes: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-    """The nodes with those jumps that are not among them; nodes that are close to one give way, and jumps to one closer still."""
+    """Nodes and jumps, each place once; a node close to a jump gives way to it."""
     h = np.diff(nodes).min()
     same = max(ROUNDING * np.abs(nodes).max(), NARROW * h)
     jumps = np.sort(jumps)
@@ -134,8 +123,3 @@ def _distance(places: np.ndarray, x: np.ndarray) -> np.ndarray:
     padded = np.concatenate([[-np.inf], places, [np.inf]])
     k = np.searchsorted(places, x)
     return np.minimum(x - padded[k], padded[k + 1] - x)
-
-
-def _size(K: np.ndarray) -> np.ndarray:
-    """The largest entry along the last axis."""
-    return np.abs(K).max(axis=-1, initial=0.0)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hybrid_lib.fem.bisection import differ, jumps_between
 from hybrid_lib.fem.fluxes import Flux, times
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import evaluate
@@ -96,33 +97,19 @@ def slivers(mesh: Mesh, K: Callable, barycentric: np.ndarray) -> Slivers | None:
     rounding = 64 * np.finfo(float).eps * np.abs(mesh.points).max() / np.linalg.norm(way, axis=2)
     inside = np.minimum(np.maximum(INSIDE, rounding), depth / 2)
     near, far = (evaluate(K, start + s * way) for s in (inside[..., None], depth))  # (m, d + 1), or with (d, d) after it
-    cell, facet = np.nonzero(_differ(near, far))
-    low, high = inside[cell, facet], np.full(len(cell), depth)
-    below, above = near[cell, facet], far[cell, facet]
-    for _ in range(48):  # to rounding
-        if not cell.size:
-            return None
-        middle = (low + high) / 2
-        between = evaluate(K, start[cell, facet] + middle[:, None] * way[cell, facet])
-        left = _size(between - below) >= _size(above - between)
-        low, high = np.where(left, low, middle), np.where(left, middle, high)
-        left = left.reshape(-1, *[1] * (below.ndim - 1))
-        below, above = np.where(left, below, between), np.where(left, between, above)
-        keep = _differ(below, above)  # that of a steep function goes
-        cell, facet, low, high, below, above = (one[keep] for one in (cell, facet, low, high, below, above))
-    volume = mesh.volumes[cell] * high * d / (d + 1)  # of the strip as wide as the facet
+    rows = [one.reshape(*near.shape[:2], -1) for one in (near, far)]
+    cell, facet = np.nonzero(differ(*rows, LEAST))
+
+    def at(which: np.ndarray, s: np.ndarray) -> np.ndarray:
+        here = cell[which], facet[which]
+        return evaluate(K, start[here] + s[:, None] * way[here]).reshape(len(s), -1)
+
+    ends = inside[cell, facet], np.full(len(cell), depth), *(one[cell, facet] for one in rows)
+    which, thick = jumps_between(at, *ends, LEAST)
+    cell, facet = cell[which], facet[which]
+    volume = mesh.volumes[cell] * thick * d / (d + 1)  # of the strip as wide as the facet
     found = Slivers(cell, facet, volume, near[cell, facet], far[cell, facet], start + depth / 2 * way)
     return found if cell.size else None
-
-
-def _size(K: np.ndarray) -> np.ndarray:
-    """|K|, of tensors (..., d, d) the largest entry."""
-    return np.abs(K) if K.ndim < 3 else np.abs(K).max(axis=(-2, -1))
-
-
-def _differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether K is not the same at points, (...)."""
-    return _size(one - other) > LEAST * np.minimum(_size(one), _size(other))
 
 
 def _times(K: np.ndarray, vectors: np.ndarray) -> np.ndarray:
