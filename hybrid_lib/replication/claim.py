@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hybrid_lib.replication import verdicts
-from hybrid_lib.replication.measures import Measure
 from hybrid_lib.replication.runs import RUNS, seeds_of
+from hybrid_lib.replication.seeds import Measure
 from hybrid_lib.replication.verdicts import Rule
 
 

@@ -1,8 +1,9 @@
 r"""The ledger itself: one row a claim, computed from artefacts, written to ``ledger.json``, and checked against it.
 
 A verdict is *replicated*, *partly*, *differs*, *not comparable* or *pending*. A row is judged from the seeds that exist, those
-that came to their end if there are any. A run that has not can make a claim *partly* true (its figure lies where a finished
-run's would have to) or leave it *pending*; it never replicates and never contradicts.
+that came to their end if there are any; with fewer than the printed figure rests on it is *partly* at best. A run that is not
+finished can make a claim *partly* true (its figure lies where a finished run's would have to) or leave it *pending*; it
+replicates or contradicts only what its later iterations cannot change.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hybrid_lib.replication.claims import CLAIMS
 from hybrid_lib.replication.runs import RUNS, seeds_of
 from hybrid_lib.replication.verdicts import (
     APART,
+    DIFFERS,
     HOLDS,
     PARTLY,
     PENDING,
@@ -148,8 +150,10 @@ def statements(table: list[dict[str, Any]]) -> list[str]:
     --------
     >>> statements([{"id": "fig1c-alone"}, {"id": "fig1c-alone-printed"}, {"id": "fig1c-alone-printed-radians-trained"}])
     ['fig1c-alone']
+    >>> statements([{"id": "khat-eps15"}, {"id": "khat-eps15-net"}])
+    ['khat-eps15']
     """
-    return list(dict.fromkeys(re.sub(r"(-printed)?(-radians-trained)?$", "", row["id"]) for row in table))
+    return list(dict.fromkeys(re.sub(r"(-printed)?(-radians-trained)?(-net)?$", "", row["id"]) for row in table))
 
 
 def _wanted() -> set[str]:
@@ -214,24 +218,28 @@ def _verdict(claim: Claim, ours: Measurement | None, groups: list[list[Artefact]
     few = f"; {count} of {claim.seeds} seeds" if count < claim.seeds > 1 else ""
     if few and claim.rule is SUCCESSES:
         return PENDING, ours.text + few
-    if ours.apart:
-        verdict, reason = APART, ours.apart
+    if ours.apart:  # another setting, however far the run comes
+        return APART, ours.apart + few
+    if not ours.values and claim.rule is not HOLDS:
+        verdict, reason = DIFFERS, ours.text
     elif not all(np.isfinite(ours.values)) and claim.rule is not HOLDS:
-        verdict, reason = "differs", "a seed has no finite value"
-    elif not ours.values and claim.rule is not HOLDS:
-        verdict, reason = PENDING, ours.text
+        verdict, reason = DIFFERS, "a seed has no finite value"
     else:
         verdict, reason = claim.rule.judge(ours, claim.paper, claim.spread)
-    if ours.flaw:
-        verdict, reason = (PARTLY if verdict == REPLICATED else verdict), f"{reason}; {ours.flaw}"
-    return _unless_complete(verdict, reason + few, used)
+    if ours.flaw or few:  # not quite what the claim speaks of, or not yet as many
+        verdict = PARTLY if verdict == REPLICATED else verdict
+    reason += (f"; {ours.flaw}" if ours.flaw else "") + few
+    if not ours.decided:
+        verdict, reason = _unless_complete(verdict, reason, ours, used)
+    return (PENDING if few and not ours.values else verdict), reason
 
 
-def _unless_complete(verdict: str, reason: str, used: list[Artefact]) -> tuple[str, str]:
+def _unless_complete(verdict: str, reason: str, ours: Measurement, used: list[Artefact]) -> tuple[str, str]:
     cut = [a for a in used if not a.complete]
-    if not cut or verdict == PENDING:
+    if not cut:
         return verdict, reason
     reached = "; ".join(f"iteration {a.record['steps']:,} of {a.record['planned_steps']:,}" for a in cut)
+    reached += f", where {ours.so_far}" if ours.so_far else ""
     far = all(a.record["steps"] >= FAR * a.record["planned_steps"] for a in cut)
     if verdict in (REPLICATED, PARTLY) and far:
         return PARTLY, f"{reason}, but only to {reached}"
@@ -239,7 +247,9 @@ def _unless_complete(verdict: str, reason: str, used: list[Artefact]) -> tuple[s
 
 
 def _figures(claim: Claim, ours: Measurement) -> dict[str, Any]:
-    if claim.rule is HOLDS:
+    if not ours.values:
+        text = "–"
+    elif claim.rule is HOLDS:
         single = "holds" if sum(ours.values) else "fails"
         text = f"{int(sum(ours.values))} of {len(ours.values)}" if len(ours.values) > 1 else single
     elif claim.rule.name == "digits":

@@ -7,7 +7,10 @@ import math
 from hybrid_lib.replication import measures, verdicts
 from hybrid_lib.replication.claim import Claim
 
-SHORT_2D = "run to 30,000 of the printed 150,000 iterations"
+SHORT_2D = {
+    "mlp": "run to 30,000 of the plotted 150,000 iterations",
+    "ms": "run to 30,000 of the plotted 80,000 iterations",
+}
 _TABLE = (  # method, network, name, L², spread, H¹, spread, iterations, seconds
     ("hybrid", "ms", "hybrid Ms-PINN", 1.28e-2, 3e-3, 2.23e-2, 8e-3, 77478, 554),
     ("hybrid", "mlp", "hybrid MLP", 1.42e-2, 1e-3, 1.44e-2, 8e-3, 139400, 1725),
@@ -21,23 +24,20 @@ def table_claims() -> list[Claim]:
     rows = []
     for method, network, name, l2, l2_spread, h1, h1_spread, iterations, seconds in _TABLE:
         run, key = (f"heat2d-{method}-{network}",), f"table1-{method}-{network}"
-        one = (
-            "one of five runs succeeded in the paper; ours is the mean over all"
-            if (method, network) == ("pinn", "mlp")
-            else ""
-        )
+        single = (method, network) == ("pinn", "mlp")  # the paper presents the one of five runs that succeeded
+        figure = measures.selected_of_successes if single else measures.selected
         rows += [
             Claim(
                 f"{key}-l2", "Table 1", f"{name}: relative L² error", l2, run,
-                measures.selected("rel_l2"), verdicts.MEAN, l2_spread, 5, remark=one,
+                figure("rel_l2"), verdicts.MEAN, l2_spread, 5,
             ),
             Claim(
                 f"{key}-h1", "Table 1", f"{name}: relative H¹ error", h1, run,
-                measures.selected("rel_h1"), verdicts.MEAN, h1_spread, 5, remark=one,
+                figure("rel_h1"), verdicts.MEAN, h1_spread, 5,
             ),
             Claim(
                 f"{key}-iterations", "Table 1", f"{name}: iterations to the smallest residual", iterations, run,
-                measures.selected("iterations"), verdicts.COUNT, seeds=5,
+                figure("iterations"), verdicts.COUNT, seeds=5,
             ),
             Claim(
                 f"{key}-seconds", "Table 1", f"{name}: seconds to the smallest residual, on an A100", seconds, run,
@@ -45,7 +45,7 @@ def table_claims() -> list[Claim]:
             ),
             Claim(
                 f"{key}-l2-printed", "Table 1", f"{name}: relative L² error, learning rate as printed", l2,
-                (f"{run[0]}-printed",), measures.selected("rel_l2"), verdicts.MEAN, l2_spread, 5, remark=SHORT_2D,
+                (f"{run[0]}-printed",), figure("rel_l2"), verdicts.MEAN, l2_spread, 5, remark=SHORT_2D[network],
             ),
         ]  # fmt: skip
     return [
@@ -64,7 +64,7 @@ def table_claims() -> list[Claim]:
         Claim(
             "table1-spread",
             "Table 1",
-            "MLP PINN: the relative L² errors of the realisations spread by about one (printed as ± 1.000)",
+            "MLP PINN: the relative L² errors of the realisations spread by about one (printed as ± 1.000), since some fail",
             1.0,
             ("heat2d-pinn-mlp",),
             measures.spread_of("rel_l2"),
@@ -119,7 +119,7 @@ def table_claims() -> list[Claim]:
             77478 / 70009,
             ("heat2d-hybrid-ms", "heat2d-pinn-ms"),
             measures.iterations_ratio,
-            verdicts.COUNT,
+            verdicts.MORE,
             seeds=5,
         ),
         *(
