@@ -1,7 +1,5 @@
 """``python -m hybrid_lib``."""
 
-import sys
+from hybrid_lib.cli import command
 
-from hybrid_lib.cli import main
-
-sys.exit(main())
+command()

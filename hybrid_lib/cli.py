@@ -7,6 +7,7 @@ input, a file or a folder cannot be used, one line on standard error says why; 1
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import json
 import os
@@ -40,6 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     with terminal.session():
         return _main(arguments)
+
+
+def command() -> None:
+    """``hybrid``: :func:`main` and the end of the process; at once after a signal, when a program of XLA may still run."""
+    status = main()
+    if status > 128:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -84,6 +96,8 @@ def _kept(options) -> str:
     if getattr(options, "command", None) == "reproduce" and not options.list:
         return "; the same command goes on"
     out = getattr(options, "out", None)
+    if getattr(options, "command", None) == "solve":
+        return "; the same command with --replace goes on" if out is not None and os.path.exists(out / "run") else ""
     return f"; {out} continues with --resume" if out is not None and os.path.exists(out / "config.json") else ""
 
 

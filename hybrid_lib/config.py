@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field
@@ -159,6 +160,7 @@ class Config(Section):
                 raise InputError(name, f"a {kind.__name__}", received, "make one, or use with_settings")
         super().__post_init__()
         _consistent(self)
+        importlib.import_module("hybrid_lib.methods")  # which adds its check; above this module, hence not before
         for check in CHECKS:
             check(self)
 

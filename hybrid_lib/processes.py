@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 import selectors
 import socket
 import struct
@@ -243,16 +244,23 @@ class _Peers:
             family = socket.AF_INET6 if both else socket.AF_INET
             server = socket.create_server(("", 0), family=family, dualstack_ipv6=both)
             server.settimeout(WAIT)
-            global_state.client.key_value_set(_KEY, str(server.getsockname()[1]))
-            for _ in range(count - 1):
+            token = secrets.token_hex(16)
+            global_state.client.key_value_set(_KEY, f"{server.getsockname()[1]} {token}")
+            while len(self._sockets) < count - 1:
                 line, _ = server.accept()
-                self._sockets[int(line.recv(8))] = line
+                line.settimeout(WAIT)
+                with suppress(OSError, ValueError):  # whoever else calls at this port
+                    index, said = line.makefile("rb").readline(64).split()
+                    if secrets.compare_digest(said, token.encode()) and 0 < int(index) < count:
+                        self._sockets[int(index)] = line
+                        continue
+                line.close()
             server.close()
         else:
-            port = int(global_state.client.blocking_key_value_get(_KEY, 1000 * WAIT))
+            port, token = global_state.client.blocking_key_value_get(_KEY, 1000 * WAIT).split()
             host = global_state.coordinator_address.rpartition(":")[0].strip("[]")
-            line = socket.create_connection((host, port), WAIT)
-            line.sendall(f"{index:8d}".encode())
+            line = socket.create_connection((host, int(port)), WAIT)
+            line.sendall(f"{index} {token}\n".encode())
             self._sockets[0] = line
             self._filter()
         for line in self._sockets.values():

@@ -16,6 +16,10 @@ FAST = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false -
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST}"
 # The same programs come again, in a resumed run, a command of its own or the next module: each worker keeps its own to its end.
 PROGRAMS = tempfile.TemporaryDirectory(prefix="hybrid-lib-tests-")
+# References are made anew in a run of the tests, and shared by its workers: one of another day would hide a fault.
+REFERENCES = None if "PYTEST_XDIST_WORKER" in os.environ else tempfile.TemporaryDirectory(prefix="hybrid-lib-references-")
+if REFERENCES is not None:
+    os.environ["HYBRID_LIB_CACHE"] = REFERENCES.name
 os.environ |= {"JAX_COMPILATION_CACHE_DIR": PROGRAMS.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 jax.config.update("jax_compilation_cache_dir", PROGRAMS.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -80,3 +80,14 @@ def test_record_holds_ten_problems_and_most_predictions_are_within_a_factor_of_t
     assert all(way["right"] == (0.5 <= way["measured"] / way["seconds"] <= 2) for way in timed)
     assert sum(way["right"] for way in timed) >= 0.8 * len(timed)
     assert not any(row["recommended"].startswith("network") for row in rows)
+
+
+def test_a_network_is_named_after_its_method():
+    kite = domains.polygon([[0.0, 0.0], [1.0, 0.0], [1.2, 1.0], [0.0, 1.0]])
+    names = [way.method for way in advise(hl.Problem(medium=media.constant(2.0, 2), source=1.0, domain=kite), 0.1).ways]
+    assert "network, no coupling" in names and "network, defect coupling" not in names
+
+
+def test_a_problem_without_an_answer_but_zero_is_answered():
+    nothing = hl.Problem(medium=media.paper_1d(0.25), direction=(0.0,))
+    assert "elements" in advise(nothing).reason

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hybrid_lib import experiments, fem, media
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import certify, nodal, own_problem
+from hybrid_lib.experiments.certificate import sampled
 from hybrid_lib.experiments.solve import solve_on
 from hybrid_lib.fem import bounds, quadratic
 from hybrid_lib.pinn import domains
@@ -344,3 +345,17 @@ def test_the_lower_bound_has_the_exchange(d):
     found = certify(problem, lambda x: flux * (x[0] + 1 / 2) + 0.1)
     error = 0.1 * np.sqrt(5)
     assert 0.999 * error < found.lower <= error * (1 + 1e-9) and error <= found.bound * (1 + 1e-9) < 1.001 * error
+
+
+def test_the_two_rules_of_a_certificate_are_two(monkeypatch):
+    """On fine meshes, too, where each has a piece a cell; and what the second has for the means of the source is in the bound."""
+    for mesh in (fem.interval(65_536), fem.interval(300), fem.unit_square(300)):
+        one, two = (sampled(mesh, lambda x: 1.0, lambda x: 0.0, number).weights for number in (0, 1))
+        assert len(one) != len(two)
+    monkeypatch.setattr(bounds, "PROBES", {1: 1, 2: 1})
+    problem = own_problem(media.constant(1.0, 1), lambda x: jnp.cos(2 * jnp.pi * 16 * x[0]))
+    found = certify(problem, lambda x: 0.0 * x[0], mesh=fem.interval(16), most_unknowns=1)
+    data, nothing = sampled(found.mesh, problem.medium.conductivity, problem.source, 1), np.zeros((16, 1, 1))
+    drift = np.sqrt(found.mesh.volumes @ (data.f @ data.weights - found.flux.source) ** 2)
+    plain = bounds.bound_by(found.mesh, data, found.flux, nothing, np.asarray(problem.direction), constant=0.0)
+    assert drift > 0.01 and found.bound == pytest.approx(plain.bound + drift / np.pi, rel=1e-9)

@@ -162,3 +162,19 @@ def test_estimate_in_the_plane_against_a_solution_by_hand():
     x = np.linspace(0, 1, 21)
     exact = np.sin(PI * x)[:, None] * np.sin(PI * x)
     assert np.linalg.norm(nodal - exact) / np.linalg.norm(exact) < error < error_h1 < 1e-3
+
+
+def test_a_reference_is_not_that_of_another_problem(tmp_path, monkeypatch):
+    """A source between the centroids of a mesh, and a period, are in the name of the file."""
+    monkeypatch.setenv("HYBRID_LIB_CACHE", str(tmp_path))
+    spot = lambda x: jnp.where(jnp.sum((x - 0.5) ** 2) < 0.02**2, 1e4, 1.0)  # noqa: E731
+    plain, hot = (
+        experiments.reference(experiments.own_problem(media.constant(1.0, 2), q), mesh_cells=16) for q in (1.0, spot)
+    )
+    assert hot.norms()[0] > 1.001 * plain.norms()[0]
+    K = lambda x: 2 + jnp.sin(20 * jnp.pi * x[0])  # noqa: E731
+    errors = [
+        experiments.reference(experiments.own_problem(media.from_function(K, 2, period=p), 1.0), mesh_cells=10).error
+        for p in (None, 0.1)
+    ]
+    assert np.isfinite(errors[0]) and errors[1] == np.inf

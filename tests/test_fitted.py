@@ -8,6 +8,9 @@ import hybrid_lib as hl
 from hybrid_lib import experiments, fem, media
 from hybrid_lib.experiments.fitted import fitted, jumps_on_lines
 from hybrid_lib.experiments.solve import solve_on
+from hybrid_lib.fem import bounds
+from hybrid_lib.fem.quadrature import composite_rule
+from hybrid_lib.fem.slivers import slivers
 from hybrid_lib.pinn import domains
 
 ENDS = {"left": hl.Dirichlet(0.0), "right": hl.Dirichlet(1.0)}
@@ -240,3 +243,38 @@ def test_a_curved_interface_is_in_the_bound(inside):
         energy += found.mesh.volumes[cells] @ np.sum(K * np.sum(slope**2, axis=-1), axis=1)
     true = np.sqrt(error / energy)
     assert true <= found.bound and (inside < 1 or found.bound < 1.1 * true)
+
+
+def film(t, start=0.5):
+    """K = 1 but for a film of thickness t on the right of `start` with a drop of three tenths, and the energy error of u = 0.
+
+    Of −(K(u' + 1))' = 0 with u = 0 at both ends.
+    """
+    low = t / 0.3
+    flux = 1 / (1 - t + 0.3)
+    return lambda x: jnp.where((x[0] > start) & (x[0] < start + t), low, 1.0), np.sqrt(1 - t + low * t - flux)
+
+
+@pytest.mark.parametrize("pieces", [0.1, 0.5, 0.78, 0.79, 1.2, 2.4])
+def test_a_film_as_thin_as_the_distance_of_the_points_is_weighed_rightly(pieces):
+    """On a mesh line; the rule alone was off by a third of it."""
+    line = fem.interval(4)
+    points = len(bounds.sampled(line, lambda x: 1.0, 0.0).weights)
+    K, error = film(pieces / (2 * points))  # two points on each piece of a cell of a quarter
+    assert error < fem.energy_bound(line, K, 0.0, np.zeros(5), [1.0]).bound * (1 + 1e-9) < 1.25 * error
+    plane = fem.unit_square(16)
+    points = len(bounds.sampled(plane, lambda x: 1.0, 0.0).weights)
+    K, error = film(pieces / 16 / np.sqrt(points / 3))
+    shut = lambda x: (x[1] < 1e-9) | (x[1] > 1 - 1e-9)  # noqa: E731
+    found = fem.energy_bound(plane, K, 0.0, np.zeros(289), [1.0, 0.0], shut).bound
+    least = 0.97 if pieces > 2 else 1 - 1e-9  # so deep the rule is off by a twentieth of the square
+    assert least * error < found < 1.25 * error
+
+
+@pytest.mark.parametrize(("shape", "area"), [("y", 0.5), ("1 - y", 0.5), ("max(y - 0.25, 0)/0.75", 0.375)])
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_wedge_is_measured(shape, area, n):
+    thickness = media.from_formula(f"1e-4*({shape}) + 1", 2).conductivity
+    mesh, rule = fem.unit_square(n), composite_rule(2, 5, 2)
+    K = lambda x: jnp.where((x[0] > 1 / n) & (x[0] - 1 / n < thickness(x) - 1), 5.0, 1.0)  # noqa: E731
+    assert slivers(mesh, K, *rule).volume.sum() == pytest.approx(1e-4 * area, rel=0.02)

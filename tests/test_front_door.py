@@ -155,6 +155,27 @@ def test_the_finish_is_kept(tmp_path):
     assert hl.load(tmp_path / "a").finished == (), "those of an earlier state are not those of this one"
 
 
+def test_a_run_resumed_without_a_finish_has_none(tmp_path):
+    config = experiments.configuration("heat1d-eps15", optimiser="gauss-newton")
+    small = {"network.widths": "3", "sampling.points": "40", "coarse.cells": "4", "training.steps": "2", "coarse.pieces": "2"}
+    config = experiments.with_settings(config, small | {"training.finish": "1", "coarse.coupling": "defect"})
+    assert hl.run(config, out=tmp_path / "a").finished
+    resumed = hl.run(experiments.with_settings(config, {"training.finish": "0"}), out=tmp_path / "a", resume=True)
+    assert resumed.finished == () and resumed.summary["forecast_seconds"] is not None
+    again = hl.load(tmp_path / "a")
+    assert again.finished == ()
+    same(resumed, again)
+
+
+def test_a_run_whose_folder_has_gone_is_not_saved_as_nothing(tmp_path):
+    trained(out=tmp_path / "a")
+    again = hl.load(tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    with pytest.raises(hl.InputError, match="save: expected the folder that the run was read from; received none"):
+        again.save(tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

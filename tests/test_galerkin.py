@@ -6,6 +6,8 @@ import pytest
 
 import hybrid_lib as hl
 from hybrid_lib import media
+from hybrid_lib.experiments.solve import solve_on
+from hybrid_lib.fem import bounds
 
 ENDS = {"left": hl.Dirichlet(0.0), "right": hl.Dirichlet(1.0)}
 SHUT = {"top": hl.Neumann(), "bottom": hl.Neumann()}
@@ -59,3 +61,13 @@ def test_a_source_that_no_point_meets_is_named():
     problem = hl.Problem(medium=media.constant(2.0, 2), source=peak, boundary=hl.Dirichlet(0.0))
     with pytest.warns(UserWarning, match="source: it is 0 at all points"):
         hl.solve(problem, 0.1)
+
+
+def test_what_the_rule_misses_of_the_source_is_in_the_bound_of_the_heat(monkeypatch):
+    """K is constant and the other factor of the bound zero: what is left is what a second rule changes."""
+    monkeypatch.setattr(bounds, "PROBES", {1: 1, 2: 1})
+    cold = {side: hl.Dirichlet(0.0) for side in ("left", "right")}
+    problem = hl.Problem(medium=media.constant(1.0, 1), source=lambda x: 100 * x[0] ** 4, boundary=cold)
+    found = solve_on(problem, problem.domain.labelled(problem.domain.mesh(4)))
+    off = abs(found.heat_through("left") + 100 / 30)  # −∫q(1 − x), which the second rule has exactly
+    assert 1e-4 < off < found.heat_bound("left") * (1 + 1e-9) < 2 * off

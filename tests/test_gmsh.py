@@ -76,3 +76,12 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(change, words, tmp_path, 
     with pytest.raises(InputError) as caught:
         fem.read_mesh(path)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_elements_without_all_their_nodes_are_refused(tmp_path):
+    path = tmp_path / "short.msh"
+    nodes, elements = "3\n1 0 0 0\n2 1 0 0\n3 0 1 0", "1\n1 2 3 1 1 1 2 3"  # three tags where there are two
+    parts = {"MeshFormat": "2.2 0 8", "Nodes": nodes, "Elements": elements}
+    path.write_text("".join(f"${name}\n{text}\n$End{name}\n" for name, text in parts.items()))
+    with pytest.raises(InputError, match="2 nodes in a triangle"):
+        fem.read_mesh(path)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,3 +108,9 @@ def test_nobody_outside_the_package_asks_which_method_it_is():
         if question.search(line)
     }
     assert asked == set()
+
+
+def test_a_wrong_configuration_cannot_be_made_whatever_was_imported():
+    program = "from hybrid_lib.config import Config; Config('heat1d-eps15', 0.1, formulation='hypercircle', method='hybrid')"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.returncode == 1 and "InputError: formulation: expected method pinn" in found.stderr

@@ -61,6 +61,14 @@ def test_expectations_need_a_file_and_a_reason(tmp_path):
         expectations("02", tmp_path)
 
 
+def test_glue_prints_in_a_notebook_that_cannot_show_it_in_the_text(monkeypatch, capsys):
+    """As on Colab, which has no myst_nb."""
+    monkeypatch.setattr("IPython.get_ipython", lambda: object())
+    monkeypatch.setattr("hybrid_lib.bookkit.notebook.find_spec", lambda name: None if name == "myst_nb" else name)
+    glue("percent", 38.16, ".1f")
+    assert capsys.readouterr().out == "percent = 38.2\n"
+
+
 def test_glue_does_nothing_outside_a_notebook(capsys):
     glue("a", 1.5, ".2f")
     glue("b", jnp.asarray(1.5), ".2f")

@@ -315,3 +315,18 @@ def test_data_that_do_not_cover_the_domain_and_bounds_that_do_not_hold_there_are
         hl.Problem(domain=long, medium=media.from_function(steep, 1))
     hl.Problem(domain=long, medium=media.from_function(steep, 1, box=(0.0, 3.0)))
     hl.Problem(domain=long, medium=media.from_function(lambda x: 2 + jnp.sin(x[0]), 1, 1.0, 3.0))
+
+
+@pytest.mark.parametrize("parameters", [{"k": float("nan")}, {"k": float("inf")}, {"True": 5}, {"lambda": 1}, {"\U0001d41a": 1}])
+def test_parameters_are_finite_and_named_as_python_reads_them(parameters):
+    with pytest.raises(InputError, match="parameters: expected new names with numbers"):
+        Expression("1.0", 1, parameters)
+
+
+def test_long_formulas_have_their_value_and_deep_ones_are_refused():
+    total = Expression("+".join(["0.001*x"] * 1200), 1)
+    assert float(jax.jit(jax.grad(lambda x: total(x)))(jnp.ones(1))[0]) == pytest.approx(1.2)
+    assert float(Expression("10 - 4 - 3*2/4 + 2**3**2", 1)(jnp.ones(1))) == 10 - 4 - 3 * 2 / 4 + 2**3**2
+    for text in ("(1+" * 150 + "x" + ")" * 150, "-" * 150 + "x", "sin(" * 150 + "x" + ")" * 150):
+        with pytest.raises(InputError, match=r"at most 100 parts in one another|nested too deep|cannot be read"):
+            Expression(text, 1)

@@ -208,7 +208,7 @@ def test_sdist_and_wheel_hold_the_library_and_nothing_else_and_run_elsewhere(tmp
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     modules = {path.relative_to(tree).as_posix() for path in tree.glob("hybrid_lib/**/*.py")}
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert held == modules and wheel.name == f"hybrid_lib-{hybrid_lib.__version__}-py3-none-any.whl"
+    assert held == modules | {"hybrid_lib/py.typed"} and wheel.name == f"hybrid_lib-{hybrid_lib.__version__}-py3-none-any.whl"
     stem = f"hybrid_lib-{hybrid_lib.__version__}"
     with tarfile.open(tmp_path / "dist" / f"{stem}.tar.gz") as sdist:
         packed = set(sdist.getnames())

@@ -213,3 +213,12 @@ def test_the_oldest_programs_go_first(monkeypatch):
 def _reset():
     yield
     globals()["FACTOR"] = 1.0
+
+
+def test_functions_with_derivatives_of_their_own_share_no_program():
+    def made(slope):
+        f = jax.custom_jvp(lambda x: x**2)
+        f.defjvp(lambda x, t: (f(*x), slope * x[0] * t[0]))
+        return fem.shared(f)
+
+    assert [float(jax.grad(made(slope))(0.3)) for slope in (2.0, 3.0)] == pytest.approx([0.6, 0.9])

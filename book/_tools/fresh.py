@@ -19,10 +19,10 @@ KEY = CACHE / "key"
 
 def inputs(root: Path) -> list[Path]:
     """Files outside a chapter's own text on which its outputs may depend, sorted."""
-    library = (root / "hybrid_lib").rglob("*.py")
+    library, examples = (root / "hybrid_lib").rglob("*.py"), (root / "examples").rglob("*")
     data = (path for path in (root / "book").rglob("*") if path.suffix not in {".md", ".ipynb", ".bib"})
     hidden = {".ipynb_checkpoints", "__pycache__", "_static", "_tools"}  # looks and tools change no output
-    found = [root / "requirements.txt", *library, *data]
+    found = [root / "requirements.txt", *library, *examples, *data]
     return sorted(path for path in found if path.is_file() and hidden.isdisjoint(path.parts))
 
 

@@ -39,18 +39,21 @@ def glue(name: str, value: Any, fmt: str = "") -> None:
     Notes
     -----
     The cell that calls it shows nothing, but records the text as a hidden output: keep it apart from cells
-    tagged ``nbval-check-output``.
+    tagged ``nbval-check-output``. In a notebook without ``myst_nb``, as on Colab, it prints name and text.
 
     Examples
     --------
     >>> glue("harmonic_mean", 3**0.5, ".3f")  # no notebook here: nothing happens
     """
     text = value if isinstance(value, str) else format(np.asarray(value).item(), fmt)
-    if find_spec("IPython") is None or find_spec("myst_nb") is None:
+    if find_spec("IPython") is None:
         return
     from IPython import get_ipython
 
     if get_ipython() is None:
+        return
+    if find_spec("myst_nb") is None:  # as on Colab, where the prose shows the name and not the number
+        print(f"{name} = {text}")
         return
     from myst_nb import glue as myst_glue
 

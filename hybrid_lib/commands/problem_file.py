@@ -189,7 +189,7 @@ class _Reader(NamedTuple):
         if kind == "polygon":
             return domains.polygon(table["polygon"], table.get("holes", ()), table.get("edges"))
         ends = table[kind]
-        if not isinstance(ends, list) or len(ends) != 2:
+        if not isinstance(ends, list) or len(ends) != 2 or _has_truth(ends):
             expected = "two numbers [a, b]" if kind == "interval" else "two corners [[x, y], [x, y]]"
             raise InputError(f"domain.{kind}", expected, repr(ends)[:60], "the lower end first")
         return (domains.interval if kind == "interval" else domains.box)(*ends)
@@ -214,6 +214,8 @@ class _Reader(NamedTuple):
             return media.tensor(table["principal"], angle, found)
 
     def _value(self, given: Any, options: dict[str, Any], domain: Domain | None, d: int) -> Medium:
+        if _has_truth(given):
+            raise InputError("medium.value", "numbers", repr(given)[:60], "write the conductivity")
         return media.constant(given, d)
 
     def _formula(self, given: Any, options: dict[str, Any], domain: Domain | None, d: int) -> Medium:
@@ -298,3 +300,8 @@ def _levels(given: Any) -> dict[float, float]:
     except ValueError:
         bad = next(level for level in given if not level.replace(".", "", 1).isdigit())
         raise InputError("medium.values", "grey levels as keys", repr(bad), "{ 0 = 1.0, 255 = 50.0 }") from None
+
+
+def _has_truth(given: Any) -> bool:
+    """Whether a number, or a list of them, is true or false: Python takes these for 1 and 0."""
+    return any(map(_has_truth, given)) if isinstance(given, list) else isinstance(given, bool)

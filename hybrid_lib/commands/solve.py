@@ -126,7 +126,8 @@ def _trained(problem: Any, tolerance: float, out: Path, options: Any) -> int:
     known = problem.medium.period is not None or problem.medium.pixels is not None
     config = own_configuration(problem, None if known else 1.0, formulation="hypercircle", steps=options.steps)
     with Progress(config.training.steps, options.json) as callbacks:
-        result = train(problem, config, out=out / "run", callbacks=callbacks)
+        begun = (out / "run" / "config.json").exists()
+        result = train(problem, config, out=out / "run", resume=begun, callbacks=callbacks)
     seed = result.summary["seeds"][0]
     bound = seed["bound"]
     found = {"title": problem.name, "method": "hypercircle", "tolerance": tolerance, "bound": bound, "seconds": seed["seconds"]}

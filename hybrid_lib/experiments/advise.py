@@ -28,6 +28,7 @@ from hybrid_lib.experiments.own import own_configuration, parameters_of
 from hybrid_lib.experiments.price import pixel
 from hybrid_lib.experiments.solve import UNKNOWNS, FieldSolution, solve, solve_on
 from hybrid_lib.fem import bounds, fluxes, quadratic, transforms
+from hybrid_lib.methods import method_of
 from hybrid_lib.methods.points import growth, work
 from hybrid_lib.problems import Problem, is_number
 
@@ -35,6 +36,8 @@ PILOT = {1: 500, 2: 6000}
 """Unknowns at which the trial meshes end, by dimension."""
 BEND = 150_000
 """N₀, unknowns at which a mesh takes twice as long for each as a small one."""
+NETWORKS = {"defect": "defect coupling", "hypercircle": "hypercircle"}
+"""What follows "network" in the name of a way, by method."""
 ASSUMED = 6e-5
 """Seconds an unknown where there is one mesh only, on the machine of the record."""
 AGAIN = 4.0
@@ -227,7 +230,7 @@ def _linear(problem: Problem, tolerance: float) -> tuple[Way, list[tuple[int, fl
     except _Enough:
         pass
     (before, high, _), (N, bound, _) = meshes[-2:]
-    rate = float(np.clip(math.log(high / bound) / math.log(N / before), *RATES))
+    rate = _rate(high, bound, before, N)
     growth, cost = max(N / before, 1.3), _cost(meshes)
     total, last = _warm(meshes), bound
     while last > tolerance and N * growth <= UNKNOWNS:
@@ -280,6 +283,13 @@ def _uniform(problem: Problem, tolerance: float, meshes: list[tuple[int, float, 
     return ways
 
 
+def _rate(high: float, low: float, before: int, after: int) -> float:
+    """The power of the unknowns by which a bound falls, between two meshes."""
+    if not (0 < low < math.inf and high < math.inf):
+        return RATES[1]
+    return float(np.clip(math.log(high / low) / math.log(after / before), *RATES))
+
+
 def quadratic_bound(problem: Problem, n: int) -> tuple[int, float, float]:
     """Unknowns, relative bound and seconds of quadratic elements and their proof on a uniform mesh."""
     began, mesh = time.perf_counter(), problem.domain.mesh(n)
@@ -292,7 +302,8 @@ def quadratic_bound(problem: Problem, n: int) -> tuple[int, float, float]:
     found = bounds.bound_by(mesh, data, flux, gradient, e)
     whole = gradient + e
     size = math.sqrt(mesh.volumes @ (np.sum(whole * fluxes.times(data.K, whole), axis=-1) @ data.weights))
-    return len(V.points), found.bound / size, time.perf_counter() - began
+    relative = found.bound / size if size > 0 else math.inf if found.bound > 0 else 0.0
+    return len(V.points), relative, time.perf_counter() - began
 
 
 def _continued(
@@ -301,7 +312,7 @@ def _continued(
     """One uniform mesh of the size that the rate of two says, with its lines on the edges of pixels."""
     d, nodes = problem.domain.dimension, 2 if method.startswith("quadratic") else 1
     (before, high, _), (N, bound, seconds) = rows
-    rate = float(np.clip(math.log(high / bound) / math.log(N / before), *RATES))
+    rate = _rate(high, bound, before, N)
     wanted = N * (bound / tolerance) ** (1 / rate) if bound > tolerance else N
     cells = math.ceil((wanted ** (1 / d) - 1) / nodes - 1e-9)
     cells = cells if problem.medium.pixels is None else problem.medium.pixels.cells(cells)
@@ -332,7 +343,7 @@ def _network(problem: Problem, tolerance: float, jumps: bool) -> Way:
     contrast = problem.medium.beta / problem.medium.alpha
     tame = formulation == "strong" and period is not None and contrast <= TAME
     reaches = None if not tame else True if tolerance >= KNOWN[d] else None
-    name = "network, hypercircle" if formulation == "hypercircle" else "network, defect coupling"
+    name = f"network, {NETWORKS.get(method_of(config).name, 'no coupling')}"
     return Way(name, P, sizes.forecast(problem, config).total + 5e8, seconds, reaches, "time of the record's machine")
 
 

@@ -15,8 +15,8 @@ from hybrid_lib.problems import Problem
 
 SHARP = 1.05
 """Quotient of the two sides at which meshes are fine enough."""
-RULES = ((4, 1.0), (5, 1.3))
-"""Order of each rule, and its points, at least, in units of ``fem.bounds.PROBES``."""
+RULES = {1: ((4, 1.0), (6, 1.3)), 2: ((4, 1.0), (5, 1.3))}
+"""By dimension, order of each rule, and its points, at least, in units of ``fem.bounds.PROBES``; 4 and 5 are one on a line."""
 ROUNDING = 100
 """Values on the boundary, in units of rounding and of the largest value, that count as zero."""
 
@@ -59,7 +59,7 @@ class Certificate(NamedTuple):
 
 def sampled(mesh: fem.Mesh, K: Callable, q: Callable, number: int) -> bounds.Sampled:
     """K and q at the points of one of the rules."""
-    order, factor = RULES[number]
+    order, factor = RULES[mesh.dimension][number]
     return bounds.sampled(mesh, K, q, round(factor * bounds.PROBES[mesh.dimension]), order)
 
 

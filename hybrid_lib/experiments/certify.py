@@ -148,7 +148,8 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
     strips = bounds.unseen(mesh, K, data)
     if strips is not None:
         own, others = (strips.gained(flux, mesh, at(strips.points) + e) for at in (lambda x: slopes(level, x), best))
-        extra, taken = strips.on_cells(np.maximum(own, 0)), np.maximum(others, 0).sum() + np.maximum(-own, 0).sum()
+        own, others = strips.on_cells(own), strips.on_cells(others)
+        extra, taken = np.maximum(own, 0), np.maximum(others, 0).sum() + np.maximum(-own, 0).sum()
         more = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e, constant=constant, extra=extra)
         proof, lower = max(proof, more, key=lambda one: one.bound), math.sqrt(max(lower**2 - taken, 0.0))
     steep = proof.bound / (math.sqrt(alpha) * size) if size > 0 else math.inf

@@ -156,7 +156,7 @@ class FieldSolution:
         changed = heat.changed_inside(self.problem, self.mesh, self.w, found.w)
         if self._unseen is not None:
             steep, dual = (fem.cell_gradients(self.mesh, one)[:, None] for one in (self.w, found.w))
-            changed += float(np.abs(self._unseen.work(dual, steep)).sum())
+            changed += float(np.abs(self._unseen.on_cells(self._unseen.work(dual, steep))).sum())
         changed += heat.changed_along(self.problem, self.mesh, self.w, found.w, side)
         changed += heat.unsolved(*self._system, self.w, self.data.held, found.w)
         return self.energy_bound * found.energy_bound + changed

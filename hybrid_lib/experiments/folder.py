@@ -36,7 +36,9 @@ except ImportError:  # pragma: no cover, Windows: two processes in one directory
 Tree = Any
 BEGUN = ("config.json", "environment.json", "problem.npz", "checkpoint/state.npz")
 """Files of a run that has begun."""
-_LEFT = re.compile(r"\.((config|environment|summary)\.json|(problem|history|finish|state)\.npz)\.[0-9a-f]+\.tmp")
+FILES = (*BEGUN, "history.npz", "finish.npz", "summary.json")
+"""All files of a run."""
+_LEFT = re.compile(rf"\.({'|'.join(re.escape(Path(name).name) for name in FILES)})\.[0-9a-f]+\.tmp")
 UNKNOWN = "given"
 """Stands in the place of a digest where parameters were given and the run has not begun yet."""
 
@@ -78,7 +80,7 @@ class RunFolder:
         if path.exists():
             before = read_json(path)
             earlier = before.pop("earlier", [])
-            mark = {key: before.get(key) for key in ("source", "device", "platform")}
+            mark = {key: before.get(key) for key in ("source", "device", "platform", "x64")}
             same = mark == {key: now[key] for key in mark} or mark in earlier
             earlier = earlier if same else [*earlier, mark]
             now = now | ({"earlier": earlier} if earlier else {})

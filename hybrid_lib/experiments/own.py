@@ -170,7 +170,7 @@ def error_estimate(
 ) -> ErrorEstimate:
     """Error of a run with the defect coupling as the run itself can tell it, by two quadrature rules.
 
-    A bound, up to quadrature, if α is one and the domain an interval or convex; elsewhere an indicator. C_h is that of
+    A bound, up to quadrature, if K ≥ α everywhere and the domain is an interval or convex; elsewhere an indicator. C_h is that of
     :func:`hybrid_lib.multiscale.defect.projection_constant`. Infinite where K̂ of the network is not positive.
 
     Parameters

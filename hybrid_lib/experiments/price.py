@@ -146,6 +146,7 @@ def element_cost(
             error = (error + fem.l2_norm(mesh, missed)) / max(fem.l2_norm(mesh, nodal + missed), np.finfo(float).tiny)
             if proof.relative > BLIND or fall < FALL:
                 error = max(error, proof.relative / (1 - proof.relative) if proof.relative < 1 else math.inf)
+        error = float(error)
         reached = error <= tolerance
         rows.append(Elements(cells, error, order, energy, seconds, proof.relative, reached))
         if reached:

@@ -20,7 +20,7 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import export
 from hybrid_lib.experiments.assemble import Setup, draw
 from hybrid_lib.experiments.environment import environment
-from hybrid_lib.experiments.folder import RunFolder, claimed, write_json
+from hybrid_lib.experiments.folder import FILES, RunFolder, claimed, write_json
 from hybrid_lib.experiments.identity import digest
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.experiments.summary import table
@@ -30,8 +30,6 @@ from hybrid_lib.training.ritz import RitzResult
 
 BLOCK = 8192
 """Numbers of points are rounded up to a power of two up to here, then to multiples of this."""
-KEPT = ("config.json", "environment.json", "problem.npz", "history.npz", "finish.npz", "summary.json", "checkpoint/state.npz")
-"""Files of a run."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -214,7 +212,10 @@ class RunResult:
         setup, source = self.setup, getattr(self.setup, "source", None)
         with claimed(out, setup.config, setup.seeds, resume=False, saving=True) as folder:
             if source is not None:  # read from a folder: what lies there
-                for name in KEPT:
+                if not (source / "checkpoint" / "state.npz").exists():
+                    received, remedy = f"none at {source}", "load it from where it is now"
+                    raise InputError("save", "the folder that the run was read from", received, remedy)
+                for name in FILES:
                     if (source / name).exists():
                         training.write_atomically(folder.path / name, (source / name).read_bytes())
                 return
@@ -239,7 +240,9 @@ def keep(folder: RunFolder, result: RunResult) -> None:
     columns = {f"history:{k}": v for k, v in result.fit.history.items()}
     columns |= {f"evaluations:{k}": v for k, v in result.fit.evaluations.items()}
     training.write_atomically(folder.path / "history.npz", _compressed(columns))
-    if result.finished:
+    if not result.finished:  # of an earlier slice, perhaps, that had one
+        (folder.path / "finish.npz").unlink(missing_ok=True)
+    else:
         found = {"step": np.asarray(result.fit.state.step)}
         for index, ritz in enumerate(result.finished):
             if ritz is not None:

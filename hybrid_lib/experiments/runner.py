@@ -85,7 +85,7 @@ def train(
         writes it and calls `callbacks` and `announce`. One run at a time; a call that fails before its first step leaves none. An
         interrupt saves the last report; the library handles no signals, the command line makes SIGTERM and SIGHUP interrupts.
     resume : bool
-        Continue the run in `out`, bit for bit on a CPU.
+        Continue the run in `out`, bit for bit on a CPU, with JAX's x64 mode as it was.
     time_limit : float, optional
         Seconds of this call, assembly, reference and compilation among them; an interrupted run can be resumed. A reference that
         would not end in time is left out, by the time of its coarser meshes; assembly, compilation and finish are not cut short.

@@ -95,7 +95,8 @@ def _heading(config: Config, result: training.FitResult) -> dict[str, Any]:
     """What a summary says of the run as a whole."""
     step, after = int(result.state.step), config.sampling.grow_after
     done, all_steps = work(after, 0, step), work(after, 0, config.training.steps)  # in steps as long as the first one
-    each = result.seconds / done if done and not result.finished else result.step_seconds
+    own = result.seconds / done if done else None
+    each = own if result.step_seconds is None or not result.finished else result.step_seconds
     return {
         "experiment": config.experiment,
         "method": config.method,

@@ -211,7 +211,7 @@ def energy_bound(
 
 def gained(strips: Slivers | None, mesh: Mesh, flux: Flux, slope: np.ndarray) -> np.ndarray | None:
     """What slivers add to the squares of a bound on cells, (m,), with ∇v + e at their points; None for none."""
-    return None if strips is None else strips.on_cells(np.maximum(strips.gained(flux, mesh, slope), 0))
+    return None if strips is None else np.maximum(strips.on_cells(strips.gained(flux, mesh, slope)), 0)
 
 
 def flux_for(mesh: Mesh, data: Sampled, slope: np.ndarray, insulated: Any = None, degree: int = 1) -> Flux:
@@ -263,7 +263,7 @@ def bound_by(
 
 def unseen(mesh: Mesh, K: Any, sample: Sampled) -> Slivers | None:
     """Slivers of K between a facet and the points of a rule; None where K is constant on cells, or there are none."""
-    return slivers(mesh, K, sample.barycentric) if callable(K) and sample.K.shape[1] > 1 else None
+    return slivers(mesh, K, sample.barycentric, sample.weights) if callable(K) and sample.K.shape[1] > 1 else None
 
 
 def sampled(mesh: Mesh, K: Any, f: Any, least: int | None = None, order: int = ORDER) -> Sampled:

@@ -45,7 +45,9 @@ def read(path: Path) -> Any:
             raise ValueError(f"cells of gmsh's kind {kind}")
         name, count = KINDS[kind]
         cells, groups = found.setdefault(name, ([], []))
-        cells.append([number[node] for node in rest[tags : tags + count]])
+        if len(rest) != tags + count:
+            raise ValueError(f"{len(rest) - tags} nodes in a {name}")
+        cells.append([number[node] for node in rest[tags:]])
         groups.append(rest[0] if tags else 0)
     names = [line.split(maxsplit=2) for line in sections.get("PhysicalNames", ["0"])[1:]]
     return SimpleNamespace(

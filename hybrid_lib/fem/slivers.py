@@ -1,9 +1,11 @@
-"""Slivers of a cell between a facet and a jump of K, too thin for the points of a rule, and what they change in integrals.
+"""Jumps of K close to the facets of a cell, where the points of a rule are few, and what they change in integrals.
 
-A mesh line close to an interface leaves strips that no rule with points inside cells can see, on each cell along it: their sum
-may be most of the error. Here K is asked at one place of each facet, just inside the cell, and at the depth of the outermost
-points of the rule; where the two differ by a jump, it is found to rounding, and the strip counts as one of that thickness all
-along the facet. A jump between the outermost points and those behind them is no sliver: there a rule is off by a tenth at most.
+A mesh line close to an interface leaves strips that no rule with points inside cells can see, or that it weighs wrongly, on each
+cell along it: their sum may be most of the error. Here K is asked on lines from a facet inwards, just inside the cell and at the
+depths of the outermost points of the rule; where two neighbours differ by a jump, it is found to rounding. The rule integrates a
+function that jumps at the depth t as if the points nearer than t, of weight W(t), were the strip. It has the part t of a cell on
+the line. In the plane it has 1 − (1 − t)² of the cells with a facet along it, and t² of those with a vertex there, as many: both
+count at the facet. A film deeper in the cell, as thin as the distance of the points, is weighed as the rule does it.
 """
 
 from __future__ import annotations
@@ -22,21 +24,23 @@ LEAST = 0.01
 """A change of K by less than this part counts as none."""
 INSIDE = 1e-10
 """Of the way from a facet to the centre: just inside the cell, and more where coordinates are rounded coarser."""
-WHERE = (0.41, 0.59)
-"""The place of an edge that is looked at; the thickness there stands for all of it."""
+WHERE = (0.07, 0.51, 0.93)
+"""The places of an edge that are looked at; the thickness at each stands for a third of it."""
+LAYERS = 6
+"""Depths of points, at most, down to which jumps are looked for; none is deeper than the centre."""
 
 
 class Slivers(NamedTuple):
-    """Strips of cells where K is not what a rule takes it for.
+    """Jumps of K near facets, each with the part of its cell that a rule takes for the wrong side of it.
 
     Attributes
     ----------
     cell, facet : (k,) int
         Where they are.
     volume : (k,) float64
-        Not below the strip's.
+        Of the strip, less what the rule has for it; below zero where that is too much.
     near, far : (k,) or (k, d, d) float64
-        K in it, and K that the rule has there.
+        K before the jump, on the side of the facet, and behind it.
     points : (m, d + 1, d) float64
         A point near each facet, in all cells: what is asked of other fields is asked there.
     """
@@ -67,49 +71,67 @@ class Slivers(NamedTuple):
         return np.bincount(self.cell, values, len(self.points))
 
 
-def slivers(mesh: Mesh, K: Callable, barycentric: np.ndarray) -> Slivers | None:
+def slivers(mesh: Mesh, K: Callable, barycentric: np.ndarray, weights: np.ndarray) -> Slivers | None:
     """The slivers of all cells; None if there are none.
 
     Parameters
     ----------
     mesh : Mesh
     K : callable
-    barycentric : (Q, d + 1) array
-        Points of the rule; the smallest coordinate says how deep the outermost lie.
+    barycentric, weights : (Q, d + 1), (Q,) arrays
+        A rule that is the same for all facets.
 
     Examples
     --------
     >>> import jax.numpy as jnp
     >>> from hybrid_lib.fem.grids import interval
     >>> mesh, K = interval(2), lambda x: jnp.where(x[0] < 0.501, 1.0, 4.0)
-    >>> found = slivers(mesh, K, np.array([[0.9, 0.1], [0.1, 0.9]]))
+    >>> found = slivers(mesh, K, np.array([[0.9, 0.1], [0.1, 0.9]]), np.array([0.5, 0.5]))
     >>> flux = Flux(np.array([[1.0], [4.0]]), np.zeros(2))  # of v = x if K jumped at 1/2
     >>> found.on_cells(found.gained(flux, mesh, np.ones((2, 1, 1)))).round(9).tolist()  # (4 − 1)² on 0.001
     [0.0, 0.009]
     """
     d = mesh.dimension
-    on_facets = np.zeros((d + 1, d + 1))
-    for i in range(d + 1):
-        on_facets[i, np.arange(d + 1) != i] = WHERE if d == 2 else 1.0
     corners = mesh.points[mesh.cells]
-    start, centre = on_facets @ corners, corners.mean(axis=1)[:, None]  # (m, d + 1, d), (m, 1, d)
-    way, depth = centre - start, min(1.0, (d + 1) * barycentric.min())
-    rounding = 64 * np.finfo(float).eps * np.abs(mesh.points).max() / np.linalg.norm(way, axis=2)
-    inside = np.minimum(np.maximum(INSIDE, rounding), depth / 2)
-    near, far = (evaluate(K, start + s * way) for s in (inside[..., None], depth))  # (m, d + 1), or with (d, d) after it
-    rows = [one.reshape(*near.shape[:2], -1) for one in (near, far)]
-    cell, facet = np.nonzero(differ(*rows, LEAST))
+    start, way = _lines(corners)  # (m, d + 1, p, d)
+    order = np.argsort(barycentric[:, 0])
+    deep, within = barycentric[order, 0], np.concatenate([[0.0], np.cumsum(weights[order])])  # W
+    depths = np.unique(deep.round(12))
+    depths = depths[: max(1, min(LAYERS, int(np.sum(depths <= 1 / (d + 1)))))]
+    rounding = 64 * np.finfo(float).eps * np.abs(mesh.points).max() / np.linalg.norm(way, axis=-1)
+    low = np.minimum(np.maximum(INSIDE, rounding), depths[0] / 2)
+    below, found = evaluate(K, start + low[..., None] * way), []  # (m, d + 1, p), or with (d, d) after it
+    for depth in depths:
+        high = np.full_like(low, depth)
+        above = evaluate(K, start + high[..., None] * way)
+        rows = [one.reshape(*low.shape, -1) for one in (below, above)]
+        here = np.nonzero(differ(*rows, LEAST))
 
-    def at(which: np.ndarray, s: np.ndarray) -> np.ndarray:
-        here = cell[which], facet[which]
-        return evaluate(K, start[here] + s[:, None] * way[here]).reshape(len(s), -1)
+        def at(which: np.ndarray, s: np.ndarray, here: tuple[np.ndarray, ...] = here) -> np.ndarray:
+            line = tuple(one[which] for one in here)
+            return evaluate(K, start[line] + s[:, None] * way[line]).reshape(len(s), -1)
 
-    ends = inside[cell, facet], np.full(len(cell), depth), *(one[cell, facet] for one in rows)
-    which, thick = jumps_between(at, *ends, LEAST)
-    cell, facet = cell[which], facet[which]
-    volume = mesh.volumes[cell] * thick * d / (d + 1)  # of the strip as wide as the facet
-    found = Slivers(cell, facet, volume, near[cell, facet], far[cell, facet], start + depth / 2 * way)
-    return found if cell.size else None
+        which, t = jumps_between(at, low[here], high[here], *(one[here] for one in rows), LEAST)
+        line = tuple(one[which] for one in here)
+        missed = t - within[np.searchsorted(deep, depth - 1e-9)]
+        if d == 2:  # with the cells that have a vertex there
+            missed += t - (1 - within[np.searchsorted(deep, 1 - t)])
+        found.append((*line[:2], mesh.volumes[line[0]] * missed / start.shape[2], below[line], above[line]))
+        low, below = high, above
+    parts = [np.concatenate(part) for part in zip(*found, strict=True)]
+    points = (start + depths[0] / 2 * way)[:, :, start.shape[2] // 2]
+    return Slivers(*parts, points) if parts[0].size else None
+
+
+def _lines(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places on each facet of cells (m, d + 1, d), and the ways from there to the opposite vertex, (m, d + 1, p, d)."""
+    n = corners.shape[1]
+    places = np.ones((1, 1)) if n == 2 else np.stack([WHERE, 1 - np.array(WHERE)], axis=1)  # (p, d)
+    on_facets = np.zeros((n, len(places), n))
+    for i in range(n):
+        on_facets[i][:, np.arange(n) != i] = places
+    start = np.einsum("ipj,mjk->mipk", on_facets, corners)
+    return start, corners[:, :, None] - start
 
 
 def _times(K: np.ndarray, vectors: np.ndarray) -> np.ndarray:

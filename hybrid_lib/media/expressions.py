@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+import keyword
 import math
 import operator
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
@@ -37,6 +39,8 @@ COORDINATES = "xy"
 """Names of the coordinates of a point."""
 CONSTANTS = {"pi": math.pi, "e": math.e}
 LONGEST = 10_000
+DEEPEST = 100
+"""Parts in one another: Python's own stack ends at some hundreds."""
 """Characters of a formula."""
 POWERS = 64
 """Whole numbers up to which a power is a product."""
@@ -109,10 +113,11 @@ class Expression:
         if len(self.text) > LONGEST:
             raise InputError(self.what, f"at most {LONGEST} characters", len(self.text), "write it in Python")
         for name, value in self.parameters.items():
-            taken = name in FUNCTIONS or name in CONSTANTS or name in COORDINATES or not str(name).isidentifier()
-            if taken or isinstance(value, bool) or not isinstance(value, (int, float)):
+            if not _is_new(name) or isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 remedy = "choose another name and a number"
                 raise InputError("parameters", "new names with numbers", f"{name} = {value!r}", remedy)
+        if _depth(self._tree) > DEEPEST:
+            raise InputError(self.what, f"a formula of at most {DEEPEST} parts in one another", "more", "write it in Python")
         try:
             with jax.numpy_dtype_promotion("standard"):
                 jax.eval_shape(self, jax.ShapeDtypeStruct((self.dimension,), jnp.float32))
@@ -146,8 +151,12 @@ class Expression:
                 return self._named(name, x)
             case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=int(power))) if power <= POWERS:
                 return self._value(left, x) ** power
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-                return _BINARY[type(op)](self._value(left, x), self._value(right, x))
+            case ast.BinOp(op=op) if type(op) in _BINARY:
+                first, rest = _chain(node)
+                value = self._value(first, x)
+                for part in rest:
+                    value = _BINARY[type(part.op)](value, self._value(part.right, x))
+                return value
             case ast.BinOp(op=ast.BitXor()):
                 raise InputError(self.what, "a power as a**b", "a^b", "write ** for ^")
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -196,6 +205,33 @@ class Expression:
         near = difflib.get_close_matches(name, known, n=1)
         one = "there is no y in one dimension" if name == "y" else f"known are {', '.join(known)}"
         return InputError(self.what, "known names", repr(name), f"did you mean {near[0]}?" if near and name != "y" else one)
+
+
+def _is_new(name: Any) -> bool:
+    """Whether a parameter may be called so: as Python reads it, and neither a word of the language nor of formulas."""
+    known = {*FUNCTIONS, *CONSTANTS, *COORDINATES, *keyword.kwlist}
+    return isinstance(name, str) and name.isidentifier() and name not in known and unicodedata.normalize("NFKC", name) == name
+
+
+def _chain(node: ast.AST) -> tuple[ast.AST, list[ast.BinOp]]:
+    """The first part of a + b − c + … and the operations on it in their order: one loop, however many there are."""
+    rest: list[ast.BinOp] = []
+    while isinstance(node, ast.BinOp) and type(node.op) in _BINARY and not (rest and isinstance(node.op, ast.Pow)):
+        rest.append(node)
+        node = node.left
+    return node, rest[::-1]
+
+
+def _depth(tree: ast.AST) -> int:
+    """How many parts of a formula are in one another, with a chain of operations as one."""
+    level, depth = [tree], 0
+    while level:
+        below, depth = [], depth + 1
+        for node in level:
+            first, rest = _chain(node)
+            below += [part.right for part in rest] + ([first] if rest else list(ast.iter_child_nodes(node)))
+        level = below
+    return depth
 
 
 def _number(number: float, dtype: Any) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -128,10 +129,9 @@ def _read(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
         try:
             return np.load(path, allow_pickle=False)
-        except ValueError as error:
-            raise InputError(
-                what, "an array of numbers", str(error).partition(".")[0], "save it with numpy.save"
-            ) from None
+        except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
+            received = str(error).partition(".")[0] or "an empty file"
+            raise InputError(what, "an array of numbers", received, "save it with numpy.save") from None
     reader = {".npz": "numpy.load(path)[name]", ".csv": 'numpy.loadtxt(path, delimiter=",")'}
     reader |= dict.fromkeys((".txt", ".dat", ".tsv", ".asc"), "numpy.loadtxt(path)")
     if path.suffix.lower() in reader:
@@ -152,6 +152,8 @@ def _read(path: Path) -> np.ndarray:
             return levels.astype(np.uint8) if levels.dtype == bool else levels
     except InputError:
         raise
+    except pillow.DecompressionBombError as error:
+        raise InputError(what, "fewer pixels", str(error).partition(",")[0], "cut or shrink it, or pass the array") from None
     except (OSError, ValueError, SyntaxError) as error:
         remedy = "save it as PNG, TIFF or .npy"
         raise InputError(what, "a picture", str(error).partition("\n")[0][:80] or "none", remedy) from None
