@@ -278,3 +278,27 @@ def test_a_wedge_is_measured(shape, area, n):
     mesh, rule = fem.unit_square(n), composite_rule(2, 5, 2)
     K = lambda x: jnp.where((x[0] > 1 / n) & (x[0] - 1 / n < thickness(x) - 1), 5.0, 1.0)  # noqa: E731
     assert slivers(mesh, K, *rule).volume.sum() == pytest.approx(1e-4 * area, rel=0.02)
+
+
+def test_a_film_in_a_table_and_pixels_off_the_mesh_are_on_lines():
+    x = [0.0, 0.3, 0.3000001, 0.300005, 0.3000051, 1.0]
+    K = np.array([1, 1, 1e-4, 1e-4, 1, 1.0])
+    steps = zip(np.diff(x), K[:-1], K[1:], strict=True)
+    resistance = sum(h / a if a == b else h * np.log(b / a) / (b - a) for h, a, b in steps)
+    thin = hl.Problem(medium=media.table([x], K), boundary={"left": hl.Dirichlet(3.0), "right": hl.Robin(2.0, 1.0)})
+    found = hl.solve(thin)
+    exact = 2 / (resistance + 0.5)
+    off = abs(found.heat_through("left") - exact)  # up to the quadrature of 1/K, which falls by 10⁴ in one cell
+    assert found.bound < 0.01 and off <= 1.02 * found.heat_bound("left") < 1e-4
+    plane = media.table([x, [0.0, 1.0]], np.tile(K[:, None], 2))
+    assert set(x) <= set(np.unique(fitted(hl.Problem(medium=plane), fem.unit_square(8)).points[:, 0]))
+    smooth = media.table([np.linspace(0, 1, 9)] * 2, np.ones((9, 9)))
+    mesh = fem.unit_square(16)
+    assert fitted(hl.Problem(medium=smooth), mesh) is mesh
+    columns = media.raster(np.array([1.0, 1e4, 1.0, 1e-2])[:, None].repeat(2, 1))
+    start = 1 / (10 * np.pi)
+    plate = domains.box((start, 0.0), (1.0, 0.7))
+    sides = ENDS | {"bottom": hl.Neumann(0.0), "top": hl.Neumann(0.0)}
+    found = hl.solve(hl.Problem(medium=columns, domain=plate, boundary=sides), n=8)
+    assert found.bound < 1e-10
+    assert found.heat_through("right") == pytest.approx(0.7 / (0.25 - start + 0.25e-4 + 0.25 + 25), rel=1e-10)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import hybrid_lib as hl
-from hybrid_lib import fem
+from hybrid_lib import fem, media
+from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import solve
 from hybrid_lib.experiments.galerkin import sample_of
 from hybrid_lib.experiments.solve import first_cells, solve_on
@@ -396,3 +397,39 @@ def test_each_part_of_a_mesh_needs_a_temperature():
     alone = hl.Problem(medium=TWO, domain=domain, boundary=rest | {"left": hl.Dirichlet(1.0), "far": hl.Neumann()})
     with pytest.raises(hl.InputError, match=r"of each connected part.*around the part at \[3.0, 3.0\]; give one of its"):
         solve(alone, n=1)
+
+
+@pytest.mark.parametrize("exchange", [1e-7, 1e-8])
+def test_a_weak_exchange_keeps_the_best_mesh(exchange):
+    """Rounding grows with refinement: the mesh with the least bound is returned, and what is beyond it is not a missing side."""
+    ends = {"left": hl.Robin(exchange, 0.0), "right": hl.Robin(exchange, 1.0)}
+    found = hl.solve(hl.Problem(medium=media.constant(1.0, 1), source=1.0, boundary=ends))
+    assert found.bound < 0.03 and (found.bound <= 0.01) == (not found.reason)
+    lost = hl.Problem(medium=media.constant(1.0, 1), source=1.0, boundary={side: hl.Robin(1e-14, 0.0) for side in ends})
+    with pytest.raises(InputError, match="boundary: expected a stronger exchange; received one that is lost in the rounding"):
+        hl.solve(lost)
+
+
+def test_a_conductivity_that_reaches_zero_has_no_bound_of_the_heat():
+    ends = {"left": hl.Dirichlet(3.0), "right": hl.Dirichlet(2.0)}
+    found = hl.solve(hl.Problem(medium=media.from_function(lambda x: jnp.abs(x[0] - 0.503), 1), boundary=ends))
+    assert "K falls to zero" in found.reason and found.heat_bound("left") is None
+    valley = hl.solve(hl.Problem(medium=media.from_function(lambda x: (x[0] - 0.5) ** 2 + 1e-5, 1), boundary=ends))
+    assert not valley.reason and valley.heat_bound("left") < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "condition"),
+    [
+        ("boundary 'left', value", lambda bad: hl.Dirichlet(bad)),
+        ("boundary 'left', flux", lambda bad: hl.Neumann(bad)),
+        ("boundary 'left', coefficient", lambda bad: hl.Robin(bad, 1.0)),
+        ("boundary 'left', exchange", lambda bad: hl.Robin(1.0, bad)),
+    ],
+)
+def test_the_function_that_is_not_finite_is_named(name, condition):
+    sides = {side: hl.Dirichlet(0.0) for side in ("right", "bottom", "top")} | {"left": condition(lambda x: jnp.log(x[1] - 0.5))}
+    with pytest.raises(InputError, match=name + r" at \[0.0, .*expected a finite number"):
+        hl.solve(hl.Problem(medium=media.constant(1.0, 2), boundary=sides))
+    with pytest.raises(InputError, match=r"source at .*expected a finite number"):
+        hl.solve(hl.Problem(medium=media.constant(1.0, 1), source=lambda x: jnp.log(x[0] - 0.5)))

@@ -25,7 +25,7 @@ from hybrid_lib.experiments import export, heat
 from hybrid_lib.experiments.galerkin import sample_of, system
 from hybrid_lib.fem import bounds, sides
 from hybrid_lib.fem.bounds import Sampled
-from hybrid_lib.fem.fluxes import times
+from hybrid_lib.fem.fluxes import eigenvalues, times
 from hybrid_lib.fem.location import locate
 from hybrid_lib.fem.sided import no_bound, sided_bound
 from hybrid_lib.fem.slivers import Slivers
@@ -133,7 +133,7 @@ class FieldSolution:
 
         both of which are bounded on this mesh: one solve and one bound more. What a second quadrature of K, q and the conditions
         changes is added, piece by piece, and rounding. There is no bound where a temperature is not linear between nodes, or
-        where the side touches another one with a temperature.
+        where the side touches another one with a temperature, nor where K falls without end.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class FieldSolution:
                 return None
         dual = {name: _dual(one, name == side) for name, one in conditions.items()}  # sides may share a condition
         found = solve_on(dataclasses.replace(self.problem, source=0.0, direction=None, boundary=dual), self.mesh)
-        if self.proof is None or found.proof is None:
+        if self.proof is None or found.proof is None or self._vanishing:
             return None
         changed = heat.changed_inside(self.problem, self.mesh, self.w, found.w)
         if self._unseen is not None:
@@ -210,6 +210,17 @@ class FieldSolution:
             raise InputError("side", f"one of {known}", repr(name), "correct the name")
 
     @cached_property
+    def _vanishing(self) -> float | None:
+        """The least K at the points of two rules, if it is far below the medium's lower bound and they disagree; else None.
+
+        A conductivity that reaches zero somewhere has no bound: the rules see another part of the valley each.
+        """
+        if not callable(K := self.problem.medium.conductivity) or hasattr(K, "cell_values"):
+            return None
+        low = [float(eigenvalues(sample_of(self.problem, self.mesh, number).K).min()) for number in (1, 2)]
+        return min(low) if max(low) > 1.5 * min(low) and min(low) < 0.1 * self.problem.medium.alpha else None
+
+    @cached_property
     def _unseen(self) -> Slivers | None:
         """Slivers of K between facets and the points of the rule."""
         return bounds.unseen(self.mesh, self.problem.medium.conductivity, sample_of(self.problem, self.mesh))
@@ -239,7 +250,7 @@ def solve_on(problem: Problem, mesh: fem.Mesh) -> FieldSolution:
     data, sample = sides.side_data(mesh, problem.conditions()), sample_of(problem, mesh)
     matrix, right = system(problem, mesh, data, sample)
     if data.held.size or data.exchanges:
-        _require_no_part_alone(mesh, matrix, data.held)
+        _require_no_part_alone(mesh, matrix, data)
         w = fem.solve_dirichlet(matrix, right, data.held, data.values)
     else:  # fluxes all around: any constant may be added, and what the quadrature leaves of their balance is spread
         weight = fem.load(mesh, 1.0)
@@ -248,13 +259,19 @@ def solve_on(problem: Problem, mesh: fem.Mesh) -> FieldSolution:
     return FieldSolution(problem, mesh, w, data, *_proof(problem, mesh, w, data, sample))
 
 
-def _require_no_part_alone(mesh: fem.Mesh, matrix: Any, held: np.ndarray) -> None:
-    """Refuse a mesh of several parts, one of which has fluxes alone."""
-    node = part_without_fixed_node(matrix, held)
-    if node is not None:
-        expected = "a temperature or an exchange on a side of each connected part of the mesh"
-        received = f"fluxes alone, or no heat at all, around the part at {mesh.points[node].round(6).tolist()}"
-        raise InputError("boundary", expected, received, "give one of its sides a Dirichlet or Robin, or leave the part out")
+def _require_no_part_alone(mesh: fem.Mesh, matrix: Any, data: sides.SideData) -> None:
+    """Refuse a mesh of several parts, one of which has fluxes alone, and one that an exchange holds by less than rounding."""
+    node = part_without_fixed_node(matrix, data.held)
+    if node is None:
+        return
+    place = mesh.points[node].round(6).tolist()
+    exchanging = np.unique(np.concatenate([np.zeros(0, int), *(one.facets.nodes.ravel() for one in data.exchanges)]))
+    if part_without_fixed_node(matrix, np.union1d(data.held, exchanging)) is None:
+        received = f"one that is lost in the rounding of K on cells as small, around the part at {place}"
+        raise InputError("boundary", "a stronger exchange", received, "take a coarser mesh, with n=, or hold one temperature")
+    expected = "a temperature or an exchange on a side of each connected part of the mesh"
+    received = f"fluxes alone, or no heat at all, around the part at {place}"
+    raise InputError("boundary", expected, received, "give one of its sides a Dirichlet or Robin, or leave the part out")
 
 
 def conditions_of(problem: Problem) -> dict[str, Condition]:

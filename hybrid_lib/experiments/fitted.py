@@ -1,7 +1,7 @@
 """Meshes with nodes on a line, and lines on a rectangle, wherever K jumps: elements and rules then see each jump where it is.
 
 A jump within a cell costs the elements accuracy, and a bound its truth: the cell's energy is off by what K changes between the
-jump and the next point of the rule. Pixels and materials know their edges; of a function they are searched for.
+jump and the next point of the rule. Pixels, tables and materials know their edges; of a function they are searched for.
 """
 
 from __future__ import annotations
@@ -70,16 +70,19 @@ def fitted(problem: Problem, mesh: fem.Mesh) -> fem.Mesh:
 def fitting(problem: Problem) -> Callable[[fem.Mesh], fem.Mesh]:
     """What gives the uniform mesh of a line or rectangle nodes, or lines, at the jumps of K; any other mesh stays as it is."""
     medium, domain = problem.medium, problem.domain
-    known = medium.is_lipschitz or medium.pixels is not None or hasattr(medium.conductivity, "cell_values")
+    K, kinks = medium.conductivity, getattr(medium.conductivity, "kinks", None)
+    known = kinks is None and medium.pixels is None and (medium.is_lipschitz or hasattr(K, "cell_values"))
     if known or len(domain.corners) != 1:
         return lambda mesh: mesh
-    jumps = _jumps_along_axes(medium.conductivity, np.transpose(domain.box))
+    if kinks is None:
+        jumps = _jumps_along_axes(K, np.transpose(domain.box)) if medium.pixels is None else medium.pixels.jumps(*domain.box)
 
     def fit(mesh: fem.Mesh) -> fem.Mesh:
         axes = [np.unique(along) for along in mesh.points.T]
         if mesh.materials or math.prod(map(len, axes)) != len(mesh.points):
             return mesh
-        lines = [_with(axis, places) for axis, places in zip(axes, jumps, strict=True)]
+        places = jumps if kinks is None else [_close(axis, lines) for axis, lines in zip(axes, kinks, strict=True)]
+        lines = [_with(axis, along) for axis, along in zip(axes, places, strict=True)]
         same = all(new is old for new, old in zip(lines, axes, strict=True))
         return mesh if same or math.prod(map(len, lines)) > max(MOST, 2 * len(mesh.points)) else fem.grid(*lines)
 
@@ -101,6 +104,13 @@ def _jumps_along_axes(K: Callable, box: np.ndarray) -> list[np.ndarray]:
         same = np.diff(places) <= ROUNDING * np.abs(box[axis]).max()
         found.append(places if d == 1 else places[1:][same])
     return found
+
+
+def _close(nodes: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """Those lines of a table between the outer nodes that have a neighbour nearer than a part of a cell."""
+    thin = np.diff(lines) < APART * np.diff(nodes).min()
+    lines = lines[np.concatenate([thin, [False]]) | np.concatenate([[False], thin])]
+    return lines[(lines > nodes[0]) & (lines < nodes[-1])]
 
 
 def _with(nodes: np.ndarray, jumps: np.ndarray) -> np.ndarray:

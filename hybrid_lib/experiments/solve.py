@@ -28,7 +28,12 @@ CELLS_A_PERIOD = 4
 """Of the first mesh, where the medium has a period."""
 STALLED = 12
 """Meshes after which a bound that has not fallen by a tenth will not."""
-STUCK = "as where a given temperature jumps along a side, or K by many orders within cells: put jumps on lines of the mesh"
+RISEN = 4.0
+"""Times the least bound, where a search ends at once: rounding grows."""
+STUCK = (
+    "as where a given temperature jumps along a side, or K by many orders within cells: put jumps on lines of the mesh; "
+    "or by rounding, where an exchange is tiny"
+)
 BULK = 0.7
 """Share of the squared bound in the cells that are refined."""
 
@@ -85,7 +90,12 @@ def solve(
         text = "source: it is 0 at all points of the first mesh; if it is narrow pass n= for more of them, else source=0.0"
         warnings.warn(text, stacklevel=2)
     while True:
-        found = solve_on(problem, mesh)
+        try:
+            found = solve_on(problem, mesh)
+        except InputError as error:
+            if best is None:
+                raise
+            return dataclasses.replace(best, reason=f"the bound is {rounded(best.bound)}; a finer mesh is refused: {error}")
         if announce is not None:
             announce(found)
         if found.proof is None or target is None:
@@ -96,9 +106,9 @@ def solve(
             return found
         since = since + 1 if best is not None and size > 0.9 * least else 0
         best, least = (found, size) if best is None or size < least else (best, least)
-        if since == STALLED:
-            reason = f"the bound stays at {rounded(best.bound)} on finer meshes, {STUCK}"
-            return dataclasses.replace(best, reason=reason)
+        if since == STALLED or size > RISEN * least:
+            why = STUCK if best._vanishing is None else f"as where K falls to zero: it has {rounded(best._vanishing)}"
+            return dataclasses.replace(best, reason=f"the bound stays at {rounded(best.bound)} on finer meshes, {why}")
         parts = found.proof.cells if coarse else np.sqrt(found.proof.cells**2 + found._changed)
         finer = fem.bisect(mesh, _marked(parts))
         if len(finer.points) > UNKNOWNS:

@@ -162,7 +162,7 @@ def quadrature_points(mesh: Mesh, order: int) -> tuple[np.ndarray, np.ndarray]:
     return points, mesh.volumes[:, None] * weights
 
 
-def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
+def evaluate(function: Callable, points: np.ndarray, name: str = "field value") -> np.ndarray:
     """Evaluate a function of one point x: (d,) at many points, in float64.
 
     A function that JAX can trace runs as one vectorised call, in float64 whatever precision JAX is set to.
@@ -173,6 +173,8 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
     ----------
     function : callable x (d,) -> value of any fixed shape
     points : (..., d) array
+    name : str
+        What the function is, for messages.
 
     Returns
     -------
@@ -204,16 +206,16 @@ def evaluate(function: Callable, points: np.ndarray) -> np.ndarray:
         jax.errors.NonConcreteBooleanIndexError,
         jax.errors.ConcretizationTypeError,
     ):
-        rows = [real_array("field value", function(x)) for x in flat]
+        rows = [real_array(name, function(x)) for x in flat]
         if len({row.shape for row in rows}) > 1:
             shapes = " and ".join(sorted({str(row.shape) for row in rows}))
-            raise InputError("field value", "one shape at all points", shapes, "return the same shape everywhere") from None
+            raise InputError(name, "one shape at all points", shapes, "return the same shape everywhere") from None
         values = np.array(rows)
     bad = np.flatnonzero(~np.isfinite(values.reshape(len(flat), -1)).all(axis=1))
     if bad.size:
         raise InputError(
-            f"field value at {flat[bad[0]].tolist()}", "a finite number", values[bad[0]].tolist(),
-            "correct the function, or change the quadrature order if it is singular there",
+            f"{name} at {flat[bad[0]].tolist()}", "a finite number", values[bad[0]].tolist(),
+            "correct the function",
         )  # fmt: skip
     return values.reshape(points.shape[:-1] + values.shape[1:])
 
@@ -232,7 +234,7 @@ def field_values(
     """
     points, weights = quadrature_points(mesh, order) if callable(field) else (None, None)
     if points is not None:
-        values = evaluate(field, points)
+        values = evaluate(field, points, name)
         if values.shape != weights.shape + shape:
             raise InputError(
                 name, f"a function of one point with values of shape {shape}",

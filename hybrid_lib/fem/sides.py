@@ -224,9 +224,9 @@ def with_rest(mesh: Mesh) -> Mesh:
     return replace(mesh, sides=mesh.sides | {"rest" if mesh.sides else "boundary": nodes})
 
 
-def values_at(value: float | Callable, points: np.ndarray) -> np.ndarray:
+def values_at(value: float | Callable, points: np.ndarray, name: str = "field value") -> np.ndarray:
     """A number or function of one point at points (..., d)."""
-    return evaluate(value, points) if callable(value) else np.full(points.shape[:-1], float(value))
+    return evaluate(value, points, name) if callable(value) else np.full(points.shape[:-1], float(value))
 
 
 def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, points: int = POINTS) -> SideData:
@@ -254,27 +254,29 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, poin
         side = looked_at(mesh, mesh.sides[name], () if kind == "value" else (value, *rest), order, points)
         if not len(side.nodes):
             continue
+        what = f"boundary {name!r}, {kind}"
         if kind == "value":
             nodes = np.unique(side.nodes)
-            found = values_at(value, mesh.points[nodes])
+            found = values_at(value, mesh.points[nodes], what)
             if callable(value) and mesh.dimension == 2:
                 pieces = max(PIECES, math.ceil(points / len(side.nodes)))
                 ends, t = mesh.points[side.nodes], np.linspace(0, 1, pieces + 1)[:, None]
-                fixed.append((side, values_at(value, (1 - t) * ends[:, :1] + t * ends[:, 1:])))
+                fixed.append((side, values_at(value, (1 - t) * ends[:, :1] + t * ends[:, 1:], what)))
             for node, number in zip(nodes.tolist(), found.tolist(), strict=True):
                 other = held.get(node)
                 if other is not None and abs(other[0] - number) > 1e-9 * max(1e-300, np.abs(found).max(), abs(other[0])):
                     clash = clash or (other[1], name)
                 held[node] = (number if other is None else (number + other[0]) / 2, name)
         elif kind == "flux":
-            fluxes.append(Exchange(side, values_at(value, side.points)))
+            fluxes.append(Exchange(side, values_at(value, side.points, what)))
         else:
-            c = values_at(rest[0], side.points)
+            c = values_at(rest[0], side.points, f"boundary {name!r}, coefficient")
             if c.min() < 0:
                 received = f"{c.min():g} at {side.points.reshape(-1, mesh.dimension)[c.argmin()].round(6).tolist()}"
                 raise InputError(f"boundary {name!r}, coefficient", "values >= 0", received, "n·K∇w = coefficient·(ambient − w)")
             zero = c.max() == 0  # nothing is exchanged
-            (fluxes if zero else exchanges).append(Exchange(side, *(c, None) if zero else (values_at(value, side.points), c)))
+            pair = (c, None) if zero else (values_at(value, side.points, what), c)
+            (fluxes if zero else exchanges).append(Exchange(side, *pair))
     nodes = np.array(sorted(held), dtype=np.int64)
     values = np.array([held[node][0] for node in nodes.tolist()])
     return SideData(nodes, values, tuple(fixed), tuple(fluxes), tuple(exchanges), clash)
