@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hybrid_lib.replication import verdicts
-from hybrid_lib.replication.runs import RUNS, seeds_of
+from hybrid_lib.replication.runs import RUNS, SETTLED, seeds_of
 from hybrid_lib.replication.seeds import Measure
 from hybrid_lib.replication.verdicts import Rule
 
@@ -60,4 +60,10 @@ class Claim:
         runs = [name for name in self.needs if name.startswith("heat2d")]
         whole = runs and len(runs) == len(self.needs) and not any(name.endswith("-printed") for name in runs)
         counted = self.rule in (verdicts.TIME, verdicts.COUNT)  # a laptop run has other lengths
-        return tuple(f"{name}-laptop" for name in runs) if whole and not counted else ()
+        return tuple(_twin(name) for name in runs) if whole and not counted else ()
+
+
+def _twin(name: str) -> str:
+    """The laptop run of the same reading."""
+    plain = name.removesuffix(f"-{SETTLED}")
+    return f"{plain}-laptop{name.removeprefix(plain)}"

@@ -153,7 +153,7 @@ def statements(table: list[dict[str, Any]]) -> list[str]:
     >>> statements([{"id": "khat-eps15"}, {"id": "khat-eps15-net"}])
     ['khat-eps15']
     """
-    return list(dict.fromkeys(re.sub(r"(-printed)?(-radians-trained)?(-net)?$", "", row["id"]) for row in table))
+    return list(dict.fromkeys(re.sub(r"(-printed)?(-radians-trained|-tau100)?(-net)?$", "", row["id"]) for row in table))
 
 
 def _wanted() -> set[str]:
