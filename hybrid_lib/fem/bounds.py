@@ -280,7 +280,7 @@ def sampled(mesh: Mesh, K: Any, f: Any, least: int | None = None, order: int = O
     pieces = max(1, int(np.ceil((least / per_cell) ** (1 / d))))
     barycentric, weights = composite_rule(d, pieces, order)
     points = barycentric @ mesh.points[mesh.cells]  # (m, Q, d)
-    K_values, f_values = coefficient_values(mesh, K, order), field_values(mesh, f, 1, name="source")  # checks the shapes
+    K_values, f_values = coefficient_values(mesh, K, order), field_values(mesh, f, 1, name="f")  # checks the shapes
     if callable(K):
         K_values = evaluate(K, points, "conductivity")
         check_elliptic(K_values, "correct the function")

@@ -38,7 +38,7 @@ def selected(key: str) -> Measure:
 
 
 def selected_of_successes(key: str) -> Measure:
-    """As :func:`selected`, over the successful seeds only: the paper presents the one realisation that did not fail."""
+    """As :func:`selected`, over the successful seeds only: the paper presents the one run that did not fail."""
 
     def measure(groups: Sequence[Group]) -> Measurement:
         every = list(seeds(groups[0]))
