@@ -97,7 +97,7 @@ def _kept(options) -> str:
         return "; the same command goes on"
     out = getattr(options, "out", None)
     if getattr(options, "command", None) == "solve":
-        return "; the same command with --replace goes on" if out is not None and os.path.exists(out / "run") else ""
+        return "; the same command with --replace goes on" if options.network else ""
     return f"; {out} continues with --resume" if out is not None and os.path.exists(out / "config.json") else ""
 
 

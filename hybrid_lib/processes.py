@@ -227,6 +227,16 @@ def _late(coordinator: str | None, process: int | None, wait: int) -> None:
     _exit(2)
 
 
+def _first_line(line: socket.socket, most: int = 64) -> bytes:
+    """What comes up to the end of a line, and nothing of what comes after it."""
+    found = b""
+    while len(found) < most and not found.endswith(b"\n"):
+        if not (byte := line.recv(1)):
+            break
+        found += byte
+    return found
+
+
 class _Peers:
     """The line between the processes: the coordinator holds one connection to each of the others."""
 
@@ -248,11 +258,11 @@ class _Peers:
             global_state.client.key_value_set(_KEY, f"{server.getsockname()[1]} {token}")
             while len(self._sockets) < count - 1:
                 line, _ = server.accept()
-                line.settimeout(WAIT)
+                line.settimeout(GRACE)
                 with suppress(OSError, ValueError):  # whoever else calls at this port
-                    index, said = line.makefile("rb").readline(64).split()
-                    if secrets.compare_digest(said, token.encode()) and 0 < int(index) < count:
-                        self._sockets[int(index)] = line
+                    number, said = _first_line(line).split()
+                    if secrets.compare_digest(said, token.encode()) and 0 < int(number) < count:
+                        self._sockets[int(number)] = line
                         continue
                 line.close()
             server.close()

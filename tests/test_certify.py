@@ -347,6 +347,11 @@ def test_the_lower_bound_has_the_exchange(d):
     assert 0.999 * error < found.lower <= error * (1 + 1e-9) and error <= found.bound * (1 + 1e-9) < 1.001 * error
 
 
+@pytest.mark.parametrize("medium", [media.table([np.linspace(0, 1, 101)] * 2, np.ones((101, 101))), media.raster(np.eye(3) + 1)])
+def test_values_on_a_grid_need_no_mesh_for_tables_and_pixels(medium):
+    assert certify(own_problem(medium, 1.0), np.zeros((9, 9))).bound > 0
+
+
 def test_the_two_rules_of_a_certificate_are_two(monkeypatch):
     """On fine meshes, too, where each has a piece a cell; and what the second has for the means of the source is in the bound."""
     for mesh in (fem.interval(65_536), fem.interval(300), fem.unit_square(300)):

@@ -271,6 +271,28 @@ def test_a_film_as_thin_as_the_distance_of_the_points_is_weighed_rightly(pieces)
     assert least * error < found < 1.25 * error
 
 
+@pytest.mark.parametrize("part", [0.03, 0.066, 0.15])
+def test_a_film_of_a_part_of_a_cell_is_in_the_bound_where_a_cell_has_few_points(part):
+    """Lines that start near the ends of a neighbouring facet must not count it back."""
+    n = 120
+    mesh = fem.unit_square(n)
+    assert len(bounds.sampled(mesh, lambda x: 1.0, 0.0).weights) < 30
+    K, error = film(part / n)
+    shut = lambda x: (x[1] < 1e-9) | (x[1] > 1 - 1e-9)  # noqa: E731
+    found = fem.energy_bound(mesh, K, 0.0, np.zeros(len(mesh.points)), [1.0, 0.0], shut).bound
+    assert error < found < 1.25 * error
+
+
+def test_an_oblique_interface_adds_little():
+    """What the outermost points miss there is a small part of the error; a rule of eight times the points is the oracle."""
+    K = lambda x: jnp.where(jnp.sum((x - jnp.array([0.5123, 0.4891])) ** 2) < 0.09, 0.01, 1.0)  # noqa: E731
+    mesh = fem.unit_square(120)
+    found = fem.certified_solve(mesh, K, 1.0)
+    data, slope = bounds.sampled(mesh, K, 1.0, 1 << 22), fem.cell_gradients(mesh, found.nodal)[:, None]
+    better = bounds.bound_by(mesh, data, found.proof.flux, slope).relative
+    assert 0.98 * better < found.proof.relative < 1.1 * better
+
+
 @pytest.mark.parametrize(("shape", "area"), [("y", 0.5), ("1 - y", 0.5), ("max(y - 0.25, 0)/0.75", 0.375)])
 @pytest.mark.parametrize("n", [2, 3])
 def test_a_wedge_is_measured(shape, area, n):

@@ -372,6 +372,28 @@ def test_other_settings_and_few_seeds_are_said(copy):
     assert table["fig3e-trapped"]["ours"]["text"] == "–" and table["fig3e-trapped"]["verdict"] == "pending"
 
 
+def test_runs_without_a_seed_in_common_or_an_evaluation_say_nothing(made):
+    one, other, claim = _errors(SOON), _errors(LATE, first=1), CLAIMS["fig2c-lower"]
+    groups = [[one], [other]]
+    assert table_module._verdict(claim, claim.measure(groups), groups) == ("pending", "no seed in common")
+    record = {"seeds": [{"seed": 0, "rel_l2": 2.0, "iterations": 3}], "steps": 3, "planned_steps": 9}
+    empty = artefacts.Artefact("run", record, {})
+    for name in ("fig3e-trapped", "fig3e-faster", "table1-hybrid-mlp-l2", "fig1c-hybrid"):
+        claim = CLAIMS[name]
+        groups = [[empty] for _ in claim.needs]
+        assert table_module._verdict(claim, claim.measure(groups), groups)[0] == "pending"
+
+
+def test_one_that_diverged_is_worse_and_one_that_never_escapes_says_so():
+    good, lost = _errors([0.05]), _errors([float("nan")])
+    assert measures.lower_selected("rel_l2")([[good], [lost]]).values == (1.0,)
+    assert curves.lower(1.0)([[good], [lost]]).values == (1.0,)
+    claim, runs_ = CLAIMS["fig3e-trapped"], [[_errors(NEVER, SOON)]]
+    ours = claim.measure(runs_)
+    assert table_module._figures(claim, ours)["text"] == "never, 100"
+    assert "never" in table_module._verdict(claim, ours, runs_)[1]
+
+
 def test_a_few_of_the_seeds_are_partly_at_best(made):
     claim, good = CLAIMS["table1-robust"], _errors([0.014])
     assert table_module._verdict(claim, claim.measure([[good]]), [[good]])[0] == "partly"

@@ -410,6 +410,16 @@ def test_a_weak_exchange_keeps_the_best_mesh(exchange):
         hl.solve(lost)
 
 
+def test_a_source_that_the_second_mesh_is_the_first_to_see_is_refined():
+    """The bound rises then, and not by rounding."""
+    spot = lambda x: 1 + 1e6 * jnp.exp(-jnp.sum((x - jnp.array([0.5317, 0.4713])) ** 2) / 2.4e-4**2)  # noqa: E731
+    cold = {side: hl.Dirichlet(0.0) for side in ("left", "right", "bottom", "top")}
+    seen: list[float] = []
+    problem = hl.Problem(medium=TWO, source=spot, boundary=cold)
+    found = hl.solve(problem, 0.1, announce=lambda one: seen.append(one.proof.relative))
+    assert max(seen) > 4 * seen[0] and found.bound <= 0.1
+
+
 def test_a_conductivity_that_reaches_zero_has_no_bound_of_the_heat():
     ends = {"left": hl.Dirichlet(3.0), "right": hl.Dirichlet(2.0)}
     found = hl.solve(hl.Problem(medium=media.from_function(lambda x: jnp.abs(x[0] - 0.503), 1), boundary=ends))

@@ -102,7 +102,7 @@ def certify(
         raise InputError("tolerance", "a number > 0", repr(tolerance), "0.01 is one per cent of the energy norm")
     enough = TOLERANCE[problem.domain.dimension] if tolerance is None else float(tolerance)
     known = nodal(problem.domain, field, mesh)
-    if known is not None and mesh is None and fitting(problem)(known.mesh) is not known.mesh:
+    if known is not None and mesh is None and fitting(problem, searched=True)(known.mesh) is not known.mesh:
         expected, remedy = "the mesh of the values where K jumps between the nodes of a uniform one", "pass mesh="
         raise InputError("mesh", expected, "none", f"{remedy}, of what hl.solve returns found.mesh")
     if known is None:

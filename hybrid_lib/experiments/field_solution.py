@@ -245,6 +245,10 @@ class FieldSolution:
         return heat.heat_at_values(self.problem, self.mesh, self.w, matrix @ self.w - right)
 
 
+class LostInRoundingError(InputError):
+    """An exchange that alone holds the temperatures is lost in the rounding of the matrix."""
+
+
 def solve_on(problem: Problem, mesh: fem.Mesh) -> FieldSolution:
     """The linear elements of one mesh that has the problem's sides."""
     data, sample = sides.side_data(mesh, problem.conditions()), sample_of(problem, mesh)
@@ -268,7 +272,8 @@ def _require_no_part_alone(mesh: fem.Mesh, matrix: Any, data: sides.SideData) ->
     exchanging = np.unique(np.concatenate([np.zeros(0, int), *(one.facets.nodes.ravel() for one in data.exchanges)]))
     if part_without_fixed_node(matrix, np.union1d(data.held, exchanging)) is None:
         received = f"one that is lost in the rounding of K on cells as small, around the part at {place}"
-        raise InputError("boundary", "a stronger exchange", received, "take a coarser mesh, with n=, or hold one temperature")
+        remedy = "take a coarser mesh, with n=, or hold one temperature"
+        raise LostInRoundingError("boundary", "a stronger exchange", received, remedy)
     expected = "a temperature or an exchange on a side of each connected part of the mesh"
     received = f"fluxes alone, or no heat at all, around the part at {place}"
     raise InputError("boundary", expected, received, "give one of its sides a Dirichlet or Robin, or leave the part out")

@@ -14,6 +14,7 @@ import numpy as np
 from hybrid_lib import fem
 from hybrid_lib.experiments.breaks import LEAST
 from hybrid_lib.fem.bisection import differ, jumps_between
+from hybrid_lib.fem.bounds import PROBES
 from hybrid_lib.problems import Problem
 
 POINTS = {1: 1 << 16, 2: 1 << 12}
@@ -67,22 +68,29 @@ def fitted(problem: Problem, mesh: fem.Mesh) -> fem.Mesh:
     return fitting(problem)(mesh)
 
 
-def fitting(problem: Problem) -> Callable[[fem.Mesh], fem.Mesh]:
-    """What gives the uniform mesh of a line or rectangle nodes, or lines, at the jumps of K; any other mesh stays as it is."""
+def fitting(problem: Problem, searched: bool = False) -> Callable[[fem.Mesh], fem.Mesh]:
+    """What gives the uniform mesh of a line or rectangle nodes, or lines, at the jumps of K; any other mesh stays as it is.
+
+    With `searched` at the jumps of functions alone, and not at the lines of pixels and tables.
+    """
     medium, domain = problem.medium, problem.domain
     K, kinks = medium.conductivity, getattr(medium.conductivity, "kinks", None)
     known = kinks is None and medium.pixels is None and (medium.is_lipschitz or hasattr(K, "cell_values"))
-    if known or len(domain.corners) != 1:
+    if known or len(domain.corners) != 1 or (searched and (kinks is not None or medium.pixels is not None)):
         return lambda mesh: mesh
-    if kinks is None:
-        jumps = _jumps_along_axes(K, np.transpose(domain.box)) if medium.pixels is None else medium.pixels.jumps(*domain.box)
+    if kinks is not None:
+        apart = (domain.measure / PROBES[domain.dimension]) ** (1 / domain.dimension)  # of the points of a rule
+        jumps = [_close(lines, *ends, 2 * apart) for lines, ends in zip(kinks, np.transpose(domain.box), strict=True)]
+    elif medium.pixels is not None:
+        jumps = medium.pixels.jumps(*domain.box)
+    else:
+        jumps = _jumps_along_axes(K, np.transpose(domain.box))
 
     def fit(mesh: fem.Mesh) -> fem.Mesh:
         axes = [np.unique(along) for along in mesh.points.T]
         if mesh.materials or math.prod(map(len, axes)) != len(mesh.points):
             return mesh
-        places = jumps if kinks is None else [_close(axis, lines) for axis, lines in zip(axes, kinks, strict=True)]
-        lines = [_with(axis, along) for axis, along in zip(axes, places, strict=True)]
+        lines = [_with(axis, places) for axis, places in zip(axes, jumps, strict=True)]
         same = all(new is old for new, old in zip(lines, axes, strict=True))
         return mesh if same or math.prod(map(len, lines)) > max(MOST, 2 * len(mesh.points)) else fem.grid(*lines)
 
@@ -106,11 +114,11 @@ def _jumps_along_axes(K: Callable, box: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def _close(nodes: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """Those lines of a table between the outer nodes that have a neighbour nearer than a part of a cell."""
-    thin = np.diff(lines) < APART * np.diff(nodes).min()
+def _close(lines: np.ndarray, start: float, end: float, apart: float) -> np.ndarray:
+    """Those lines of a table on one axis, within the ends, that have a neighbour nearer than `apart`."""
+    thin = np.diff(lines) < apart
     lines = lines[np.concatenate([thin, [False]]) | np.concatenate([[False], thin])]
-    return lines[(lines > nodes[0]) & (lines < nodes[-1])]
+    return lines[(lines > start) & (lines < end)]
 
 
 def _with(nodes: np.ndarray, jumps: np.ndarray) -> np.ndarray:

@@ -30,7 +30,6 @@ from hybrid_lib.training import UNREADABLE, write_atomically
 
 ORDER = 4
 """Of the rule on each cell of the elements."""
-BLOCK = 1 << 18
 SAFETY = 2.0
 """Factor on every estimate in the plane."""
 CAP, MOST = 320, 640
@@ -345,14 +344,13 @@ def _order(before: float, after: float) -> float:
 def _cached(problem: Problem, cells: int, until: float | None = None) -> tuple[np.ndarray, float, float]:
     """Richardson values from the cache directory, computed and stored at the first call.
 
-    The key is made of all that they depend on: K and q at the points of the three meshes' rules, e, the period, and this code.
+    The key is made of all that they depend on: K and q as the elements of the three meshes see them, e, the period, this code.
     """
     digest = hashlib.sha256(Path(__file__).read_bytes() + repr((problem.medium.period, problem.direction)).encode())
     for n in (cells // 2, cells, 2 * cells):
-        points = fem.quadrature_points(fem.unit_square(n), ORDER)[0].reshape(-1, 2)
-        for part in np.array_split(points, math.ceil(len(points) / BLOCK)):
-            for function in (problem.medium.conductivity, problem.source):
-                digest.update(np.ascontiguousarray(fem.evaluate(function, part), float).tobytes())
+        mesh = fem.unit_square(n)
+        digest.update(fem.cell_coefficient(mesh, problem.medium.conductivity, order=ORDER).tobytes())
+        digest.update(fem.load(mesh, problem.source, order=ORDER).tobytes())
     path = cache_directory() / f"reference2d-{cells}-{digest.hexdigest()[:16]}.npz"
     try:
         with np.load(path) as file:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded
-from hybrid_lib.experiments.field_solution import FieldSolution, solve_on
+from hybrid_lib.experiments.field_solution import FieldSolution, LostInRoundingError, solve_on
 from hybrid_lib.experiments.fitted import fitted
 from hybrid_lib.experiments.galerkin import sample_of
 from hybrid_lib.problems import Problem, is_number, plain
@@ -26,10 +26,12 @@ THIN = 4
 """What is left to refine, as a quotient of unknowns, where the first mesh would have more than all."""
 CELLS_A_PERIOD = 4
 """Of the first mesh, where the medium has a period."""
+FITTED = 4
+"""Times as many cells as there are pixels, or would be, up to which a uniform mesh that holds their lines is taken."""
 STALLED = 12
 """Meshes after which a bound that has not fallen by a tenth will not."""
 RISEN = 4.0
-"""Times the least bound, where a search ends at once: rounding grows."""
+"""Times the least bound, where a search ends at once if an exchange alone holds the temperatures: rounding grows."""
 STUCK = (
     "as where a given temperature jumps along a side, or K by many orders within cells: put jumps on lines of the mesh; "
     "or by rounding, where an exchange is tiny"
@@ -92,7 +94,7 @@ def solve(
     while True:
         try:
             found = solve_on(problem, mesh)
-        except InputError as error:
+        except LostInRoundingError as error:
             if best is None:
                 raise
             return dataclasses.replace(best, reason=f"the bound is {rounded(best.bound)}; a finer mesh is refused: {error}")
@@ -106,7 +108,8 @@ def solve(
             return found
         since = since + 1 if best is not None and size > 0.9 * least else 0
         best, least = (found, size) if best is None or size < least else (best, least)
-        if since == STALLED or size > RISEN * least:
+        loose = found.data.exchanges and not found.data.held.size
+        if since == STALLED or (loose and size > RISEN * least):
             why = STUCK if best._vanishing is None else f"as where K falls to zero: it has {rounded(best._vanishing)}"
             return dataclasses.replace(best, reason=f"the bound stays at {rounded(best.bound)} on finer meshes, {why}")
         parts = found.proof.cells if coarse else np.sqrt(found.proof.cells**2 + found._changed)
@@ -142,4 +145,7 @@ def first_cells(problem: Problem) -> int:
     squares = problem.domain.measure / problem.domain.unit**problem.domain.dimension
     if cells**2 * squares > UNKNOWNS and problem.domain.dimension == 2:  # a thin layer
         cells = max(1, math.isqrt(int(UNKNOWNS / THIN / squares)))
-    return cells if pixels is None else pixels.cells(cells, problem.domain.box, problem.domain.unit)
+    if pixels is None:
+        return cells
+    found = pixels.cells(cells, problem.domain.box, problem.domain.unit)
+    return cells if len(problem.domain.corners) == 1 and found > FITTED * max(cells, *pixels.shape) else found  # lines are put in

@@ -2,9 +2,10 @@
 
 A mesh line close to an interface leaves strips that no rule with points inside cells can see, or that it weighs wrongly, on each
 cell along it: their sum may be most of the error. Here K is asked on lines from a facet inwards, just inside the cell and at the
-depths of the outermost points of the rule; where two neighbours differ by a jump, it is found to rounding. The rule integrates a
-function that jumps at the depth t as if the points nearer than t, of weight W(t), were the strip. It has the part t of a cell on
-the line. In the plane it has 1 − (1 − t)² of the cells with a facet along it, and t² of those with a vertex there, as many: both
+depths of the outermost points of the rule; where two neighbours differ by a jump, it is found to rounding. Before the outermost
+points any line counts, deeper only jumps that all lines of a facet meet: others cross it, and rules are good at these. A rule has
+a function that jumps at the depth t as if the points nearer than t, of weight W(t), were the strip. That is the part t of a cell
+on a line. In the plane it has 1 − (1 − t)² of the cells with a facet along it, and t² of those with a vertex there, as many: both
 count at the facet. A film deeper in the cell, as thin as the distance of the points, is weighed as the rule does it.
 """
 
@@ -41,8 +42,8 @@ class Slivers(NamedTuple):
         Of the strip, less what the rule has for it; below zero where that is too much.
     near, far : (k,) or (k, d, d) float64
         K before the jump, on the side of the facet, and behind it.
-    points : (m, d + 1, d) float64
-        A point near each facet, in all cells: what is asked of other fields is asked there.
+    points : (m, 2(d + 1), d) float64
+        A point at each facet and one behind all jumps, in all cells: what is asked of other fields is asked there.
     """
 
     cell: np.ndarray
@@ -52,19 +53,21 @@ class Slivers(NamedTuple):
     far: np.ndarray
     points: np.ndarray
 
-    def at(self, values: np.ndarray) -> np.ndarray:
-        """Rows (k, d) of vectors (m, d + 1 or 1, d) at the points."""
-        return np.broadcast_to(values, self.points.shape)[self.cell, self.facet]
+    def at(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (k, d) of vectors (m, 2(d + 1) or 1, d) at the points, before each jump and behind it."""
+        values, n = np.broadcast_to(values, self.points.shape), self.points.shape[1] // 2
+        return values[self.cell, self.facet], values[self.cell, n + self.facet]
 
     def gained(self, flux: Flux, mesh: Mesh, slope: np.ndarray) -> np.ndarray:
         """What each adds to ‖K^{-1/2}(τ − K∇v)‖², (k,); below zero where the rule has too much. slope is ∇v at `points`."""
         tau, steep = self.at(flux.at(mesh, self.points)), self.at(slope)
-        return self.volume * (_density(self.near, tau, steep) - _density(self.far, tau, steep))
+        return self.volume * (_density(self.near, tau[0], steep[0]) - _density(self.far, tau[1], steep[1]))
 
     def work(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """What each adds to ∫ one·K other of vectors at `points`, (k,)."""
-        one, other = self.at(one), self.at(other)
-        return self.volume * np.einsum("ki,ki->k", one, _times(self.near, other) - _times(self.far, other))
+        pairs = zip(self.at(one), self.at(other), (self.near, self.far), strict=True)
+        near, far = (np.einsum("ki,ki->k", a, _times(K, b)) for a, b, K in pairs)
+        return self.volume * (near - far)
 
     def on_cells(self, values: np.ndarray) -> np.ndarray:
         """Sums over the strips of each cell, (m,)."""
@@ -116,22 +119,32 @@ def slivers(mesh: Mesh, K: Callable, barycentric: np.ndarray, weights: np.ndarra
         missed = t - within[np.searchsorted(deep, depth - 1e-9)]
         if d == 2:  # with the cells that have a vertex there
             missed += t - (1 - within[np.searchsorted(deep, 1 - t)])
-        found.append((*line[:2], mesh.volumes[line[0]] * missed / start.shape[2], below[line], above[line]))
+        volume = mesh.volumes[line[0]] * missed / start.shape[2]
+        found.append((*line, np.full(len(t), depth > depths[0]), volume, below[line], above[line]))
         low, below = high, above
-    parts = [np.concatenate(part) for part in zip(*found, strict=True)]
-    points = (start + depths[0] / 2 * way)[:, :, start.shape[2] // 2]
-    return Slivers(*parts, points) if parts[0].size else None
+    cell, facet, place, deeper, *rest = (np.concatenate(part) for part in zip(*found, strict=True))
+    met = np.zeros(start.shape[:3], bool)
+    met[cell, facet, place] = True
+    kept = met.all(axis=2)[cell, facet] | ~deeper
+    points = [(start + s * way)[:, :, start.shape[2] // 2] for s in (INSIDE, depths[-1])]
+    found = (one[kept] for one in (cell, facet, *rest))
+    return Slivers(*found, np.concatenate(points, axis=1)) if kept.any() else None
 
 
 def _lines(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places on each facet of cells (m, d + 1, d), and the ways from there to the opposite vertex, (m, d + 1, p, d)."""
+    """Places on each facet of cells (m, d + 1, d), and ways inwards as deep as the opposite vertex, (m, d + 1, p, d).
+
+    From the middle of a facet to that vertex, from beside its ends along the neighbours: a strip along these meets no line.
+    """
     n = corners.shape[1]
-    places = np.ones((1, 1)) if n == 2 else np.stack([WHERE, 1 - np.array(WHERE)], axis=1)  # (p, d)
-    on_facets = np.zeros((n, len(places), n))
+    shares = np.ones((1, 1)) if n == 2 else np.stack([WHERE, 1 - np.array(WHERE)], axis=1)  # (p, d)
+    from_, to = np.zeros((2, n, len(shares), n))
     for i in range(n):
-        on_facets[i][:, np.arange(n) != i] = places
-    start = np.einsum("ipj,mjk->mipk", on_facets, corners)
-    return start, corners[:, :, None] - start
+        others = np.arange(n) != i
+        from_[i][:, others] = shares
+        to[i][:, i] = 1
+        to[i][:, others] -= np.where(n > 2 and np.abs(shares - 0.5).max(1, keepdims=True) > 0.4, np.round(shares), shares)
+    return np.einsum("ipj,mjk->mipk", from_, corners), np.einsum("ipj,mjk->mipk", to, corners)
 
 
 def _times(K: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -39,9 +39,10 @@ COORDINATES = "xy"
 """Names of the coordinates of a point."""
 CONSTANTS = {"pi": math.pi, "e": math.e}
 LONGEST = 10_000
+"""Characters of a formula."""
 DEEPEST = 100
 """Parts in one another: Python's own stack ends at some hundreds."""
-"""Characters of a formula."""
+LARGEST = float(np.finfo(float).max)
 POWERS = 64
 """Whole numbers up to which a power is a product."""
 _ONE = ("sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "log", "log10", "sqrt", "abs", "floor", "ceil", "round", "sign")
@@ -113,7 +114,7 @@ class Expression:
         if len(self.text) > LONGEST:
             raise InputError(self.what, f"at most {LONGEST} characters", len(self.text), "write it in Python")
         for name, value in self.parameters.items():
-            if not _is_new(name) or isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            if not _is_new(name) or isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
                 remedy = "choose another name and a number"
                 raise InputError("parameters", "new names with numbers", f"{name} = {value!r}", remedy)
         if _depth(self._tree) > DEEPEST:

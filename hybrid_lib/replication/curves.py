@@ -14,7 +14,8 @@ def plateau(groups: Sequence[Group]) -> Measurement:
     """Median of the relative L² error over the second half of a run, for each seed; a flaw if its own halves differ by 10 %."""
     late = [seed.late(0.5) for seed in seeds(groups[0])]
     low, high = min(errors.min() for errors in late), max(errors.max() for errors in late)
-    falls = [np.median(errors[: len(errors) // 2]) / np.median(errors[len(errors) // 2 :]) for errors in late]
+    halves = [(errors[: len(errors) // 2], errors[len(errors) // 2 :]) for errors in late if len(errors) > 1]
+    falls = [np.median(first) / np.median(second) for first, second in halves] or [1.0]
     most = max(falls, key=lambda fall: abs(np.log(fall)))
     moves = f"falling, by {100 * (1 - 1 / most):.0f} %" if most > 1 else f"rising, by {100 * (1 / most - 1):.0f} %"
     return Measurement(
@@ -41,7 +42,8 @@ def lower(share: float) -> Measure:
 
     def measure(groups: Sequence[Group]) -> Measurement:
         both = [[float(np.median(seed.late(share))) for seed in pair] for pair in pairs(groups)]
-        return Measurement(tuple(float(MARGIN * a < b) for a, b in both), text=against(both))
+        least = [np.nan_to_num(pair, nan=np.inf) for pair in both]  # one that diverged is worse than any
+        return Measurement(tuple(float(MARGIN * a < b) for a, b in least), text=against(both))
 
     return measure
 

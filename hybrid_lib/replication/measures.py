@@ -77,7 +77,8 @@ def lower_selected(key: str) -> Measure:
         found = pairs(groups)
         both = [[value(seed, key) for seed in pair] for pair in found]
         good = [any(succeeded(seed.row) for seed in pair) for pair in found]
-        values = tuple(float(MARGIN * a < b) for (a, b), some in zip(both, good, strict=True) if some)
+        least = [np.nan_to_num(pair, nan=np.inf) for pair in both]  # one that diverged is worse than any
+        values = tuple(float(MARGIN * a < b) for (a, b), some in zip(least, good, strict=True) if some)
         return Measurement(values, text=against(both) + ("" if all(good) else f", none below {SUCCESS:g}"))
 
     return measure

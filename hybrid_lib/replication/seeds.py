@@ -38,12 +38,14 @@ class Seed(NamedTuple):
     def curve(self, key: str = "rel_l2") -> tuple[np.ndarray, np.ndarray]:
         """Steps (E,) and values (E,) of an evaluated error."""
         arrays = self.artefact.arrays
+        if "evaluations:step" not in arrays:  # ended before the first of them
+            return np.zeros(0), np.zeros(0)
         return arrays["evaluations:step"], np.asarray(arrays[f"evaluations:{key}"][:, self.index], float)
 
     def late(self, share: float) -> np.ndarray:
         """Relative L² errors of the last `share` of the run."""
         steps, errors = self.curve()
-        return errors[steps >= (1 - share) * steps[-1]]
+        return errors[steps >= (1 - share) * steps[-1]] if len(steps) else np.full(1, np.nan)
 
     def first_below(self, level: float, key: str = "rel_l2") -> float:
         """First evaluated iteration with an error below `level`, infinity if none."""
@@ -53,7 +55,8 @@ class Seed(NamedTuple):
 
     def reached(self, key: str = "rel_l2") -> float:
         """The last evaluated iteration; infinity if the run came to its end."""
-        return np.inf if self.artefact.complete else float(self.curve(key)[0][-1])
+        steps = self.curve(key)[0]
+        return np.inf if self.artefact.complete else float(steps[-1]) if len(steps) else 0.0
 
 
 def seeds(group: Group) -> Iterator[Seed]:

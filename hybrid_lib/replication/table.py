@@ -214,7 +214,10 @@ def _verdict(claim: Claim, ours: Measurement | None, groups: list[list[Artefact]
     if ours is None:
         return PENDING, "not run yet"
     used = [artefact for group in groups for artefact in group]
-    count = min(sum(len(artefact.record.get("seeds", ())) for artefact in group) for group in groups)
+    seeds = [{row["seed"] for artefact in group for row in artefact.record["seeds"]} for group in groups if _is_run(group)]
+    count = len(set.intersection(*seeds)) if seeds else claim.seeds
+    if not count:
+        return PENDING, "no seed in common"
     few = f"; {count} of {claim.seeds} seeds" if count < claim.seeds > 1 else ""
     if few and claim.rule is SUCCESSES:
         return PENDING, ours.text + few
@@ -223,7 +226,7 @@ def _verdict(claim: Claim, ours: Measurement | None, groups: list[list[Artefact]
     if not ours.values and claim.rule is not HOLDS:
         verdict, reason = DIFFERS, ours.text
     elif not all(np.isfinite(ours.values)) and claim.rule is not HOLDS:
-        verdict, reason = DIFFERS, "a seed has no finite value"
+        verdict, reason = DIFFERS, "a seed has no finite value" + (f": {ours.text}" if ours.text else "")
     else:
         verdict, reason = claim.rule.judge(ours, claim.paper, claim.spread)
     if ours.flaw or few:  # not quite what the claim speaks of, or not yet as many
@@ -232,6 +235,10 @@ def _verdict(claim: Claim, ours: Measurement | None, groups: list[list[Artefact]
     if not ours.decided:
         verdict, reason = _unless_complete(verdict, reason, ours, used)
     return (PENDING if few and not ours.values else verdict), reason
+
+
+def _is_run(group: list[Artefact]) -> bool:
+    return all("seeds" in artefact.record for artefact in group)
 
 
 def _unless_complete(verdict: str, reason: str, ours: Measurement, used: list[Artefact]) -> tuple[str, str]:
@@ -249,6 +256,8 @@ def _unless_complete(verdict: str, reason: str, ours: Measurement, used: list[Ar
 def _figures(claim: Claim, ours: Measurement) -> dict[str, Any]:
     if not ours.values:
         text = "–"
+    elif np.isinf(ours.values).any():
+        text = ", ".join("never" if np.isinf(value) else number(value) for value in ours.values)
     elif claim.rule is HOLDS:
         single = "holds" if sum(ours.values) else "fails"
         text = f"{int(sum(ours.values))} of {len(ours.values)}" if len(ours.values) > 1 else single
@@ -258,7 +267,7 @@ def _figures(claim: Claim, ours: Measurement) -> dict[str, Any]:
         text = number(ours.mean) + (f" ± {number(ours.spread)}" if len(ours.values) > 1 else "")
     return {
         "value": _six(ours.mean),
-        "spread": _six(ours.spread),
+        "spread": _six(ours.spread) if np.isfinite(ours.mean) else None,
         "values": [_six(v) for v in ours.values],
         "text": text,
         "details": ours.text,
