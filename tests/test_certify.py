@@ -364,3 +364,19 @@ def test_the_two_rules_of_a_certificate_are_two(monkeypatch):
     drift = np.sqrt(found.mesh.volumes @ (data.f @ data.weights - found.flux.source) ** 2)
     plain = bounds.bound_by(found.mesh, data, found.flux, nothing, np.asarray(problem.direction), constant=0.0)
     assert drift > 0.01 and found.bound == pytest.approx(plain.bound + drift / np.pi, rel=1e-9)
+
+
+def test_values_in_single_precision_are_off_on_the_boundary_too():
+    """A slope of 0.997 for 1 at 300 K: what the nodes of the sides are off by is within the rounding that is accepted."""
+    ends = {"left": Dirichlet(300.0), "right": Dirichlet(301.0), "bottom": Neumann(0.0), "top": Neumann(0.0)}
+    problem, mesh = experiments.Problem(medium=media.constant(1.0, 2), boundary=ends), fem.unit_square(8)
+    found = certify(problem, (300.003 + 0.997 * mesh.points[:, 0]).astype(np.float32), mesh=mesh)
+    assert found.lower <= 0.003 <= found.bound < 0.1
+
+
+def test_a_gradient_that_is_wrong_on_a_part_is_refused():
+    ends = {"left": Dirichlet(300.0), "right": Dirichlet(301.0), "bottom": Neumann(0.0), "top": Neumann(0.0)}
+    problem = experiments.Problem(medium=media.constant(1.0, 2), boundary=ends)
+    wave = lambda x: 300 + x[:, 0] + np.where(x[:, 0] < 0.4, 50 * np.sin(np.pi * x[:, 0] / 0.4) ** 2, 0.0)  # noqa: E731
+    with pytest.raises(InputError, match="gradient: expected that of the field"):
+        certify(problem, wave, lambda x: np.tile([1.0, 0.0], (len(x), 1)))

@@ -443,3 +443,44 @@ def test_the_function_that_is_not_finite_is_named(name, condition):
         hl.solve(hl.Problem(medium=media.constant(1.0, 2), boundary=sides))
     with pytest.raises(InputError, match=r"source at .*expected a finite number"):
         hl.solve(hl.Problem(medium=media.constant(1.0, 1), source=lambda x: jnp.log(x[0] - 0.5)))
+
+
+def test_materials_of_another_mesh_are_seen_within_cells():
+    """A column of the mesh of the materials within a column of the solver's, between all corners and middles."""
+    tagged = fem.unit_square(128)
+    column = np.floor(128 * tagged.points[tagged.cells].mean(axis=1)[:, 0]) == 9
+    tagged = dataclasses.replace(tagged, materials={"a": np.flatnonzero(~column), "b": np.flatnonzero(column)})
+    ends = {"left": hl.Dirichlet(0.0), "right": hl.Dirichlet(1.0), "bottom": hl.Neumann(0.0), "top": hl.Neumann(0.0)}
+    plate = domains.box((0.0, 0.0), (1.0, 1.0))
+    medium = hl.media.by_tag(tagged, {"a": 1.0, "b": 0.01})
+    found = hl.solve(hl.Problem(medium=medium, domain=plate, boundary=ends), 0.05)
+    exact = 1 / (127 / 128 + 100 / 128)
+    assert found.bound <= 0.05 and abs(found.heat_through("right") - exact) <= found.heat_bound("right") + 1e-12
+
+
+def test_a_given_temperature_that_jumps_has_no_bound_and_one_that_rises_steeply_has():
+    others = {"left": hl.Neumann(0.0), "right": hl.Neumann(0.0)}
+
+    def solved(g):
+        return hl.solve(hl.Problem(medium=TWO, boundary=others | {"bottom": hl.Dirichlet(g), "top": hl.Dirichlet(g)}), n=8)
+
+    assert "the temperature of bottom jumps at [0.5, 0.0]" in solved(lambda x: 300 + x[0] + 5e-4 * (x[0] > 0.5)).reason
+    assert solved(lambda x: 300 + jnp.tanh(1e4 * (x[0] - 0.5))).bound > 0
+    assert solved(lambda x: jnp.abs(x[0] - 0.3)).bound > 0
+    corner = others | {"bottom": hl.Dirichlet(1e6), "left": hl.Dirichlet(1e6), "top": hl.Dirichlet(1e6 + 5e-4)}
+    assert "differ where they meet" in hl.solve(hl.Problem(medium=TWO, boundary=corner), n=4).reason
+
+
+def test_temperatures_that_are_not_linear_between_nodes_have_no_bound_of_the_heat_whatever_their_offset():
+    ends = {side: hl.Neumann(0.0) for side in ("left", "right")}
+    ends |= {"bottom": hl.Dirichlet(1e6), "top": hl.Dirichlet(lambda x: 1e6 + x[0] ** 2)}
+    assert hl.solve(hl.Problem(medium=TWO, boundary=ends), n=8).heat_bound("bottom") is None
+
+
+def test_the_first_mesh_of_a_constant_medium_does_not_depend_on_the_unit():
+    cold = {side: hl.Dirichlet(0.0) for side in ("left", "right", "bottom", "top")}
+    counts = [
+        len(hl.solve(hl.Problem(medium=TWO, source=1 / L**2, domain=domains.box((0.0, 0.0), (2 * L, L)), boundary=cold), 0.2).w)
+        for L in (1.0, 1e-6, 1e6)
+    ]
+    assert counts[0] == counts[1] == counts[2]

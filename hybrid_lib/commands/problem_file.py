@@ -110,7 +110,10 @@ def read(path: Path | str) -> ProblemFile:
             raise InputError(name, f"a table [{name}]", repr(content[name])[:60], f"write [{name}] and its keys below it")
     if "medium" not in content:
         raise InputError("medium", "a table [medium]", "none", f"give one of {', '.join(KINDS)}")
+    for name in ("domain", "medium"):
+        _require_no_truth(name, content.get(name, {}))
     parameters = content.get("parameters", {})
+    Expression("0", 1, parameters, "parameters")  # looks at them, used or not
     reader = _Reader(path.parent, parameters)
     with _named("[domain]"):
         domain = reader.domain(content.get("domain", {}))
@@ -189,7 +192,7 @@ class _Reader(NamedTuple):
         if kind == "polygon":
             return domains.polygon(table["polygon"], table.get("holes", ()), table.get("edges"))
         ends = table[kind]
-        if not isinstance(ends, list) or len(ends) != 2 or _has_truth(ends):
+        if not isinstance(ends, list) or len(ends) != 2:
             expected = "two numbers [a, b]" if kind == "interval" else "two corners [[x, y], [x, y]]"
             raise InputError(f"domain.{kind}", expected, repr(ends)[:60], "the lower end first")
         return (domains.interval if kind == "interval" else domains.box)(*ends)
@@ -214,8 +217,6 @@ class _Reader(NamedTuple):
             return media.tensor(table["principal"], angle, found)
 
     def _value(self, given: Any, options: dict[str, Any], domain: Domain | None, d: int) -> Medium:
-        if _has_truth(given):
-            raise InputError("medium.value", "numbers", repr(given)[:60], "write the conductivity")
         return media.constant(given, d)
 
     def _formula(self, given: Any, options: dict[str, Any], domain: Domain | None, d: int) -> Medium:
@@ -295,13 +296,18 @@ def _levels(given: Any) -> dict[float, float]:
     """Grey levels, which TOML keeps as texts, as numbers."""
     if not isinstance(given, dict):
         raise InputError("medium.values", "a table of levels", repr(given)[:60], "{ 0 = 1.0, 255 = 50.0 }")
-    try:
-        return {float(level): value for level, value in given.items()}
-    except ValueError:
-        bad = next(level for level in given if not level.replace(".", "", 1).isdigit())
-        raise InputError("medium.values", "grey levels as keys", repr(bad), "{ 0 = 1.0, 255 = 50.0 }") from None
+    found = {}
+    for level, value in given.items():
+        try:
+            found[float(level)] = value
+        except ValueError:
+            raise InputError("medium.values", "grey levels as keys", repr(level), "{ 0 = 1.0, 255 = 50.0 }") from None
+    return found
 
 
-def _has_truth(given: Any) -> bool:
-    """Whether a number, or a list of them, is true or false: Python takes these for 1 and 0."""
-    return any(map(_has_truth, given)) if isinstance(given, list) else isinstance(given, bool)
+def _require_no_truth(what: str, given: Any) -> None:
+    """Refuse true and false where numbers are due: Python takes them for 1 and 0."""
+    if isinstance(given, bool):
+        raise InputError(what, "a number", str(given).lower(), "write the number")
+    for key, one in given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ():
+        _require_no_truth(f"{what}.{key}" if isinstance(given, dict) else what, one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -66,6 +67,15 @@ def sampled(mesh: fem.Mesh, K: Callable, q: Callable, number: int) -> bounds.Sam
 def least(problem: Problem, *samples: bounds.Sampled) -> float:
     """The lower bound of the medium, or less where K has less at the points of the rules: its own may be from fewer points."""
     return min(problem.medium.alpha, *(float(fluxes.eigenvalues(one.K).min()) for one in samples))
+
+
+def energy_of(mesh: fem.Mesh, K: Callable, nodes: np.ndarray, values: np.ndarray) -> float:
+    """‖K^{1/2}∇δ‖ of the linear field with these values at `nodes`, and 0 at the others: what a field is off by there."""
+    if not np.any(values):
+        return 0.0
+    delta = np.zeros(len(mesh.points))
+    delta[nodes] = values
+    return math.sqrt(max(float(delta @ (fem.stiffness(mesh, K, 4) @ delta)), 0.0))
 
 
 def along(mesh: fem.Mesh, facets: np.ndarray | None = None) -> np.ndarray:

@@ -181,7 +181,8 @@ def _uniform(problem: Problem, cells: int | None) -> Iterator[fem.Mesh]:
         whole("cells", cells, 1, "pass the cells a unit length of the first mesh")
     medium = problem.medium
     line, unit = problem.domain.dimension == 1, problem.domain.unit
-    length = (medium.period or pixel(problem) or unit) / unit
+    period = medium.period if medium.name != "constant" else None  # any length is one of a constant
+    length = (period or pixel(problem) or unit) / unit
     cells = cells or max(16, min(math.ceil((64 if line else 4) / length - 1e-9), 8192 if line else 128))
     cells = cells if medium.pixels is None else medium.pixels.cells(cells, problem.domain.box, unit)
     fit = fitting(problem)

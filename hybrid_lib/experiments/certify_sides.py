@@ -11,7 +11,7 @@ import numpy as np
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded
 from hybrid_lib.experiments import heat
-from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, least, sampled
+from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, energy_of, least, sampled
 from hybrid_lib.experiments.field_solution import solve_on
 from hybrid_lib.experiments.nodal import Nodal, prolonged
 from hybrid_lib.experiments.pointwise import Batch
@@ -42,7 +42,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
     values of v, ‖v − w‖ ≤ ‖v − w'‖ + ‖w' − w‖, and the last is no more than the energy of any extension of g − v.
     """
     K, q, e, d = problem.medium.conductivity, problem.source, np.asarray(problem.direction), problem.domain.dimension
-    mesh, before, between = problem.domain.labelled(next(meshes)), math.inf, 0.0
+    mesh, before, between, slack = problem.domain.labelled(next(meshes)), math.inf, 0.0, 0.0
     field = values = None
     if isinstance(at, Nodal):
         values = at.values if problem.boundary is not None else at.values + mesh.points @ e
@@ -55,7 +55,10 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
         data, sample = elements.data, sampled(mesh, K, q, 0)
         if before == math.inf and field is None:
             _require_nodal(values, at.eps, elements)
-            between = between_nodes(mesh, values, sample, data)
+            off = values[data.held] - data.values  # rounding, of float32 too: another field has the given values, and is near
+            values, slack = values.copy(), energy_of(mesh, K, data.held, off)
+            values[data.held] = data.values
+            between = between_nodes(mesh, values, sample, data) + slack
         elif before == math.inf:
             _require_values(field, at, elements)
         data = data if field is not None else data._replace(fixed=())  # `between` has them
@@ -66,7 +69,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
         slope = np.broadcast_to(slope, sample.points.shape)
         size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ sample.weights))
         off = slope - fem.cell_gradients(mesh, elements.w)[:, None]
-        lower = max(math.hypot(_energy(mesh, sample, off), _exchange(elements, node, field)) - elements.proof.bound, 0.0)
+        lower = max(math.hypot(_energy(mesh, sample, off), _exchange(elements, node, field)) - elements.proof.bound - slack, 0.0)
         bound = found.bound + between
         done = lower == 0 and between == 0 and found.relative <= enough
         if done or bound <= SHARP * lower or 4**d * len(mesh.points) > most or bound > before / SHARP:

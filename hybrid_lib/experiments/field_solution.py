@@ -27,7 +27,7 @@ from hybrid_lib.fem import bounds, sides
 from hybrid_lib.fem.bounds import Sampled
 from hybrid_lib.fem.fluxes import eigenvalues, times
 from hybrid_lib.fem.location import locate
-from hybrid_lib.fem.sided import no_bound, sided_bound
+from hybrid_lib.fem.sided import ROUNDING, no_bound, sided_bound
 from hybrid_lib.fem.slivers import Slivers
 from hybrid_lib.fem.solve import part_without_fixed_node
 from hybrid_lib.media.medium import shape_at_point
@@ -147,7 +147,7 @@ class FieldSolution:
         for here, given in self.data.fixed:
             t = np.linspace(0, 1, given.shape[1])
             linear = self.w[here.nodes] @ np.stack([1 - t, t])
-            if np.abs(linear - given).max() > 1e-9 * np.abs(given).max():
+            if np.abs(linear - given).max() > ROUNDING * np.abs(given).max():
                 return None
         dual = {name: _dual(one, name == side) for name, one in conditions.items()}  # sides may share a condition
         found = solve_on(dataclasses.replace(self.problem, source=0.0, direction=None, boundary=dual), self.mesh)
@@ -215,7 +215,7 @@ class FieldSolution:
 
         A conductivity that reaches zero somewhere has no bound: the rules see another part of the valley each.
         """
-        if not callable(K := self.problem.medium.conductivity) or hasattr(K, "cell_values"):
+        if self.problem.medium.pixels is not None:
             return None
         low = [float(eigenvalues(sample_of(self.problem, self.mesh, number).K).min()) for number in (1, 2)]
         return min(low) if max(low) > 1.5 * min(low) and min(low) < 0.1 * self.problem.medium.alpha else None

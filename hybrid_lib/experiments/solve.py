@@ -138,7 +138,7 @@ def first_cells(problem: Problem) -> int:
     40
     """
     least, most = CELLS[problem.domain.dimension]
-    period = problem.medium.period
+    period = problem.medium.period if problem.medium.name != "constant" else None  # any length is one of a constant
     pixels = problem.medium.pixels
     cells = least if period is None else math.ceil(CELLS_A_PERIOD * problem.domain.unit / period - 1e-9)
     cells = max(least, min(cells, most))

@@ -143,6 +143,8 @@ def no_bound(data: SideData) -> str | None:
     """
     if data.clash is not None:
         return f"the temperatures of {data.clash[0]} and {data.clash[1]} differ where they meet: the energy is infinite"
+    if data.broken:
+        return data.broken
     if any(one.coefficient.min() <= 1e-12 * one.coefficient.max() for one in data.exchanges):
         return "the coefficient of an exchange is zero in places: make them a side of their own, insulated"
     return None

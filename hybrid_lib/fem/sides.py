@@ -31,6 +31,10 @@ ORDER = 5
 POINTS = 1 << 16
 """A function is looked at so many points of a side, at least, since a narrow peak, or a jump, may lie within one facet."""
 
+SAME = 1e-13
+"""Of the largest: given values nearer than this are the same."""
+LOOKED_AT = 8
+"""Pieces of a side, those with the largest changes, in which a jump of a given value is looked for."""
 PIECES = 16
 """Equal parts of a facet, at least, between which a given temperature counts as linear; as many along a side as it has points."""
 
@@ -83,6 +87,8 @@ class SideData(NamedTuple):
         On Γ_N and Γ_R.
     clash : tuple of names or None
         Two sides with values that differ at a node that they share: no field of finite energy has both.
+    broken : str
+        Why no field of finite energy has the values along a side; empty if one has.
     """
 
     held: np.ndarray
@@ -91,6 +97,7 @@ class SideData(NamedTuple):
     fluxes: tuple[Exchange, ...]
     exchanges: tuple[Exchange, ...]
     clash: tuple[str, str] | None = None
+    broken: str = ""
 
 
 @lru_cache
@@ -249,7 +256,7 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, poin
     A node between two sides with given values gets their mean; one between such a side and another has the given value.
     """
     held: dict[int, tuple[float, str]] = {}
-    fixed, fluxes, exchanges, clash = [], [], [], None
+    fixed, fluxes, exchanges, clash, broken = [], [], [], None, ""
     for name, (kind, value, *rest) in conditions.items():
         side = looked_at(mesh, mesh.sides[name], () if kind == "value" else (value, *rest), order, points)
         if not len(side.nodes):
@@ -262,9 +269,10 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, poin
                 pieces = max(PIECES, math.ceil(points / len(side.nodes)))
                 ends, t = mesh.points[side.nodes], np.linspace(0, 1, pieces + 1)[:, None]
                 fixed.append((side, values_at(value, (1 - t) * ends[:, :1] + t * ends[:, 1:], what)))
+                broken = broken or _jump(name, value, ends, fixed[-1][1])
             for node, number in zip(nodes.tolist(), found.tolist(), strict=True):
                 other = held.get(node)
-                if other is not None and abs(other[0] - number) > 1e-9 * max(1e-300, np.abs(found).max(), abs(other[0])):
+                if other is not None and abs(other[0] - number) > SAME * max(1e-300, np.abs(found).max(), abs(other[0])):
                     clash = clash or (other[1], name)
                 held[node] = (number if other is None else (number + other[0]) / 2, name)
         elif kind == "flux":
@@ -279,7 +287,30 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, poin
             (fluxes if zero else exchanges).append(Exchange(side, *pair))
     nodes = np.array(sorted(held), dtype=np.int64)
     values = np.array([held[node][0] for node in nodes.tolist()])
-    return SideData(nodes, values, tuple(fixed), tuple(fluxes), tuple(exchanges), clash)
+    return SideData(nodes, values, tuple(fixed), tuple(fluxes), tuple(exchanges), clash, broken)
+
+
+def _jump(name: str, value: Callable, ends: np.ndarray, values: np.ndarray) -> str:
+    """Where a given temperature jumps, in words, or nothing; ends (k, 2, d) of facets, values (k, p + 1) at their pieces.
+
+    The pieces with the largest changes are halved, towards the larger change: of a jump all of it is left at the end.
+    """
+    steps = np.abs(np.diff(values, axis=1))
+    facet, piece = np.unravel_index(np.argsort(-steps, axis=None)[:LOOKED_AT], steps.shape)
+    first = steps[facet, piece]
+    low, high = piece / steps.shape[1], (piece + 1) / steps.shape[1]
+    below, above = values[facet, piece], values[facet, piece + 1]
+    at = lambda s: (1 - s)[:, None] * ends[facet, 0] + s[:, None] * ends[facet, 1]  # noqa: E731
+    for _ in range(40):
+        middle = (low + high) / 2
+        between = values_at(value, at(middle))
+        left = np.abs(between - below) >= np.abs(above - between)
+        low, below = np.where(left, low, middle), np.where(left, below, between)
+        high, above = np.where(left, middle, high), np.where(left, between, above)
+    broken = (np.abs(above - below) > 0.5 * first) & (first > 1e-13 * np.abs(values).max())
+    if not broken.any():
+        return ""
+    return f"the temperature of {name} jumps at {at(high)[broken][0].round(6).tolist()}: the energy is infinite"
 
 
 def side_load(mesh: Mesh, side: Facets, values: np.ndarray) -> np.ndarray:

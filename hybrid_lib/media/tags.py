@@ -88,10 +88,10 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
 
     @jax.jit
     def numbers(points):
-        return jnp.asarray(tag)[jax.vmap(locate)(points)]
+        return jax.vmap(locate)(points)
 
     def _numbers(points):
-        """The number of the material at points (m, k, d)."""
+        """The cells of the mesh at points (m, k, d)."""
         flat = points.reshape(-1, d)
         padded = np.concatenate([flat, np.repeat(flat[-1:], -len(flat) % BLOCK, axis=0)]).reshape(-1, BLOCK, d)
         with enable_x64(True):
@@ -108,14 +108,14 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
 
     constants = [part.conductivity(jnp.zeros(d)) for part in parts if part.name == "constant"]
 
-    def cell_values(corners):  # one material at the corners, the middles of the sides and the centre, a little inside
+    def cell_values(corners):  # where each cell, a little shrunk, is within one of the mesh, which is convex
         middle = corners.mean(axis=1, keepdims=True)
         around = np.concatenate([corners, (corners + np.roll(corners, 1, axis=1)) / 2], axis=1)
         here = _numbers(np.concatenate([middle, middle + 0.99 * (around - middle)], axis=1))  # (m, k)
         if len(constants) < len(parts) or np.any(here != here[:, :1]):
             return None
         values = np.array([K * np.eye(d) if tensor and np.ndim(K) == 0 else K for K in map(np.asarray, constants)], float)
-        return values[here[:, 0]]
+        return values[tag[here[:, 0]]]
 
     flat = all(part.name == "constant" and part.alpha == part.beta == parts[0].alpha for part in parts)
     medium = make_medium(

@@ -336,7 +336,7 @@ def box(lower: Any, upper: Any) -> Domain:
     'unit_square'
     """
     lower, upper = (np.atleast_1d(real_array(what, given)) for what, given in (("lower", lower), ("upper", upper)))
-    d, far = lower.size, np.abs([*lower.ravel(), *upper.ravel()]).max()
+    d, far = lower.size, np.abs([*lower.ravel(), *upper.ravel()]).max(initial=0.0)
     fits = lower.shape == upper.shape and lower.ndim == 1 and d in (1, 2) and np.isfinite(far)
     if not fits or not np.all(upper - lower > 1e-9 * far):
         received = f"{lower.tolist()} and {upper.tolist()}"
