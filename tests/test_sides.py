@@ -441,7 +441,7 @@ def test_the_function_that_is_not_finite_is_named(name, condition):
     sides = {side: hl.Dirichlet(0.0) for side in ("right", "bottom", "top")} | {"left": condition(lambda x: jnp.log(x[1] - 0.5))}
     with pytest.raises(InputError, match=name + r" at \[0.0, .*expected a finite number"):
         hl.solve(hl.Problem(medium=media.constant(1.0, 2), boundary=sides))
-    with pytest.raises(InputError, match=r"source at .*expected a finite number"):
+    with pytest.raises(InputError, match=r"source f at .*expected a finite number"):
         hl.solve(hl.Problem(medium=media.constant(1.0, 1), source=lambda x: jnp.log(x[0] - 0.5)))
 
 

@@ -33,7 +33,7 @@ STALLED = 12
 RISEN = 4.0
 """Times the least bound, where a search ends at once if an exchange alone holds the temperatures: rounding grows."""
 STUCK = (
-    "as where a given temperature jumps along a side, or K by many orders within cells: put jumps on lines of the mesh; "
+    "as where K jumps by many orders within cells: put jumps on lines of the mesh; "
     "or by rounding, where an exchange is tiny"
 )
 BULK = 0.7

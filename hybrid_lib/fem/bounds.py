@@ -280,11 +280,11 @@ def sampled(mesh: Mesh, K: Any, f: Any, least: int | None = None, order: int = O
     pieces = max(1, int(np.ceil((least / per_cell) ** (1 / d))))
     barycentric, weights = composite_rule(d, pieces, order)
     points = barycentric @ mesh.points[mesh.cells]  # (m, Q, d)
-    K_values, f_values = coefficient_values(mesh, K, order), field_values(mesh, f, 1, name="f")  # checks the shapes
+    K_values, f_values = coefficient_values(mesh, K, order), field_values(mesh, f, 1, name="source f")  # checks the shapes
     if callable(K):
         K_values = evaluate(K, points, "conductivity")
         check_elliptic(K_values, "correct the function")
     inverse = 1 / K_values if K_values.ndim == 2 else np.linalg.inv(K_values)
-    return Sampled(barycentric, weights, points, K_values, inverse, evaluate(f, points, "source") if callable(f) else f_values)
+    return Sampled(barycentric, weights, points, K_values, inverse, evaluate(f, points, "source f") if callable(f) else f_values)
 
 
