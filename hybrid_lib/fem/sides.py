@@ -32,7 +32,7 @@ POINTS = 1 << 16
 """A function is looked at so many points of a side, at least, since a narrow peak, or a jump, may lie within one facet."""
 
 SAME = 1e-13
-"""Of the largest: given values nearer than this are the same."""
+"""Given values nearer than this part of the largest one are the same."""
 LOOKED_AT = 8
 """Pieces of a side, those with the largest changes, in which a jump of a given value is looked for."""
 PIECES = 16
