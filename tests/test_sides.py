@@ -484,3 +484,18 @@ def test_the_first_mesh_of_a_constant_medium_does_not_depend_on_the_unit():
         for L in (1.0, 1e-6, 1e6)
     ]
     assert counts[0] == counts[1] == counts[2]
+
+
+def test_one_formula_on_all_sides_neither_jumps_nor_clashes_by_rounding():
+    """Zero up to rounding on some of them: the size is that of the largest temperature of all."""
+    plate = domains.box((0.3, 0.0), (1.3, 1.0))
+    for g in (lambda x: (x[0] - 1.3) * x[1], lambda x: jnp.sin(jnp.pi * (x[0] - 0.3)) * x[1]):
+        assert solve_on(*labelled(hl.Problem(medium=TWO, domain=plate, boundary=hl.Dirichlet(g)), 16)).bound > 0
+    for name, g in {"right": lambda x: jnp.sin(jnp.pi * x[1]), "bottom": lambda x: jnp.sin(1000 * jnp.pi * x[0])}.items():
+        sides = {side: hl.Dirichlet(0.0) for side in ("left", "right", "bottom", "top")} | {name: hl.Dirichlet(g)}
+        for order in (sides, dict(reversed(sides.items()))):
+            assert solve_on(*labelled(hl.Problem(medium=TWO, boundary=order), 16)).bound > 0
+
+
+def labelled(problem, n):
+    return problem, problem.domain.labelled(problem.domain.mesh(n))

@@ -69,13 +69,17 @@ def least(problem: Problem, *samples: bounds.Sampled) -> float:
     return min(problem.medium.alpha, *(float(fluxes.eigenvalues(one.K).min()) for one in samples))
 
 
-def energy_of(mesh: fem.Mesh, K: Callable, nodes: np.ndarray, values: np.ndarray) -> float:
-    """‖K^{1/2}∇δ‖ of the linear field with these values at `nodes`, and 0 at the others: what a field is off by there."""
+def energy_of(mesh: fem.Mesh, K: Callable, nodes: np.ndarray, values: np.ndarray, exchanges: tuple = ()) -> float:
+    """The energy norm of the linear field δ with these values at `nodes`, and 0 at the others: what a field is off by there."""
     if not np.any(values):
         return 0.0
     delta = np.zeros(len(mesh.points))
     delta[nodes] = values
-    return math.sqrt(max(float(delta @ (fem.stiffness(mesh, K, 4) @ delta)), 0.0))
+    square = float(delta @ (fem.stiffness(mesh, K, 4) @ delta))
+    for one in exchanges:
+        here = one.facets
+        square += float(here.measure @ (one.coefficient * (delta[here.nodes] @ here.barycentric.T) ** 2 @ here.weights))
+    return math.sqrt(max(square, 0.0))
 
 
 def along(mesh: fem.Mesh, facets: np.ndarray | None = None) -> np.ndarray:

@@ -56,7 +56,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
         if before == math.inf and field is None:
             _require_nodal(values, at.eps, elements)
             off = values[data.held] - data.values  # rounding, of float32 too: another field has the given values, and is near
-            values, slack = values.copy(), energy_of(mesh, K, data.held, off)
+            values, slack = values.copy(), energy_of(mesh, K, data.held, off, data.exchanges)
             values[data.held] = data.values
             between = between_nodes(mesh, values, sample, data) + slack
         elif before == math.inf:

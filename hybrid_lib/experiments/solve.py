@@ -55,8 +55,8 @@ def solve(
     tolerance : float, optional
         Bound of the relative error of energy; 0.01 by default. Meshes are refined where the bound says so until it is met, or the
         next mesh would have more than 200,000 unknowns: then `reason` says so, and the mesh with the least bound is returned.
-        The first mesh has a node at each corner of a pixel, whatever their number, and at each jump of a K that is a
-        function on a line, or of one along an axis of a rectangle.
+        The first mesh has a node at each corner of a pixel (50,000 at most where a uniform one has none), and at each jump of a
+        K that is a function on a line, or of one along an axis of a rectangle.
     n : int, optional
         Cells along a unit length of the domain (``problem.domain.unit``); of one mesh, or with a tolerance of the first.
     announce : callable, optional

@@ -31,8 +31,8 @@ ORDER = 5
 POINTS = 1 << 16
 """A function is looked at so many points of a side, at least, since a narrow peak, or a jump, may lie within one facet."""
 
-SAME = 1e-13
-"""Given values nearer than this part of the largest one are the same."""
+SAME = 1e-12
+"""Given values nearer than this part of the largest one of all sides are the same."""
 LOOKED_AT = 8
 """Pieces of a side, those with the largest changes, in which a jump of a given value is looked for."""
 PIECES = 16
@@ -256,7 +256,7 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, poin
     A node between two sides with given values gets their mean; one between such a side and another has the given value.
     """
     held: dict[int, tuple[float, str]] = {}
-    fixed, fluxes, exchanges, clash, broken = [], [], [], None, ""
+    fixed, fluxes, exchanges, apart, looked = [], [], [], [], []
     for name, (kind, value, *rest) in conditions.items():
         side = looked_at(mesh, mesh.sides[name], () if kind == "value" else (value, *rest), order, points)
         if not len(side.nodes):
@@ -269,11 +269,11 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, poin
                 pieces = max(PIECES, math.ceil(points / len(side.nodes)))
                 ends, t = mesh.points[side.nodes], np.linspace(0, 1, pieces + 1)[:, None]
                 fixed.append((side, values_at(value, (1 - t) * ends[:, :1] + t * ends[:, 1:], what)))
-                broken = broken or _jump(name, value, ends, fixed[-1][1])
+                looked.append((name, value, ends, fixed[-1][1]))
             for node, number in zip(nodes.tolist(), found.tolist(), strict=True):
                 other = held.get(node)
-                if other is not None and abs(other[0] - number) > SAME * max(1e-300, np.abs(found).max(), abs(other[0])):
-                    clash = clash or (other[1], name)
+                if other is not None:
+                    apart.append((abs(other[0] - number), other[1], name))
                 held[node] = (number if other is None else (number + other[0]) / 2, name)
         elif kind == "flux":
             fluxes.append(Exchange(side, values_at(value, side.points, what)))
@@ -287,11 +287,14 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, poin
             (fluxes if zero else exchanges).append(Exchange(side, *pair))
     nodes = np.array(sorted(held), dtype=np.int64)
     values = np.array([held[node][0] for node in nodes.tolist()])
+    least = SAME * max([1e-300, np.abs(values).max(initial=0.0), *(np.abs(one[3]).max() for one in looked)])
+    clash = next(((one, other) for off, one, other in apart if off > least), None)
+    broken = next((text for one in looked if (text := _jump(*one, least))), "")
     return SideData(nodes, values, tuple(fixed), tuple(fluxes), tuple(exchanges), clash, broken)
 
 
-def _jump(name: str, value: Callable, ends: np.ndarray, values: np.ndarray) -> str:
-    """Where a given temperature jumps, in words, or nothing; ends (k, 2, d) of facets, values (k, p + 1) at their pieces.
+def _jump(name: str, value: Callable, ends: np.ndarray, values: np.ndarray, least: float) -> str:
+    """Where a given temperature jumps by more than `least`, in words, or nothing; ends (k, 2, d) of facets, values (k, p + 1).
 
     The pieces with the largest changes are halved, towards the larger change: of a jump all of it is left at the end.
     """
@@ -300,14 +303,14 @@ def _jump(name: str, value: Callable, ends: np.ndarray, values: np.ndarray) -> s
     first = steps[facet, piece]
     low, high = piece / steps.shape[1], (piece + 1) / steps.shape[1]
     below, above = values[facet, piece], values[facet, piece + 1]
-    at = lambda s: (1 - s)[:, None] * ends[facet, 0] + s[:, None] * ends[facet, 1]  # noqa: E731
+    at = lambda s: ends[facet, 0] + s[:, None] * (ends[facet, 1] - ends[facet, 0])  # noqa: E731
     for _ in range(40):
         middle = (low + high) / 2
         between = values_at(value, at(middle))
         left = np.abs(between - below) >= np.abs(above - between)
         low, below = np.where(left, low, middle), np.where(left, below, between)
         high, above = np.where(left, middle, high), np.where(left, between, above)
-    broken = (np.abs(above - below) > 0.5 * first) & (first > 1e-13 * np.abs(values).max())
+    broken = (np.abs(above - below) > 0.5 * first) & (first > least)
     if not broken.any():
         return ""
     return f"the temperature of {name} jumps at {at(high)[broken][0].round(6).tolist()}: the energy is infinite"

@@ -118,7 +118,8 @@ def less_pronounced(level: float, key: str = "rel_l2") -> Measure:
     def measure(groups: Sequence[Group]) -> Measurement:
         factors = []
         for pair in (groups[:2], groups[2:4]):
-            when = [[(seed.first_below(level, key), seed.curve(key)[0][-1]) for seed in both] for both in pairs(pair)]
+            ran = [both for both in pairs(pair) if all(len(seed.curve(key)[0]) for seed in both)]
+            when = [[(seed.first_below(level, key), seed.curve(key)[0][-1]) for seed in both] for both in ran]
             saved = [min(b) / min(a) for a, b in when if np.isfinite([a[0], b[0]]).any()]
             factors.append(float(np.median(saved)) if saved else float("nan"))
         if not np.all(np.isfinite(factors)):
