@@ -122,15 +122,19 @@ def certify(
         off = energy_of(known.mesh, problem.medium.conductivity, edge, known.values[edge])
         steps = fem.cell_gradients(known.mesh, zero)
         slopes = lambda level, points: np.repeat(steps, 2 ** (level * known.mesh.dimension), axis=0)[:, None]  # noqa: E731
-        return _widened(_certified(problem, levels, slopes, most_unknowns, enough), off)
+        size = energy_of(known.mesh, problem.medium.conductivity, np.arange(len(zero)), zero)
+        steepness = math.sqrt(problem.medium.alpha * (known.mesh.volumes @ np.sum(steps**2, axis=1)))
+        return _widened(_certified(problem, levels, slopes, most_unknowns, enough), off, size, steepness)
     return _certified(problem, levels, slopes, most_unknowns, enough)
 
 
-def _widened(found: Certificate, off: float) -> Certificate:
-    """The certificate of a field whose distance in energy to the certified one is `off`."""
-    times = 1 + off / found.bound if found.bound > 0 else 1.0
-    lower = max(found.lower - off, 0.0)
-    return found._replace(bound=found.bound + off, lower=lower, relative=times * found.relative, gradient=times * found.gradient)
+def _widened(found: Certificate, off: float, size: float, steepness: float) -> Certificate:
+    """The certificate of a field whose distance in energy to the certified one is `off`; of that `size` and √α‖∇v‖."""
+    if not off > 0:
+        return found
+    bound, lower = found.bound + off, max(found.lower - off, 0.0)
+    relative, gradient = (bound / one if one > 0 else math.inf for one in (size, steepness))
+    return found._replace(bound=bound, lower=lower, relative=relative, gradient=gradient)
 
 
 def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, most: int, enough: float) -> Certificate:
