@@ -24,7 +24,7 @@ from hybrid_lib.experiments.certify_sides import certified_sides
 from hybrid_lib.experiments.fitted import fitting
 from hybrid_lib.experiments.nodal import Nodal, covering, nodal
 from hybrid_lib.experiments.pointwise import field_of
-from hybrid_lib.experiments.price import pixel
+from hybrid_lib.experiments.price import period, pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
 from hybrid_lib.problems import Problem, is_number, is_plain, poincare_constant, units
 
@@ -196,8 +196,7 @@ def _uniform(problem: Problem, cells: int | None) -> Iterator[fem.Mesh]:
         whole("cells", cells, 1, "pass the cells a unit length of the first mesh")
     medium = problem.medium
     line, unit = problem.domain.dimension == 1, problem.domain.unit
-    period = medium.period if medium.name != "constant" else None  # any length is one of a constant
-    length = (period or pixel(problem) or unit) / unit
+    length = (period(problem) or pixel(problem) or unit) / unit
     cells = cells or max(16, min(math.ceil((64 if line else 4) / length - 1e-9), 8192 if line else 128))
     cells = cells if medium.pixels is None else medium.pixels.cells(cells, problem.domain.box, unit)
     fit = fitting(problem)

@@ -178,6 +178,11 @@ def _nodal_energy(problem: Problem, mesh: fem.Mesh, nodal: np.ndarray) -> float:
     return float(stored - fem.load(mesh, problem.source, order=order) @ nodal)
 
 
+def period(problem: Problem) -> float | None:
+    """The period of the medium, None for one without and for a constant, of which any length is one."""
+    return None if problem.medium.name == "constant" else problem.medium.period
+
+
 def pixel(problem: Problem) -> float | None:
     """The side of a pixel, None for a medium without."""
     grid = problem.medium.pixels

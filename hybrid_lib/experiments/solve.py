@@ -14,6 +14,7 @@ from hybrid_lib.errors import InputError, rounded
 from hybrid_lib.experiments.field_solution import FieldSolution, LostInRoundingError, solve_on
 from hybrid_lib.experiments.fitted import fitted
 from hybrid_lib.experiments.galerkin import sample_of
+from hybrid_lib.experiments.price import period
 from hybrid_lib.problems import Problem, is_number, plain
 
 TOLERANCE = 0.01
@@ -138,9 +139,8 @@ def first_cells(problem: Problem) -> int:
     40
     """
     least, most = CELLS[problem.domain.dimension]
-    period = problem.medium.period if problem.medium.name != "constant" else None  # any length is one of a constant
-    pixels = problem.medium.pixels
-    cells = least if period is None else math.ceil(CELLS_A_PERIOD * problem.domain.unit / period - 1e-9)
+    length, pixels = period(problem), problem.medium.pixels
+    cells = least if length is None else math.ceil(CELLS_A_PERIOD * problem.domain.unit / length - 1e-9)
     cells = max(least, min(cells, most))
     squares = problem.domain.measure / problem.domain.unit**problem.domain.dimension
     if cells**2 * squares > UNKNOWNS and problem.domain.dimension == 2:  # a thin layer

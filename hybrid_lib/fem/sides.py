@@ -21,6 +21,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from hybrid_lib.errors import InputError
+from hybrid_lib.fem.bisection import jumps_between
 from hybrid_lib.fem.mesh import Mesh
 from hybrid_lib.fem.quadrature import composite_rule, evaluate
 from hybrid_lib.fem.topology import outer_facets
@@ -35,6 +36,8 @@ SAME = 1e-12
 """Given values nearer than this part of the largest one of all sides are the same."""
 LOOKED_AT = 8
 """Pieces of a side, those with the largest changes, in which a jump of a given value is looked for."""
+PART = 0.1
+"""Of what a given value changes by on such a piece, what is left in the end is a jump."""
 PIECES = 16
 """Equal parts of a facet, at least, between which a given temperature counts as linear; as many along a side as it has points."""
 
@@ -294,26 +297,25 @@ def side_data(mesh: Mesh, conditions: dict[str, tuple], order: int = ORDER, poin
 
 
 def _jump(name: str, value: Callable, ends: np.ndarray, values: np.ndarray, least: float) -> str:
-    """Where a given temperature jumps by more than `least`, in words, or nothing; ends (k, 2, d) of facets, values (k, p + 1).
+    """Where a given temperature jumps by more than `least`, in words, or nothing; ends (k, 2, d) of facets, values (k, p + 1)."""
+    steps = np.diff(values, axis=1)
+    facet, piece = np.unravel_index(np.argsort(-np.abs(steps), axis=None)[:LOOKED_AT], steps.shape)
+    large = np.abs(steps[facet, piece]) > least
+    facet, piece = facet[large], piece[large]
+    from_, by, low = values[facet, piece], steps[facet, piece], piece / steps.shape[1]
 
-    The pieces with the largest changes are halved, towards the larger change: of a jump all of it is left at the end.
-    """
-    steps = np.abs(np.diff(values, axis=1))
-    facet, piece = np.unravel_index(np.argsort(-steps, axis=None)[:LOOKED_AT], steps.shape)
-    first = steps[facet, piece]
-    low, high = piece / steps.shape[1], (piece + 1) / steps.shape[1]
-    below, above = values[facet, piece], values[facet, piece + 1]
-    at = lambda s: ends[facet, 0] + s[:, None] * (ends[facet, 1] - ends[facet, 0])  # noqa: E731
-    for _ in range(40):
-        middle = (low + high) / 2
-        between = values_at(value, at(middle))
-        left = np.abs(between - below) >= np.abs(above - between)
-        low, below = np.where(left, low, middle), np.where(left, below, between)
-        high, above = np.where(left, middle, high), np.where(left, between, above)
-    broken = (np.abs(above - below) > 0.5 * first) & (first > least)
-    if not broken.any():
+    def points(which: np.ndarray, s: np.ndarray) -> np.ndarray:
+        start, end = ends[facet[which]].swapaxes(0, 1)
+        return start + s[:, None] * (end - start)
+
+    def at(which: np.ndarray, s: np.ndarray) -> np.ndarray:  # 1 at the start of a piece, 2 at its end
+        return (1 + (values_at(value, points(which, s)) - from_[which]) / by[which])[:, None]
+
+    one = np.ones((len(facet), 1))
+    which, places = jumps_between(at, low, low + 1 / steps.shape[1], one, 2 * one, PART)
+    if not which.size:
         return ""
-    return f"the temperature of {name} jumps at {at(high)[broken][0].round(6).tolist()}: the energy is infinite"
+    return f"the temperature of {name} jumps at {points(which, places)[0].round(6).tolist()}: the energy is infinite"
 
 
 def side_load(mesh: Mesh, side: Facets, values: np.ndarray) -> np.ndarray:

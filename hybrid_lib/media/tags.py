@@ -87,15 +87,15 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
     locate = _locator(mesh)
 
     @jax.jit
-    def numbers(points):
+    def cells(points):
         return jax.vmap(locate)(points)
 
-    def _numbers(points):
+    def _cells(points):
         """The cells of the mesh at points (m, k, d)."""
         flat = points.reshape(-1, d)
         padded = np.concatenate([flat, np.repeat(flat[-1:], -len(flat) % BLOCK, axis=0)]).reshape(-1, BLOCK, d)
         with enable_x64(True):
-            found = [np.asarray(numbers(jnp.asarray(block))) for block in padded]
+            found = [np.asarray(cells(jnp.asarray(block))) for block in padded]
         return np.concatenate(found)[: len(flat)].reshape(points.shape[:-1])
 
     def conductivity(x):
@@ -111,7 +111,7 @@ def by_tag(mesh: Any, conductivities: Mapping[str, Any]) -> Medium:
     def cell_values(corners):  # where each cell, a little shrunk, is within one of the mesh, which is convex
         middle = corners.mean(axis=1, keepdims=True)
         around = np.concatenate([corners, (corners + np.roll(corners, 1, axis=1)) / 2], axis=1)
-        here = _numbers(np.concatenate([middle, middle + 0.99 * (around - middle)], axis=1))  # (m, k)
+        here = _cells(np.concatenate([middle, middle + 0.99 * (around - middle)], axis=1))  # (m, k)
         if len(constants) < len(parts) or np.any(here != here[:, :1]):
             return None
         values = np.array([K * np.eye(d) if tensor and np.ndim(K) == 0 else K for K in map(np.asarray, constants)], float)

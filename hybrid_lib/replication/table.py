@@ -21,7 +21,7 @@ from hybrid_lib.replication import artefacts, travel
 from hybrid_lib.replication.artefacts import Artefact
 from hybrid_lib.replication.claim import Claim
 from hybrid_lib.replication.claims import CLAIMS
-from hybrid_lib.replication.runs import RUNS, seeds_of
+from hybrid_lib.replication.runs import RUNS, SETTLED, seeds_of
 from hybrid_lib.replication.verdicts import (
     APART,
     DIFFERS,
@@ -153,7 +153,7 @@ def statements(table: list[dict[str, Any]]) -> list[str]:
     >>> statements([{"id": "khat-eps15"}, {"id": "khat-eps15-net"}])
     ['khat-eps15']
     """
-    return list(dict.fromkeys(re.sub(r"(-printed)?(-radians-trained|-tau100)?(-net)?$", "", row["id"]) for row in table))
+    return list(dict.fromkeys(re.sub(rf"(-printed)?(-radians-trained|-{SETTLED})?(-net)?$", "", row["id"]) for row in table))
 
 
 def _wanted() -> set[str]:
