@@ -43,6 +43,9 @@ document.addEventListener("DOMContentLoaded", () => {
     proof.replaceWith(box);
   });
 
+  // What a cell glued is a number, which does not break, or words, which do.
+  document.querySelectorAll(".bd-article span.pasted-text").forEach((e) => e.classList.toggle("words", e.textContent.length > 24));
+
   // A picture opens alone, as large as it is; one of several panels side by side scrolls on a phone, where they would be too small.
   document.querySelectorAll(".bd-article :is(figure, .cell_output) img").forEach((img) => {
     if (img.closest("a, .slider-figure")) return;
@@ -51,7 +54,8 @@ document.addEventListener("DOMContentLoaded", () => {
     img.replaceWith(link);
     link.append(img);
     const several = /[Pp]anel|\bLeft\b|^(Two|Three|Above|Top)\b/.test(img.alt);
-    const shape = () => link.classList.toggle("panels", several && img.naturalWidth > 1.7 * img.naturalHeight);
+    const grid = /^(Four|Six)\b[^.]*panels/.test(img.alt);
+    const shape = () => link.classList.toggle("panels", several && (grid || img.naturalWidth > 1.7 * img.naturalHeight));
     if (img.complete) shape();
     img.addEventListener("load", shape);
   });
@@ -63,7 +67,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const rows = [...table.querySelectorAll("tbody tr")].map((tr) => [...tr.cells]);
     if (names.length < 3) return;
     rows.forEach((row) => row.forEach((td, i) => names[i] && td.textContent.trim() && (td.dataset.name = names[i])));
-    if (!rows.some((row) => row.some((td) => td.textContent.length > 40))) return void tables.push(table);
+    rows.flat().forEach((td) => td.classList.toggle("one-word", /^\S+$/.test(td.textContent.trim())));
+    const inside = rows.filter((row) => row.filter((td) => td.textContent.trim()).length > 1); // the others are headings
+    if (!inside.some((row) => row.some((td) => td.textContent.length > 40))) return void tables.push(table);
     table.classList.add("words");
     table.classList.toggle("many", names.length > 4);
   });

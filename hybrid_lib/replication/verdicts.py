@@ -253,7 +253,7 @@ def _holds(ours: Measurement, paper: float, spread: float) -> tuple[str, str]:
 
 HOLDS = Rule(
     "statement",
-    "replicated if it holds for every seed (or comparison); partly if for some",
+    "replicated if it holds for every seed (or comparison), of two errors with a tenth to spare; partly if for some",
     "the statement is made without exceptions",
     _holds,
 )
