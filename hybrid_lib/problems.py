@@ -138,46 +138,63 @@ class Problem:
 
 
 class Units(NamedTuple):
-    """Units in which training sees a problem, so that its answer is the same in other ones; both are 1 for the paper's problems.
+    """Units in which training sees a problem, so that its answer is the same in other ones; all are 1 for the paper's problems.
 
     Attributes
     ----------
     conductivity : float
         The lower bound α of the medium: of K, K̂ and the tolerance of the gate.
     field : float
-        Of u: the temperature drop `|e|`, or the spread of given temperatures, or `C_P² ‖q‖/√(αβ |Ω|)` if that is larger.
+        Of u: the temperature drop `|e|L`, or the spread of given temperatures, or `C_P² ‖q‖/√(αβ |Ω|)` if that is larger.
+    length : float
+        L of the domain, `Domain.unit`.
+    dimension : int
+        d, for the units of integrals.
     """
 
     conductivity: float
     field: float
+    length: float = 1.0
+    dimension: int = 1
 
     @property
-    def source(self) -> float:
-        """Of q, of the strong residual and of the flux."""
-        return self.conductivity * self.field
+    def flux(self) -> float:
+        """Of a flux at a point."""
+        return self.conductivity * self.field / self.length
+
+    @property
+    def residual(self) -> float:
+        """Of ‖r‖, the root of the integral of the squared strong residual."""
+        return self.conductivity * self.field * self.length ** (self.dimension / 2 - 2)
+
+    @property
+    def boundary(self) -> float:
+        """Of ‖u‖ on ∂Ω."""
+        return self.field * self.length ** ((self.dimension - 1) / 2)
 
     @property
     def energy(self) -> float:
         """Of ‖K^{1/2}∇u‖, of the defect's dual norm and of the root of the first-order J."""
-        return math.sqrt(self.conductivity) * self.field
+        return math.sqrt(self.conductivity) * self.field * self.length ** (self.dimension / 2 - 1)
 
 
 def units(problem: Problem) -> Units:
-    """The units of a problem; u, K̂ and q in them do not change when K and q, or q and e, are multiplied by a number.
+    """The units of a problem; u, K̂ and q in them do not change when K and q, q and e, or lengths are multiplied by a number.
 
     Examples
     --------
     >>> units(heat2d_problem(0.1))
-    Units(conductivity=1.0, field=1.0)
+    Units(conductivity=1.0, field=1.0, length=1.0, dimension=2)
     >>> units(own_problem(media.constant(3e-6, 1), 3e-6, (2.0,)))
-    Units(conductivity=3e-06, field=2.0)
+    Units(conductivity=3e-06, field=2.0, length=1.0, dimension=1)
     """
     medium, mesh = problem.medium, problem.domain.mesh(32)
     q = fem.evaluate(problem.source, mesh.points[mesh.cells].mean(axis=1))  # (m,)
     mean = math.sqrt(mesh.volumes @ q**2 / mesh.volumes.sum())
     driven = poincare_constant(problem.domain) ** 2 * mean / math.sqrt(medium.alpha * medium.beta)
-    drop = math.hypot(*problem.direction) if problem.boundary is None else _given_drop(problem)
-    return Units(medium.alpha, max(drop, driven) or 1.0)
+    length = problem.domain.unit
+    drop = math.hypot(*problem.direction) * length if problem.boundary is None else _given_drop(problem)
+    return Units(medium.alpha, max(drop, driven) or 1.0, length, problem.domain.dimension)
 
 
 def argument(problem: Problem, value: Any, dtype: Any) -> Any:

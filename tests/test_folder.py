@@ -316,7 +316,7 @@ def test_the_residual_in_a_summary_is_that_of_the_iterate_it_names(select):
         coarse = training.member(members.coarse, k)
         own = training.terms(setup.objective, theta, training.member(setup.data, k), coarse)
         root = float(np.sqrt(setup.objective.selected(own)))  # in the units of the problem; the summary's is in the user's
-        assert row["residual"] == pytest.approx(root * experiments.units(setup.problem).source, rel=1e-4)
+        assert row["residual"] == pytest.approx(root * experiments.units(setup.problem).residual, rel=1e-4)
 
 
 def test_values_at_points_do_not_depend_on_how_many_there_are():

@@ -12,17 +12,20 @@ import numpy as np
 import pytest
 
 from hybrid_lib import config as configs
-from hybrid_lib import experiments, training
+from hybrid_lib import experiments, media, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import with_settings
 from hybrid_lib.methods import BY_NAME, balance_every, finish_steps, method_of, recommended_method
 from hybrid_lib.methods.strong import Strong, blocks, point_fields
+from hybrid_lib.pinn.domains import interval
+from hybrid_lib.problems import Problem
 
 LIBRARY = Path(__file__).resolve().parents[1] / "hybrid_lib"
 SMALL = {
     "method": "pinn", "network.widths": (8,), "sampling.points": 64, "training.steps": 6,
     "training.record_every": 1, "training.report_every": 3,
 }  # fmt: skip
+COUPLED = {name: value for name, value in SMALL.items() if name != "method"} | {"coarse.cells": 4}
 
 
 @dataclass(frozen=True)
@@ -114,3 +117,11 @@ def test_a_wrong_configuration_cannot_be_made_whatever_was_imported():
     program = "from hybrid_lib.config import Config; Config('heat1d-eps15', 0.1, formulation='hypercircle', method='hybrid')"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert found.returncode == 1 and "InputError: formulation: expected method pinn" in found.stderr
+
+
+def test_without_a_drop_a_run_has_no_upscaled_coefficient_and_no_coupling():
+    still = Problem("still", interval(), media.paper_1d(0.2), 1.0, (0.0,))
+    assert recommended_method("strong", still).name == "strong"
+    for coupling in ("averaged", "defect"):
+        with pytest.raises(InputError, match=rf"{coupling}: expected a temperature drop; received direction \(0.0,\)"):
+            experiments.train(still, with_settings(configs.Config("still", 0.2), {**COUPLED, "coarse.coupling": coupling}))

@@ -11,10 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hybrid_lib import experiments, fem, media, training
+from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import assemble, configuration, own_problem, with_settings
 from hybrid_lib.multiscale import coarse, compression, homogenisation, upscaling
-from hybrid_lib.problems import units
+from hybrid_lib.pinn import domains
+from hybrid_lib.problems import Problem, units
+from hybrid_lib.sides import Dirichlet, Neumann, Robin
 from hybrid_lib.training.solvers import nystrom
 
 SQUARE = fem.unit_square(6)
@@ -65,7 +68,12 @@ def configured(name, **changed):
 
 def loss_and_gradient(name, *scales):
     """The training loss at the start and its gradient, and how far the gate says that K̂ is from twice itself."""
-    setup = assemble(problem(*scales), configured(name), (0,))
+    return at_the_start(problem(*scales), configured(name))
+
+
+def at_the_start(own, config):
+    """Likewise, of a problem and a configuration."""
+    setup = assemble(own, config, (0,))
     member, data = (training.member(tree, 0) for tree in (setup.state.members, setup.data))
 
     @jax.jit
@@ -108,12 +116,66 @@ def test_units_grow_with_the_problem(conductivity, field, source):
     here, there = units(problem(source=source)), units(problem(conductivity, field, source))
     assert there.conductivity == pytest.approx(here.conductivity * conductivity)
     assert there.field == pytest.approx(here.field * field)
-    assert there.source == pytest.approx(here.source * conductivity * field)
+    assert there.residual == pytest.approx(here.residual * conductivity * field)
 
 
 def test_units_of_the_papers_problems_are_one_exactly():
     made = [experiments.heat1d_problem(1 / 15), experiments.heat1d_problem(0.01), experiments.heat2d_problem(0.1)]
-    assert [units(p) for p in made] == [(1.0, 1.0)] * 3
+    for of in map(units, made):
+        assert (*of[:3], of.flux, of.residual, of.boundary, of.energy) == (1.0,) * 7
+
+
+def in_length(length, dimension, kind):
+    """A problem on an interval or a rectangle whose short side is `length`: with a drop, a source, or conditions on sides."""
+    domain = domains.interval(0.0, length) if dimension == 1 else domains.box((0.0, 0.0), (1.5 * length, length))
+    K = lambda x: 2.5 + jnp.sin(2 * jnp.pi * x[0] / (EPS * length))  # noqa: E731
+    medium = media.from_function(K, dimension, 1.5, 3.5, box=(0.0, 1.5 * length))
+    q = lambda x: (1 + x[0] / length) / length**2  # noqa: E731
+    if kind == "drop":
+        return Problem("own", domain, medium, 0.0, (1 / length, *[0.0] * (dimension - 1)))
+    if kind == "source":
+        return Problem("own", domain, medium, q, (0.0,) * dimension)
+    given, exchange = Dirichlet(1.0), Robin(2.0 / length, 0.5)
+    sides = {"left": given, "right": exchange} | ({"top": Neumann(1 / length)} if dimension == 2 else {})
+    if kind == "flow":
+        sides = {"left": given, "right": given, "bottom": Neumann(0.0), "top": Neumann(1 / length)}
+    return Problem("own", domain, medium, q, boundary=sides | ({"bottom": Neumann(0.0)} if dimension == 2 else {}))
+
+
+@pytest.mark.parametrize(
+    ("dimension", "kind", "changed"),
+    [
+        (1, "drop", {"network.kind": "ms"}),
+        (1, "source", {"boundary": "soft", "sampling.boundary_points": 2}),
+        (2, "source", {"boundary": "soft", "sampling.boundary_points": 8}),
+        (2, "drop", {"network.kind": "two-scale", "network.layer_factor": True}),
+        (2, "source", {"network.kind": "windowed", "network.subdomains": 2}),
+        (1, "source", {"formulation": "first-order"}),
+        (2, "drop", {"formulation": "first-order", "network.kind": "two-scale"}),
+        (1, "drop", {"formulation": "hypercircle"}),
+        (1, "sides", {"formulation": "hypercircle"}),
+        (2, "sides", {"formulation": "hypercircle", "network.kind": "two-scale"}),
+        (2, "flow", {"formulation": "hypercircle", "network.kind": "two-scale", "network.coarse_cells": 4}),
+    ],
+)
+def test_a_seed_meets_the_same_numbers_in_all_lengths(dimension, kind, changed):
+    config = Config("own", EPS, method="pinn", dtype="float64", formulation=changed.get("formulation", "strong"))
+    small = {"network.kind": "mlp", "network.widths": "6,6", "network.frequencies": 4, "sampling.points": 128}
+    if changed.get("boundary") == "soft":  # both at once
+        config = dataclasses.replace(config, boundary="soft", sampling=dataclasses.replace(config.sampling, boundary_points=8))
+    config = with_settings(config, small | changed)
+    here, *others = (at_the_start(in_length(length, dimension, kind), config) for length in (1.0, 1e-3, 1e3))
+    for there in others:
+        assert there[0] == pytest.approx(here[0], rel=1e-9)
+        np.testing.assert_allclose(there[1], here[1], rtol=1e-7, atol=1e-9 * np.abs(here[1]).max())
+
+
+def test_a_run_in_another_unit_of_length_has_the_same_relative_answer():
+    config = Config("own", EPS, method="pinn", dtype="float64", formulation="first-order")
+    config = with_settings(config, {"network.kind": "mlp", "network.widths": "6,6", "sampling.points": 64, "training.steps": 30})
+    x = np.linspace(0.1, 0.9, 5)[:, None]
+    here, there = (experiments.train(in_length(k, 1, "drop"), config, (0,)).solution(k * x)[0] for k in (1.0, 1e3))
+    np.testing.assert_allclose(there, here, rtol=1e-6)
 
 
 # ------------------------------------------------------------------------ coefficients, meshes and averages beside the training

@@ -1,4 +1,4 @@
-"""The objective and the data of a configuration by the former names; see :mod:`hybrid_lib.methods`."""
+"""The objective of a configuration, over its own trial field or another one; see :mod:`hybrid_lib.methods`."""
 
 from __future__ import annotations
 

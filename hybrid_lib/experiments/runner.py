@@ -90,13 +90,13 @@ def train(
         Seconds of this call, assembly, reference and compilation among them; an interrupted run can be resumed. A reference that
         would not end in time is left out, by the time of its coarser meshes; assembly, compilation and finish are not cut short.
     callbacks : tuple of callable (FitResult) -> None
-        Called at every report, for instance for progress.
+        Called after each slice of steps, for instance for progress: at reports, at new draws of points, where a time limit cuts.
     initial : (params, fixed) with leading seed axis, optional
         Start from another run's parameters. The checkpoint holds them: on `resume` it may be left out.
     setup : Setup, optional
         What :func:`hybrid_lib.experiments.assemble.assemble` made of the same problem, configuration and seeds.
     checkpoint_every : float
-        Least number of seconds between two checkpoints; 0 saves at every report.
+        Least number of seconds between two checkpoints; 0 saves after each slice.
     reference : Reference, None or "auto"
         What the errors in summary and history are taken from, for instance ``experiments.reference(problem)``. None leaves it
         out, and the errors are null. "auto" solves one for the paper's experiments and none for a problem of your own,

@@ -34,7 +34,7 @@ def method_of(config: Config) -> Method:
 
 def recommended_method(formulation: str, problem: Problem | None = None) -> Method:
     """The method for a problem of one's own: in the strong formulation the one with the defect, where it knows the problem."""
-    if formulation == "strong" and problem is not None and not is_plain(problem):
+    if formulation == "strong" and problem is not None and not (is_plain(problem) and any(problem.direction)):
         return BY_NAME["strong"]
     if formulation not in CHOICES["formulation"]:
         raise InputError("formulation", "one of " + ", ".join(CHOICES["formulation"]), repr(formulation), "choose one of these")
@@ -55,6 +55,9 @@ def require_form(problem: Problem, method: Method) -> None:
         raise InputError(method.name, "a temperature on every side", f"another condition on {other[0]}", remedy)
     if not (method.admits_sides or method.admits_temperatures):
         require_drop(problem, method.name, remedy)
+        if not any(problem.direction):
+            received = f"direction {problem.direction}, for which K̂ is not defined"
+            raise InputError(method.name, "a temperature drop", received, "use method=pinn, or elements, hybrid_lib.solve")
     lifting(problem)
 
 

@@ -79,7 +79,8 @@ class FirstOrder(FluxMethod):
 
     def ansatz(self, problem: Problem, config: Config) -> FirstOrderAnsatz:
         """u_θ and σ_θ."""
-        return first_order_ansatz(ansatz_of(problem, config), argument(problem, units(problem).source, config.dtype))
+        of = units(problem)
+        return first_order_ansatz(ansatz_of(problem, config), argument(problem, of.flux, config.dtype), of.length)
 
     def sampler(
         self, problem: Problem, config: Config, ansatz: Any, seeds: Sequence[int], fixed: list[Tree], coarse: Coarse | None

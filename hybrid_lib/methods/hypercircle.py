@@ -118,7 +118,8 @@ class Hypercircle(FluxMethod):
         """v_θ, and a stream function from a network of the same kind without factors, where it has two scales a wider one."""
         bent = kinks(problem)
         field, lift = ansatz_of(problem, config, bent), lifting(problem)
-        own = lambda factor: argument(problem, factor * units(problem).source, config.dtype)  # noqa: E731, of the flux
+        of = units(problem)
+        own = lambda length: argument(problem, length * of.flux, config.dtype)  # noqa: E731, of the flux, or times a length
         if field.dimension == 1:
             return HypercircleAnsatz(field, None, own(0.0 if lift.fixed else 1.0))
         period, split = config.eps * problem.domain.unit, False
@@ -130,9 +131,9 @@ class Hypercircle(FluxMethod):
             factor = with_kinks(factor, bent)
         if lift.stream_corners:
             network, factor = with_terms(network, factor, lift.stream_corners)
-        stream = Ansatz(network, 2, times(factor, own(1.0)))
+        stream = Ansatz(network, 2, times(factor, own(of.length)))
         if lift.flow is None:
-            return HypercircleAnsatz(field, stream, own(1.0), around=lift.around)
+            return HypercircleAnsatz(field, stream, own(of.length), around=lift.around)
         side = [b - a for a, b in zip(*problem.domain.box, strict=True)][lift.flow]
         return HypercircleAnsatz(field, stream, own(side), tuple(float(k == lift.flow) / side for k in (0, 1)))
 

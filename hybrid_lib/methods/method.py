@@ -182,7 +182,7 @@ class Method(Protocol):
 
     def unit(self, problem: Problem) -> float:
         """Unit of the root of the number that selects the iterate."""
-        return units(problem).source
+        return units(problem).residual
 
     def has_energy(self, config: Config) -> bool:
         """Whether the energy of the trial field is that of the problem, in a precision that can tell two fields apart.

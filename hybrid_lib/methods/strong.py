@@ -104,10 +104,10 @@ def point_fields(problem: Problem, config: Config, ansatz: Ansatz) -> training.P
 def blocks(problem: Problem, config: Config) -> dict[str, training.objectives.Residual]:
     """``pde`` and, with soft conditions, ``boundary``, in the units of the problem."""
     of, weighted = units(problem), config.sampling.sampler in ("gauss", "graded")
-    found = {"pde": _in_units(training.pde_block(problem.domain.measure), argument(problem, of.source, config.dtype), weighted)}
+    found = {"pde": _in_units(training.pde_block(problem.domain.measure), argument(problem, of.residual, config.dtype), weighted)}
     if config.boundary == "soft":
         block = training.boundary_block(problem.domain.boundary_measure)
-        found["boundary"] = _in_units(block, argument(problem, of.field, config.dtype))
+        found["boundary"] = _in_units(block, argument(problem, of.boundary, config.dtype))
     return found
 
 

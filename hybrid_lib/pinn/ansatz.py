@@ -13,6 +13,7 @@ from jax import Array
 
 from hybrid_lib.pinn import jets
 from hybrid_lib.pinn.jets import Jet
+from hybrid_lib.pinn.wrapped import drawn
 
 Tree = Any
 
@@ -68,7 +69,7 @@ class Ansatz:
         """Draw (θ, fixed): trainable parameters and the fixed frequencies ({} where there are none)."""
         params_key, frequency_key = jax.random.split(key)
         x = jnp.zeros(self.dimension, self.network.dtype)
-        variables = self.network.init({"params": params_key, "frequencies": frequency_key}, x)
+        variables = drawn(self.network, {"params": params_key, "frequencies": frequency_key}, x)
         return variables["params"], variables.get("fixed", {})
 
     def without_base(self) -> Ansatz:

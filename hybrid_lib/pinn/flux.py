@@ -39,10 +39,13 @@ class FirstOrderAnsatz:
         u_θ, with the factor that vanishes on ∂Ω.
     component : Ansatz
         The network of each component of σ_θ and, for d = 2, of the stream function; without a factor.
+    length : float
+        Of the domain: the stream function is that network times it.
     """
 
     solution: Ansatz
     component: Ansatz
+    length: float = 1.0
 
     @property
     def network(self):
@@ -98,7 +101,7 @@ class FirstOrderAnsatz:
         flux = jnp.stack([jet.value for jet in vector])
         if self.dimension == 2:
             along_x, along_y = jets["stream"].gradient
-            flux = flux + jnp.stack([along_y, -along_x])
+            flux = flux + self.length * jnp.stack([along_y, -along_x])
         divergence = sum(jet.gradient[k] for k, jet in enumerate(vector))
         return FluxFields(self.solution.gradient_of(theta["u"], embedding["u"]), flux, divergence)
 
@@ -107,10 +110,10 @@ class FirstOrderAnsatz:
         return self.fields_of(theta, self.embed(fixed, x))
 
 
-def first_order_ansatz(solution: Ansatz, unit: float | Array = 1.0) -> FirstOrderAnsatz:
-    """u_θ as it is, and a flux of networks of the same kind and size, times `unit`."""
+def first_order_ansatz(solution: Ansatz, unit: float | Array = 1.0, length: float = 1.0) -> FirstOrderAnsatz:
+    """u_θ as it is, and a flux of networks of the same kind and size, times `unit`, on a domain of the size `length`."""
     factor = None if isinstance(unit, float) and unit == 1 else lambda x: jnp.asarray(unit, x.dtype)
-    return FirstOrderAnsatz(solution, Ansatz(solution.network, solution.dimension, factor))
+    return FirstOrderAnsatz(solution, Ansatz(solution.network, solution.dimension, factor), length)
 
 
 def _plain(embedding: Embedding) -> Embedding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import Array
 
 from hybrid_lib.pinn import jets
 from hybrid_lib.pinn.jets import Jet
@@ -113,3 +114,23 @@ class WithNumbers(Beside):
         if isinstance(x, Jet):
             numbers = Jet(numbers, tuple(jnp.zeros_like(numbers) for _ in x.gradient), None, x.metric)
         return jets.joined([terms, numbers])
+
+
+def drawn(network: nn.Module, keys: dict[str, Array], x: Array) -> dict[str, dict]:
+    """The variables of a network at the start: a change of coordinates has no part in the draw, which is that of all units."""
+    return {kind: _nested(network, tree) for kind, tree in _unscaled(network).init(keys, x).items()}
+
+
+def _unscaled(network: nn.Module) -> nn.Module:
+    """The network without its change of coordinates."""
+    if isinstance(network, Scaled):
+        return _unscaled(network.network)
+    return network.clone(network=_unscaled(network.network)) if isinstance(network, Beside) else network
+
+
+def _nested(network: nn.Module, tree: dict) -> dict:
+    """Variables of :func:`_unscaled` by the names that `network` has for them."""
+    if isinstance(network, Scaled):
+        return {"network": _nested(network.network, tree)}
+    inner = "network" in tree and isinstance(network, Beside)
+    return tree | {"network": _nested(network.network, tree["network"])} if inner else tree

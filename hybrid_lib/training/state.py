@@ -74,7 +74,7 @@ class Optimiser(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Step counter, shared by all seeds, random key of the run, and the members stacked along a seed axis."""
+    """Step counter, shared by all seeds, a key that nothing is drawn from (points have the seed's), and the members, stacked."""
 
     step: Array
     key: Array
