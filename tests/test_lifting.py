@@ -97,7 +97,7 @@ def test_the_identity_holds_for_any_parameters(case):
     whole = square(flux - K[:, None] * pair.gradient, 1 / K)
     parts = square(pair.gradient - gradient, K) + square(flux - K[:, None] * gradient, 1 / K)
     if "exchange" in CASES[case].values():
-        side = _exchange(problem, config, ansatz, fixed)
+        side = _exchange(problem, config, ansatz, fixed, 2)
         at = jax.jit(jax.vmap(lambda e: ansatz.side_of(theta, e)))(side["embedding"])
         r = _exchange_residual(at, side)
         whole += float(r @ r)
