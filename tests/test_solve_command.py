@@ -64,6 +64,25 @@ def test_what_is_written_is_what_was_solved(tmp_path, capsys):
     assert all(Path(name).is_file() for name in told["files"])
 
 
+def test_a_side_and_a_material_of_one_name_are_told_apart(tmp_path, capsys):
+    """As in a file of gmsh without names: sides 1 and 2 of a strip, and its halves 1 and 2."""
+    (tmp_path / "a.msh").write_text(
+        "$MeshFormat\n2.2 0 8\n$EndMeshFormat\n$Nodes\n6\n1 0 0 0\n2 1 0 0\n3 2 0 0\n4 0 1 0\n5 1 1 0\n6 2 1 0\n$EndNodes\n"
+        "$Elements\n6\n1 1 2 1 1 1 4\n2 1 2 2 2 3 6\n3 2 2 2 3 2 3 6\n4 2 2 2 3 2 6 5\n5 2 2 1 4 1 2 5\n6 2 2 1 4 1 5 4\n"
+        "$EndElements\n"
+    )
+    text = '[domain]\nmesh = "a.msh"\n[medium]\nmaterials = {1 = 1.0, 2 = 1.0}\n[sides]\n1 = 0.0\n2 = 2.0\nothers = "insulated"'
+    path = file(tmp_path, text)
+    assert cli.main(["solve", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["sides"]
+    assert (told["1"]["mean"], told["2"]["mean"]) == pytest.approx((0.0, 2.0))
+    found = hl.solve(problem_file.read(path).problem, n=2)
+    with pytest.raises(InputError, match="a side or a material; received '2', the name of both") as caught:
+        found.mean("2")
+    calls = re.findall(r"mean\(.*?\)", caught.value.remedy)
+    assert [eval(f"found.{call}", {"found": found}) for call in calls] == pytest.approx([2.0, 1.5])
+
+
 def test_networks_solve_the_same_file(tmp_path, capsys):
     path = file(tmp_path, ROD)
     assert cli.main(["solve", str(path), "--json", "--network", "--steps", "25", "--format", "npz"]) == 0
