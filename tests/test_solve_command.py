@@ -187,6 +187,24 @@ def test_heat_is_within_its_bound():
         (PLATE.replace("value = 2.0", "value = -2"), "value: expected a number > 0; received -2"),
         (PLATE.replace("value = 2.0", "value = true"), "medium.value: expected a number; received true"),
         (PLATE.replace("value = 2.0", 'image = "a.npy"\nspacing = 1\nvalues = { "²" = 1 }'), "grey levels as keys; received '²'"),
+        *((PLATE.replace("value = 2.0", medium), words) for medium, words in (
+            ('value = "1,5"', "medium.value: expected a number; received '1,5'; write it without quotes and unit"),
+            ("value = inf", "[medium], value: expected finite numbers"),
+            ('formula = "2 + x"\nperiod = "1"', "medium.period: expected a number; received '1'; write it without quotes"),
+            ("value = 1\nprincipal = [1, -1]", "[medium], principal[1]: expected a number > 0"),
+            ('image = "medium.npy"', "[medium], spacing of the image"),
+            ('image = "a.npy"\nspacing = "1mm"', "medium.spacing: expected a number; received '1mm'; write it without quotes"),
+            ('image = "a.npy"\nspacing = [1, "1"]', "medium.spacing: expected a number; received '1'"),
+            ('image = "a.npy"\nspacing = -1', "[medium], spacing: expected one number > 0"),
+            ('image = "a.npy"\nspacing = 1\nvalues = { 1 = "2.0" }', "medium.values.1: expected a number; received '2.0'"),
+            ('image = "a.npy"\nspacing = 1\nvalues = { 1 = 1, 2 = -2 }', "received -2; correct the value of level 2"),
+            ('image = "medium.npy"\nspacing = 1\nvalues = { 1 = 1, 2 = -2 }', "[medium], image"),
+        )),
+        (PLATE + '[domain]\ninterval = [0, "1 m"]', "domain.interval: expected a number; received '1 m'"),
+        (PLATE + "[domain]\ninterval = [1, 0]", "domain.interval, box: expected two corners"),
+        (PLATE + "[domain]\npolygon = [[0, 0], [1, 0], [0, 1]]\nedges = { a = [9] }", "domain.edges, sides, 'a': expected"),
+        (PLATE + '[domain]\nmesh = "domain.msh"', "domain.mesh, "),
+        (PLATE.replace('others = "insulated"', ""), "[sides], boundary: expected a condition for each side"),
         (PLATE + "\n[parameters]\nsin = 1", "parameters: expected new names with numbers; received sin = 1"),
         (PLATE.replace("value = 2.0", 'formula = "x - 0.5"'), "expected a positive (definite) conductivity"),
         (PLATE.replace("value = 2.0", 'image = "no.png"'), "medium.image: expected a file; received none at"),
@@ -214,7 +232,9 @@ def test_heat_is_within_its_bound():
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_file_is_said_in_one_line(text, words, tmp_path, capsys):
-    np.save(tmp_path / "a.npy", [[1.0, 2.0]])
+    for name in ("a", "medium"):
+        np.save(tmp_path / f"{name}.npy", [[1.0, 2.0]])
+    (tmp_path / "domain.msh").write_text("no mesh")
     assert cli.main(["solve", str(file(tmp_path, text)), "--check"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and words in err and "Traceback" not in err, err
