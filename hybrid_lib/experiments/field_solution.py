@@ -5,7 +5,8 @@ The heat through a side is that of the weak form,
 .. math:: \int_\Gamma n\cdot K\nabla w
           = \sum_{i\in\Gamma} \Big(\int_\Omega K\nabla w_h\cdot\nabla\varphi_i - \int_\Omega q\varphi_i - \dots\Big),
 
-whose error is of the order of the squared error of energy, and with which all sides and the source balance to rounding.
+whose error is of the order of the squared error of energy, and with which all sides and the source balance to rounding. Where a
+strong exchange meets a given temperature it may be larger than the error of energy.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class FieldSolution:
 
         both of which are bounded on this mesh: one solve and one bound more. What a second quadrature of K, q and the conditions
         changes is added, piece by piece, and rounding. There is no bound where a temperature is not linear between nodes, or
-        where the side touches another one with a temperature, nor where K falls without end.
+        where the side touches another one with a temperature, nor where K falls without end. Then the heat may be off by more
+        than the energy beside a strong exchange that meets a given temperature.
 
         Raises
         ------
