@@ -162,6 +162,7 @@ def test_a_mesh_is_a_domain():
     problem = hl.Problem(medium=TWO, domain=domain, boundary={"low": hl.Dirichlet(2.0), "rest": hl.Neumann()})
     found = hl.solve(problem, n=8)
     assert found.bound == 0.0 and abs(found.mean("iron") - 2) < 1e-12
+    assert abs(found.mean(side="low") - 2) < 1e-12 and abs(found.mean(material="iron") - 2) < 1e-12
     for part in (3, lambda x: x):
         with pytest.raises(hl.InputError, match="part: expected the name of a side or a material, or a function"):
             found.mean(part)

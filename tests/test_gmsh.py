@@ -26,14 +26,14 @@ def edges(nodes):
     return {tuple(sorted(pair)) for pair in nodes.tolist()}
 
 
-@pytest.mark.parametrize("reader", ["own", "meshio"])
-def test_a_mesh_comes_back_with_its_names(reader, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("reader", "name"), [("own", "a.msh"), ("own", "A.MSH"), ("meshio", "a.msh")])
+def test_a_mesh_comes_back_with_its_names(reader, name, tmp_path, monkeypatch):
     if reader == "meshio":
         pytest.importorskip("meshio")
         monkeypatch.setattr(gmsh, "read", lambda path: None)
     else:
         monkeypatch.setitem(sys.modules, "meshio", None)
-    mesh, path = named(), tmp_path / "a.msh"
+    mesh, path = named(), tmp_path / name
     gmsh.write(path, mesh)
     found = fem.read_mesh(path)
     np.testing.assert_allclose(found.points, mesh.points, rtol=1e-9)

@@ -1,6 +1,8 @@
 """Pixels stay pixels: values, exact means over cells, orientation, and fluxes against an independent solver."""
 
 import pickle
+import struct
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -289,3 +291,107 @@ def test_cell_problems_and_harmonic_means_of_pixels_are_exact(period):
     np.testing.assert_allclose(found, np.diag([expected, 11 / 3]), rtol=1e-12, atol=1e-12)
     off = cell_problem(plane.conductivity, 2, 8, period)  # no line on a pixel: the mean of K is exact all the same
     assert off.tensor[1, 1] == pytest.approx(11 / 3, rel=1e-12)
+
+
+GREY = np.array([[10, 10, 200], [0, 200, 100]], np.uint8)
+LEVELS = np.array([[256, 511], [300, 400]], np.uint16)
+
+
+def png(levels, kind):
+    """PNG of 16 bits."""
+    head = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, kind, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels))
+    chunks = [b"IHDR" + head, b"IDAT" + rows, b"IEND"]
+    packed = (struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def tiff(levels, **changes):
+    """TIFF without compression; tags by name."""
+    tags = {"columns": 256, "rows": 257, "bits": 258, "photometric": 262, "start": 273, "turn": 274, "channels": 277, "size": 279,
+            "kind": 339}  # fmt: skip
+    rows, columns, channels = np.atleast_3d(levels).shape
+    given = {"columns": columns, "rows": rows, "bits": 8 * levels.itemsize, "photometric": 1, "start": 10 + 12 * len(tags) + 4,
+             "turn": 1, "channels": channels, "size": levels.nbytes, "kind": {"u": 1, "f": 3}[levels.dtype.kind]}  # fmt: skip
+    entries = (struct.pack("<HHII", tag, 3, 1, (given | changes)[name]) for name, tag in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(entries) + bytes(4) + levels.tobytes()
+
+
+def turned(path, turn):
+    """A picture whose Exif says how to turn it."""
+    image = pytest.importorskip("PIL.Image")
+    exif = image.Exif()
+    exif[0x112] = turn
+    image.fromarray(GREY).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "words"),
+    [
+        ("rgb.png", lambda f: f.write_bytes(png(np.dstack([LEVELS] * 3), 2)), "16 bits, of which 8 would be read; save it as 16"),
+        ("rgba.png", lambda f: f.write_bytes(png(np.dstack([LEVELS] * 3 + [LEVELS | 65535]), 6)), "save it as 16-bit grey"),
+        ("alpha.png", lambda f: f.write_bytes(png(np.dstack([LEVELS, LEVELS | 65535]), 4)), "save it as 16-bit grey"),
+        ("rgb.tif", lambda f: f.write_bytes(tiff(np.dstack([LEVELS] * 3), photometric=2)), "save it as 16-bit grey"),
+        ("rgb.ppm", lambda f: f.write_bytes(b"P6 1 1 65535 " + b"\1\0" * 3), "save it as 16-bit grey"),
+        *((f"{turn}.tif", lambda f, turn=turn: turned(f, turn), f"tag {turn}; turn it and save") for turn in range(2, 9)),
+        *((f"{turn}.png", lambda f, turn=turn: turned(f, turn), f"tag {turn}; turn it and save") for turn in (2, 6)),
+        ("6.jpg", lambda f: turned(f, 6), "turn it and save it without the tag"),
+        ("plain.tif", lambda f: f.write_bytes(tiff(GREY, turn=5)), "turn it and save it without the tag"),
+        ("white.tif", lambda f: f.write_bytes(tiff(LEVELS, photometric=0)), "white as 0; save it with black as 0"),
+        ("float.tif", lambda f: f.write_bytes(tiff(np.float32(LEVELS), photometric=0)), "white as 0; save it with black as 0"),
+    ],
+)  # fmt: skip
+def test_a_picture_that_would_be_read_as_another_one_is_refused(name, write, words, tmp_path):
+    pytest.importorskip("PIL.Image")
+    write(tmp_path / name)
+    with pytest.raises(InputError) as caught:
+        media.from_image(tmp_path / name, 1.0, alpha=1.0, beta=2.0)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_picture_is_read_as_it_is_seen(tmp_path):
+    grey = pytest.importorskip("PIL.Image").fromarray(GREY)
+    (tmp_path / "a.png").write_bytes(png(LEVELS, 0))
+    (tmp_path / "b.tif").write_bytes(tiff(LEVELS))
+    for name in ("a.png", "b.tif"):
+        np.testing.assert_array_equal(media.from_image(tmp_path / name, 1.0).pixels.values, LEVELS[::-1].T)
+    turned(tmp_path / "c.png", 1)
+    (tmp_path / "d.tif").write_bytes(tiff(255 - GREY, photometric=0))
+    with (tmp_path / "e.NPY").open("wb") as file:
+        np.save(file, GREY)
+    grey.save(tmp_path / "f.PNG")
+    for name in ("c.png", "d.tif", "e.NPY", "f.PNG"):
+        read = media.from_image(tmp_path / name, 1.0, alpha=1.0, beta=201.0).pixels.values
+        np.testing.assert_allclose(read, 1.0 + GREY[::-1].T)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
+def test_colours_of_print_and_film_are_no_grey_levels(mode, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    image.new(mode, (2, 2), (90,) * (len(mode) if mode == "CMYK" else 3)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=f"expected a picture in grey; received one in {mode}; save it in grey"):
+        media.from_image(tmp_path / "a.tif", 1.0)
+
+
+def test_labels_of_a_coloured_map_are_read_as_the_message_says(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    labels = np.array([[0, 1], [2, 1]], np.uint8)
+    picture = image.fromarray(labels, "P")
+    picture.putpalette([200, 0, 0, 200, 90, 0, 0, 90, 200])  # red and orange have the same first channel
+    path = tmp_path / "labels.png"
+    picture.save(path)
+    with pytest.raises(InputError, match="received colours; if they stand for materials, pass the labels, numpy") as caught:
+        media.from_image(path, 1.0)
+    call = caught.value.remedy.partition("labels, ")[2].partition(", or")[0]
+    np.testing.assert_array_equal(eval(call, {"numpy": np, "PIL": pytest.importorskip("PIL"), "path": path}), labels)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "txt"])
+@pytest.mark.parametrize("header", [0, 1])
+def test_a_table_is_read_as_the_message_says(suffix, header, tmp_path):
+    path, mark = tmp_path / f"a.{suffix}", {"csv": ",", "tsv": "\t", "txt": "  "}[suffix]
+    path.write_text("\n".join(["left right".replace(" ", mark)] * header + [f"1.5{mark}2", f"3{mark}4.5"]))
+    with pytest.raises(InputError, match=r"pass the array, numpy\.genfromtxt") as caught:
+        media.from_image(path, 1.0)
+    call = caught.value.remedy.partition("array, ")[2].partition(" with")[0].replace("skip_header=0", f"skip_header={header}")
+    np.testing.assert_array_equal(eval(call, {"numpy": np, "path": path}), [[1.5, 2.0], [3.0, 4.5]])

@@ -351,7 +351,10 @@ def test_two_temperatures_at_a_corner_have_no_energy():
     [
         (lambda s: s.heat_through("middle"), "side: expected one of left, right; received 'middle'"),
         (lambda s: s.heat_through(["left"]), "side: expected one of left, right"),
-        (lambda s: s.mean("middle"), "received 'middle'"),
+        (lambda s: s.mean("middle"), "part: expected one of left, right; received 'middle'"),
+        (lambda s: s.mean(side="middle"), "side: expected one of left, right; received 'middle'"),
+        (lambda s: s.mean(material="left"), "material: expected one of none; received 'left'"),
+        (lambda s: s.mean("left", side="left"), "mean: expected one of part, side and material; received more"),
         (lambda s: s.mean(lambda x: x[0] > 2), "false at all centres"),
         (lambda s: s([[2.0]]), "a point in the mesh"),
     ],

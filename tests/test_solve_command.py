@@ -64,6 +64,25 @@ def test_what_is_written_is_what_was_solved(tmp_path, capsys):
     assert all(Path(name).is_file() for name in told["files"])
 
 
+def test_a_side_and_a_material_of_one_name_are_told_apart(tmp_path, capsys):
+    """As in a file of gmsh without names: sides 1 and 2 of a strip, and its halves 1 and 2."""
+    (tmp_path / "a.msh").write_text(
+        "$MeshFormat\n2.2 0 8\n$EndMeshFormat\n$Nodes\n6\n1 0 0 0\n2 1 0 0\n3 2 0 0\n4 0 1 0\n5 1 1 0\n6 2 1 0\n$EndNodes\n"
+        "$Elements\n6\n1 1 2 1 1 1 4\n2 1 2 2 2 3 6\n3 2 2 2 3 2 3 6\n4 2 2 2 3 2 6 5\n5 2 2 1 4 1 2 5\n6 2 2 1 4 1 5 4\n"
+        "$EndElements\n"
+    )
+    text = '[domain]\nmesh = "a.msh"\n[medium]\nmaterials = {1 = 1.0, 2 = 1.0}\n[sides]\n1 = 0.0\n2 = 2.0\nothers = "insulated"'
+    path = file(tmp_path, text)
+    assert cli.main(["solve", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["sides"]
+    assert (told["1"]["mean"], told["2"]["mean"]) == pytest.approx((0.0, 2.0))
+    found = hl.solve(problem_file.read(path).problem, n=2)
+    with pytest.raises(InputError, match="a side or a material; received '2', the name of both") as caught:
+        found.mean("2")
+    calls = re.findall(r"mean\(.*?\)", caught.value.remedy)
+    assert [eval(f"found.{call}", {"found": found}) for call in calls] == pytest.approx([2.0, 1.5])
+
+
 def test_networks_solve_the_same_file(tmp_path, capsys):
     path = file(tmp_path, ROD)
     assert cli.main(["solve", str(path), "--json", "--network", "--steps", "25", "--format", "npz"]) == 0
@@ -168,6 +187,24 @@ def test_heat_is_within_its_bound():
         (PLATE.replace("value = 2.0", "value = -2"), "value: expected a number > 0; received -2"),
         (PLATE.replace("value = 2.0", "value = true"), "medium.value: expected a number; received true"),
         (PLATE.replace("value = 2.0", 'image = "a.npy"\nspacing = 1\nvalues = { "²" = 1 }'), "grey levels as keys; received '²'"),
+        *((PLATE.replace("value = 2.0", medium), words) for medium, words in (
+            ('value = "1,5"', "medium.value: expected a number; received '1,5'; write it without quotes and unit"),
+            ("value = inf", "[medium], value: expected finite numbers"),
+            ('formula = "2 + x"\nperiod = "1"', "medium.period: expected a number; received '1'; write it without quotes"),
+            ("value = 1\nprincipal = [1, -1]", "[medium], principal[1]: expected a number > 0"),
+            ('image = "medium.npy"', "[medium], spacing of the image"),
+            ('image = "a.npy"\nspacing = "1mm"', "medium.spacing: expected a number; received '1mm'; write it without quotes"),
+            ('image = "a.npy"\nspacing = [1, "1"]', "medium.spacing: expected a number; received '1'"),
+            ('image = "a.npy"\nspacing = -1', "[medium], spacing: expected one number > 0"),
+            ('image = "a.npy"\nspacing = 1\nvalues = { 1 = "2.0" }', "medium.values.1: expected a number; received '2.0'"),
+            ('image = "a.npy"\nspacing = 1\nvalues = { 1 = 1, 2 = -2 }', "received -2; correct the value of level 2"),
+            ('image = "medium.npy"\nspacing = 1\nvalues = { 1 = 1, 2 = -2 }', "[medium], image"),
+        )),
+        (PLATE + '[domain]\ninterval = [0, "1 m"]', "domain.interval: expected a number; received '1 m'"),
+        (PLATE + "[domain]\ninterval = [1, 0]", "domain.interval, box: expected two corners"),
+        (PLATE + "[domain]\npolygon = [[0, 0], [1, 0], [0, 1]]\nedges = { a = [9] }", "domain.edges, sides, 'a': expected"),
+        (PLATE + '[domain]\nmesh = "domain.msh"', "domain.mesh, "),
+        (PLATE.replace('others = "insulated"', ""), "[sides], boundary: expected a condition for each side"),
         (PLATE + "\n[parameters]\nsin = 1", "parameters: expected new names with numbers; received sin = 1"),
         (PLATE.replace("value = 2.0", 'formula = "x - 0.5"'), "expected a positive (definite) conductivity"),
         (PLATE.replace("value = 2.0", 'image = "no.png"'), "medium.image: expected a file; received none at"),
@@ -195,7 +232,9 @@ def test_heat_is_within_its_bound():
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_file_is_said_in_one_line(text, words, tmp_path, capsys):
-    np.save(tmp_path / "a.npy", [[1.0, 2.0]])
+    for name in ("a", "medium"):
+        np.save(tmp_path / f"{name}.npy", [[1.0, 2.0]])
+    (tmp_path / "domain.msh").write_text("no mesh")
     assert cli.main(["solve", str(file(tmp_path, text)), "--check"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and words in err and "Traceback" not in err, err

@@ -59,6 +59,11 @@ BESIDE = {
     "image": ("spacing", "origin", "values", "alpha", "beta", "smoothing"),
     "materials": (),
 }
+NUMBERS = {
+    "domain": ("interval", "box", "polygon", "holes", "edges"),
+    "medium": ("value", "spacing", "origin", "values", "alpha", "beta", "period", "principal"),
+}
+"""Keys below which there are numbers alone."""
 
 
 class ProblemFile(NamedTuple):
@@ -111,13 +116,15 @@ def read(path: Path | str) -> ProblemFile:
     if "medium" not in content:
         raise InputError("medium", "a table [medium]", "none", f"give one of {', '.join(KINDS)}")
     for name in ("domain", "medium"):
-        _require_no_truth(name, content.get(name, {}))
+        for key, one in content.get(name, {}).items():
+            _require_numbers(f"{name}.{key}", one, texts=key not in NUMBERS[name])
     parameters = content.get("parameters", {})
     Expression("0", 1, parameters, "parameters")  # looks at them, used or not
     reader = _Reader(path.parent, parameters)
     with _named("[domain]"):
         domain = reader.domain(content.get("domain", {}))
-    medium = reader.medium(content["medium"], domain)
+    with _named("[medium]"):
+        medium = reader.medium(content["medium"], domain)
     if domain is None:
         domain = domains.box(*medium.pixels.box) if medium.pixels is not None else domains.unit_square()
     sides = reader.sides(content.get("sides", {}), domain)
@@ -128,19 +135,22 @@ def read(path: Path | str) -> ProblemFile:
     title = content.get("title", path.stem)
     if not isinstance(title, str):
         raise InputError("title", "a text", repr(title)[:60], "put it in quotes")
-    problem = Problem(title, domain, medium, source, boundary=sides)
+    with _named("[sides]", "boundary"):
+        problem = Problem(title, domain, medium, source, boundary=sides)
     return ProblemFile(problem, float(tolerance), text)
 
 
 @contextlib.contextmanager
-def _named(place: str) -> Iterator[None]:
-    """Put the place in the file before what is wrong, unless it is said."""
+def _named(place: str, thing: str = "") -> Iterator[None]:
+    """Put the place in the file before what is wrong, unless it is said, with a thing that is looked at there or all."""
+    name = place.strip("[]")
     try:
         yield
     except InputError as error:
-        if place.strip("[]") in error.what:
+        if error.what.startswith(name) or f"[{name}]" in error.what or not error.what.startswith(thing):
             raise
-        raise InputError(f"{place}, {error.what}", error.expected, error.received, error.remedy) from None
+        what = place if place.endswith(f".{error.what}") else f"{place}, {error.what}"
+        raise InputError(what, error.expected, error.received, error.remedy) from None
 
 
 def known(table: str, given: Iterable[str], keys: Iterable[str]) -> None:
@@ -188,14 +198,17 @@ class _Reader(NamedTuple):
             from hybrid_lib import fem
 
             path = self.path("domain.mesh", table["mesh"])
-            return domains.from_mesh(fem.read_mesh(path))
+            with _named("domain.mesh"):
+                return domains.from_mesh(fem.read_mesh(path))
         if kind == "polygon":
-            return domains.polygon(table["polygon"], table.get("holes", ()), table.get("edges"))
+            with _named("domain.edges", "sides"):
+                return domains.polygon(table["polygon"], table.get("holes", ()), table.get("edges"))
         ends = table[kind]
         if not isinstance(ends, list) or len(ends) != 2:
             expected = "two numbers [a, b]" if kind == "interval" else "two corners [[x, y], [x, y]]"
             raise InputError(f"domain.{kind}", expected, repr(ends)[:60], "the lower end first")
-        return (domains.interval if kind == "interval" else domains.box)(*ends)
+        with _named(f"domain.{kind}"):
+            return (domains.interval if kind == "interval" else domains.box)(*ends)
 
     def medium(self, table: dict[str, Any], domain: Domain | None) -> Medium:
         """The medium."""
@@ -213,8 +226,7 @@ class _Reader(NamedTuple):
         if "principal" not in table or d != 2:
             raise InputError("medium.angle", "principal = [k1, k2] beside it, in the plane", "none", "give both, or none")
         angle = self.value("medium.angle", table.get("angle", 0.0), d)
-        with _named("[medium]"):
-            return media.tensor(table["principal"], angle, found)
+        return media.tensor(table["principal"], angle, found)
 
     def _value(self, given: Any, options: dict[str, Any], domain: Domain | None, d: int) -> Medium:
         return media.constant(given, d)
@@ -248,6 +260,7 @@ class _Reader(NamedTuple):
             known(what, given, ("principal", "angle"))
             if "principal" not in given:
                 raise InputError(what, "principal = [k1, k2]", "none", "angle is beside it")
+            _require_numbers(f"{what}.principal", given["principal"], texts=False)
             with _named(what):
                 return media.tensor(given["principal"], self.value(f"{what}.angle", given.get("angle", 0.0), d))
         return given
@@ -305,9 +318,13 @@ def _levels(given: Any) -> dict[float, float]:
     return found
 
 
-def _require_no_truth(what: str, given: Any) -> None:
-    """Refuse true and false where numbers are due: Python takes them for 1 and 0."""
-    if isinstance(given, bool):
+def _require_numbers(what: str, given: Any, texts: bool) -> None:
+    """Refuse true and false, which Python takes for 1 and 0, and where texts may not stand what is no number either."""
+    if isinstance(given, (dict, list)):
+        for key, one in given.items() if isinstance(given, dict) else enumerate(given):
+            _require_numbers(f"{what}.{key}" if isinstance(given, dict) else what, one, texts)
+    elif isinstance(given, bool):
         raise InputError(what, "a number", str(given).lower(), "write the number")
-    for key, one in given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ():
-        _require_no_truth(f"{what}.{key}" if isinstance(given, dict) else what, one)
+    elif not texts and not isinstance(given, (int, float)):
+        received = repr(given) if isinstance(given, str) else str(given)
+        raise InputError(what, "a number", received[:60], "write it without quotes and unit, with a decimal point")

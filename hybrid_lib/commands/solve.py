@@ -149,7 +149,7 @@ def summary(solution: Any, tolerance: float, meshes: list[dict[str, Any]]) -> di
     points, weights = fem.quadrature_points(mesh, 4)
     source = float((weights * fem.evaluate(problem.source, points)).sum())
     sides = {
-        name: {"heat": solution.heat_through(name), "within": solution.heat_bound(name), "mean": solution.mean(name)}
+        name: {"heat": solution.heat_through(name), "within": solution.heat_bound(name), "mean": solution.mean(side=name)}
         for name in problem.domain.sides
     }
     return {

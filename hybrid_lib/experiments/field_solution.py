@@ -5,13 +5,14 @@ The heat through a side is that of the weak form,
 .. math:: \int_\Gamma n\cdot K\nabla w
           = \sum_{i\in\Gamma} \Big(\int_\Omega K\nabla w_h\cdot\nabla\varphi_i - \int_\Omega q\varphi_i - \dots\Big),
 
-whose error is of the order of the squared error of energy, and with which all sides and the source balance to rounding.
+whose error is of the order of the squared error of energy, and with which all sides and the source balance to rounding. Where a
+strong exchange meets a given temperature it may be larger than the error of energy.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,7 +120,7 @@ class FieldSolution:
         InputError
             For an unknown side.
         """
-        self._require_side(side)
+        _require_known("side", side, self.mesh.sides)
         if self.problem.conditions()[side][0] == "value":
             return self._heat_at_values[side]
         return sides.side_integral(*heat.given_flux(self.problem, self.mesh, self.w, side))
@@ -133,14 +134,15 @@ class FieldSolution:
 
         both of which are bounded on this mesh: one solve and one bound more. What a second quadrature of K, q and the conditions
         changes is added, piece by piece, and rounding. There is no bound where a temperature is not linear between nodes, or
-        where the side touches another one with a temperature, nor where K falls without end.
+        where the side touches another one with a temperature, nor where K falls without end. Then the heat may be off by more
+        than the energy beside a strong exchange that meets a given temperature.
 
         Raises
         ------
         InputError
             For an unknown side.
         """
-        self._require_side(side)
+        _require_known("side", side, self.mesh.sides)
         conditions = conditions_of(self.problem)
         if isinstance(conditions[side], Neumann):
             return heat.changed_along(self.problem, self.mesh, self.w, np.zeros_like(self.w), side)
@@ -178,21 +180,37 @@ class FieldSolution:
         """
         return export.write_fields(path, export.of_elements(self), n)
 
-    def mean(self, part: str | Callable | None = None) -> float:
+    def mean(self, part: str | Callable | None = None, *, side: str | None = None, material: str | None = None) -> float:
         """Mean of w over the domain, a side, a material, or the cells at whose centre a function of x is true.
+
+        Parameters
+        ----------
+        part : str or callable, optional
+            The name of a side or a material, or a function of one point.
+        side, material : str, optional
+            Instead: a name that both may have.
 
         Raises
         ------
         InputError
-            For a name of neither a side nor a material, and a function that is true nowhere.
+            For a name of neither a side nor a material, or of both, and a function that is true nowhere.
         """
-        cells = slice(None)
-        if isinstance(part, str) and part not in self.mesh.materials:
-            self._require_side(part)
-            here = sides.facets(self.mesh, self.mesh.sides[part])
-            return sides.side_integral(here, heat.along(self.w, here)) / float(here.measure.sum())
+        if sum(one is not None for one in (part, side, material)) > 1:
+            raise InputError("mean", "one of part, side and material", "more", "ask for one after the other")
         if isinstance(part, str):
-            cells = self.mesh.materials[part]
+            if part in self.mesh.sides and part in self.mesh.materials:
+                remedy = f"say which: mean(side={part!r}) or mean(material={part!r})"
+                raise InputError("part", "the name of a side or a material", f"{part!r}, the name of both", remedy)
+            _require_known("part", part, [*self.mesh.sides, *self.mesh.materials])
+            side, material = (part, None) if part in self.mesh.sides else (None, part)
+        if side is not None:
+            _require_known("side", side, self.mesh.sides)
+            here = sides.facets(self.mesh, self.mesh.sides[side])
+            return sides.side_integral(here, heat.along(self.w, here)) / float(here.measure.sum())
+        cells = slice(None)
+        if material is not None:
+            _require_known("material", material, self.mesh.materials)
+            cells = self.mesh.materials[material]
         elif part is not None:
             if not callable(part) or shape_at_point("part", part, self.mesh.dimension) != ():
                 expected = "the name of a side or a material, or a function of one point that is true or false"
@@ -203,11 +221,6 @@ class FieldSolution:
                 raise InputError("part", expected, "false at all centres of cells", "correct it, or refine")
         volumes = self.mesh.volumes[cells]
         return float(volumes @ self.w[self.mesh.cells[cells]].mean(axis=1) / volumes.sum())
-
-    def _require_side(self, name: str) -> None:
-        if not isinstance(name, str) or name not in self.mesh.sides:
-            known = ", ".join([*self.mesh.sides, *self.mesh.materials])
-            raise InputError("side", f"one of {known}", repr(name), "correct the name")
 
     @cached_property
     def _vanishing(self) -> float | None:
@@ -247,6 +260,12 @@ class FieldSolution:
 
 class LostInRoundingError(InputError):
     """An exchange that alone holds the temperatures is lost in the rounding of the matrix."""
+
+
+def _require_known(what: str, name: Any, names: Collection[str]) -> None:
+    """Refuse what is none of some names."""
+    if not isinstance(name, str) or name not in names:
+        raise InputError(what, f"one of {', '.join(names) or 'none'}", repr(name), "correct the name")
 
 
 def solve_on(problem: Problem, mesh: fem.Mesh) -> FieldSolution:

@@ -58,7 +58,7 @@ def read_mesh(file: Any) -> Mesh:
     path = Path(file)
     if not path.is_file():
         raise InputError(str(path), "a file that exists", "none", "correct the path")
-    if path.suffix == ".msh":
+    if path.suffix.lower() == ".msh":
         try:
             given = gmsh.read(path)
         except (ValueError, KeyError, IndexError) as error:

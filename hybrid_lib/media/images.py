@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tokenize
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,11 @@ import numpy as np
 from hybrid_lib.errors import InputError, require_package
 from hybrid_lib.media.data import raster
 from hybrid_lib.media.medium import Medium, numbers, recorded
+
+SHALLOW = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+"""Modes of pillow with grey levels, of 8 bits."""
+DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+"""Of more bits."""
 
 
 @recorded
@@ -33,7 +39,7 @@ def from_image(
     ----------
     image : path or (rows, columns) array
         A grey image: PNG, TIFF, JPEG and what else pillow reads, 8 or 16 bits, whole or floating numbers; `.npy`; or an array.
-        Colours are taken where all three are equal.
+        Colours of 8 bits are taken where all three are equal.
     spacing : float or (along x, along y)
         Lengths of the sides of a pixel, in the unit of the coordinates.
     values : mapping of grey level to conductivity, optional
@@ -49,8 +55,8 @@ def from_image(
     Raises
     ------
     InputError
-        For a file that is missing or no image, colours, a missing spacing, a level without a value, and as
-        :func:`hybrid_lib.media.raster`.
+        For a file that is missing or no image, colours, colours of 16 bits, a tag that turns the picture, deep levels with white
+        as 0, a missing spacing, a level without a value, and as :func:`hybrid_lib.media.raster`.
 
     Examples
     --------
@@ -81,10 +87,12 @@ def from_image(
     if values is not None:
         if alpha is not None or beta is not None:
             raise InputError("values", "values, or alpha and beta", "both", "leave one out")
-        levels = _mapped(levels, values)
+        found, levels = levels, _mapped(levels, values)
     if alpha is None and beta is None and levels.dtype != bool and levels.min() <= 0:
         row, column = (int(i) for i in np.unravel_index(levels.argmin(), levels.shape))
         remedy = "pass values=, or alpha and beta, which map grey levels to conductivities"
+        if values is not None:
+            remedy = f"correct the value of level {float(found[row, column]):g}"
         raise InputError(f"{what}, pixel [{row}, {column}]", "a conductivity > 0", f"{levels[row, column]:g}", remedy)
     upright = np.flipud(levels).T  # first index along x, second upwards
     upper = lower + np.broadcast_to(h, 2) * upright.shape
@@ -104,17 +112,17 @@ def _grey(image: Any) -> np.ndarray:
         if levels.shape[2] == 4 and np.any(levels[..., 3] < full):
             raise _transparent(what)
         colours = levels[..., : 3 if levels.shape[2] > 1 else 1]
-        if np.any(colours != colours[..., :1]):
-            raise InputError(
-                what,
-                "one grey level a pixel",
-                "colours",
-                "save it in grey, or pass one channel: array[..., 0]",
-            )
-        levels = colours[..., 0]
+        levels = _one_channel(what, colours, "save it in grey, or pass one channel: array[..., 0]")
     if levels.ndim != 2 or 0 in levels.shape:
         raise InputError(what, "a picture (rows, columns)", f"shape {levels.shape}", "pass one grey picture")
     return levels
+
+
+def _one_channel(what: str, colours: np.ndarray, remedy: str) -> np.ndarray:
+    """The levels where all channels are equal."""
+    if np.any(colours != colours[..., :1]):
+        raise InputError(what, "one grey level a pixel", "colours", remedy)
+    return colours[..., 0]
 
 
 def _transparent(what: str) -> InputError:
@@ -126,30 +134,23 @@ def _read(path: Path) -> np.ndarray:
     what = f"image {str(path)!r}"
     if not path.is_file():
         raise InputError(what, "a file", "none" if not path.exists() else "a folder", "correct the path")
-    if path.suffix == ".npy":
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
         try:
             return np.load(path, allow_pickle=False)
         except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
             received = str(error).partition(".")[0] or "an empty file"
             raise InputError(what, "an array of numbers", received, "save it with numpy.save") from None
-    reader = {".npz": "numpy.load(path)[name]", ".csv": 'numpy.loadtxt(path, delimiter=",")'}
-    reader |= dict.fromkeys((".txt", ".dat", ".tsv", ".asc"), "numpy.loadtxt(path)")
-    if path.suffix.lower() in reader:
-        remedy = f"pass the array, {reader[path.suffix.lower()]}"
+    text = "numpy.genfromtxt(path, delimiter={}, skip_header=0) with its delimiter, lines of header and points for decimal commas"
+    reader = {".npz": "numpy.load(path)[name]", ".csv": text.format('","'), ".tsv": text.format(r'"\t"')}
+    reader |= dict.fromkeys((".txt", ".dat", ".asc"), text.format("None"))
+    if suffix in reader:
+        remedy = f"pass the array, {reader[suffix]}, or save it as .npy"
         raise InputError(what, "a picture or .npy", f"a file {path.suffix}", remedy)
     pillow = require_package("PIL.Image", f"reading {path.name}", "pillow")
     try:
         with pillow.open(path) as picture:
-            if (count := getattr(picture, "n_frames", 1)) > 1:
-                raise InputError(what, "one picture", f"{count} in one file", "save one of them")
-            if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
-                raise _transparent(what)
-            if picture.mode in ("P", "PA"):
-                picture = picture.convert("RGB")
-            elif picture.mode == "LA":
-                picture = picture.convert("L")
-            levels = np.asarray(picture)
-            return levels.astype(np.uint8) if levels.dtype == bool else levels
+            return _levels(what, picture)
     except InputError:
         raise
     except pillow.DecompressionBombError as error:
@@ -159,12 +160,44 @@ def _read(path: Path) -> np.ndarray:
         raise InputError(what, "a picture", str(error).partition("\n")[0][:80] or "none", remedy) from None
 
 
+def _levels(what: str, picture: Any) -> np.ndarray:
+    """The array of a picture of pillow, unless that would be another one than the file holds."""
+    if (count := getattr(picture, "n_frames", 1)) > 1:
+        raise InputError(what, "one picture", f"{count} in one file", "save one of them")
+    mode = picture.mode
+    if mode not in SHALLOW + DEEP:
+        raise InputError(what, "a picture in grey", f"one in {mode}", "save it in grey")
+    if mode in SHALLOW and _is_cut(picture):
+        expected = "levels of 8 bits, or grey ones of 16"
+        raise InputError(what, expected, "16 bits, of which 8 would be read", "save it as 16-bit grey, in PNG or TIFF")
+    if mode in DEEP and getattr(picture, "tag_v2", {}).get(262) == 0:  # those of 8 bits are turned over by pillow
+        raise InputError(what, "levels with black as 0", "a TIFF with white as 0", "save it with black as 0")
+    if (turn := picture.getexif().get(0x112, 1)) != 1:
+        expected, received = "a picture as it is stored", f"one to be turned, by its orientation tag {turn}"
+        raise InputError(what, expected, received, "turn it and save it without the tag")
+    if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
+        raise _transparent(what)
+    if mode in ("P", "PA"):
+        labels = "numpy.asarray(PIL.Image.open(path))" + "[..., 0]" * (mode == "PA")
+        remedy = f"if they stand for materials, pass the labels, {labels}, or save these as .npy"
+        return _one_channel(what, np.asarray(picture.convert("RGB")), remedy)
+    levels = np.asarray(picture.convert("L") if mode == "LA" else picture)
+    return levels.astype(np.uint8) if levels.dtype == bool else levels
+
+
+def _is_cut(picture: Any) -> bool:
+    """Whether pillow keeps 8 bits of 16."""
+    if picture.format == "TIFF":
+        return 16 in picture.tag_v2.get(258, ())
+    return any(re.search(r";16[BLN]|'RGB', (?!255\b)\d{3,}", str(tile[3])) for tile in picture.tile)  # the latter in PPM
+
+
 def _mapped(levels: np.ndarray, values: Mapping[int, float]) -> np.ndarray:
     """Conductivities of the levels of a segmented image."""
-    found, place = np.unique(levels, return_inverse=True)
+    found, place = np.unique(levels.astype(float), return_inverse=True)
     known = {float(level): value for level, value in values.items()}
     for level in found:
-        if float(level) not in known:
+        if level not in known:
             shown = ", ".join(f"{one:g}" for one in found[:8]) + (
                 f" … {len(found)} in all" if len(found) > 8 else ""
             )
@@ -174,4 +207,7 @@ def _mapped(levels: np.ndarray, values: Mapping[int, float]) -> np.ndarray:
                 f"none for {level:g}",
                 "add it, or pass alpha and beta",
             )
-    return numbers("values", [known[float(level)] for level in found])[place].reshape(levels.shape)
+    mapped = [numbers(f"values, level {level:g}", known[level]) for level in found]
+    if any(one.ndim for one in mapped):
+        raise InputError("values", "one number for each level", "an array for one", "pass numbers")
+    return np.array(mapped)[place].reshape(levels.shape)
