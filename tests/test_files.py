@@ -11,17 +11,17 @@ import pytest
 from test_folder import CONFIG, SHORT, problem
 
 from hybrid_lib import experiments, training
+from hybrid_lib import files as written
 from hybrid_lib.cli import main
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import folder, references
 from hybrid_lib.replication import CLAIMS, check, results_folder, table, write
-from hybrid_lib.training import checkpoint
 
 
 @pytest.fixture
 def full(monkeypatch):
     """A disk that is full from the n-th write on; None makes room again."""
-    real, left = checkpoint._synchronise, [None]
+    real, left = written._synchronise, [None]
 
     def synchronise(handle):
         if left[0] is not None:
@@ -30,7 +30,7 @@ def full(monkeypatch):
                 raise OSError(errno.ENOSPC, "No space left on device")
         real(handle)
 
-    monkeypatch.setattr(checkpoint, "_synchronise", synchronise)
+    monkeypatch.setattr(written, "_synchronise", synchronise)
     return lambda count: left.__setitem__(0, count)
 
 

@@ -287,6 +287,13 @@ def test_a_mesh_from_gmsh(meshio, tmp_path):
     assert np.abs(found.w - found.mesh.points[:, 0]).max() < 1e-12 and abs(found.mean("iron") - 1.5) < 1e-12
 
 
+def test_a_part_that_is_turned_in_its_group_belongs_to_it(meshio, tmp_path):
+    turned = {"gmsh:physical": [np.array([1, -1, 2, 3, 4]), np.array([11, -11, -12, 12])]}
+    mesh = fem.read_mesh(written(meshio, tmp_path / "a.vtu", cell_data=turned, field_data={}))
+    assert {name: len(nodes) for name, nodes in mesh.sides.items()} == {"1": 2, "2": 1, "3": 1}
+    assert {name: cells.tolist() for name, cells in mesh.materials.items()} == {"11": [0, 1], "12": [2, 3]}
+
+
 @pytest.mark.parametrize("suffix", [".vtu", ".vtk", ".mesh", ".inp"])
 def test_other_formats(meshio, tmp_path, suffix):
     changes = {"field_data": {}}
@@ -299,9 +306,10 @@ def test_other_formats(meshio, tmp_path, suffix):
     assert len(mesh.sides["1"]) == 2 and mesh.materials["12"].tolist() == [2, 3] and mesh.points.shape == (6, 2)
 
 
-def test_second_order_and_quadrilaterals_are_reduced(meshio, tmp_path):
+@pytest.mark.parametrize(("kind", "middle"), [("quad", []), ("quad8", [4, 5, 6, 7]), ("quad9", [4, 5, 6, 7, 8])])
+def test_second_order_and_quadrilaterals_are_reduced(kind, middle, meshio, tmp_path):
     x = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [2, 0], [2, 1], [1.5, 0.0], [2, 0.5], [1.5, 0.5]], float)
-    cells = [("quad", [[0, 1, 2, 3]]), ("triangle6", [[1, 4, 5, 6, 7, 8]]), ("triangle", [[1, 5, 2]])]
+    cells = [(kind, [[0, 1, 2, 3, *middle]]), ("triangle6", [[1, 4, 5, 6, 7, 8]]), ("triangle", [[1, 5, 2]])]
     data = {"material": [np.array([3.0]), np.array([4.0]), np.array([4.0])]}
     path = tmp_path / "a.vtu"
     meshio.write(path, meshio.Mesh(np.c_[x, np.zeros(9)], cells, cell_data=data))
@@ -328,6 +336,8 @@ def test_what_cannot_be_read_is_refused_in_a_line(meshio, tmp_path, monkeypatch,
     tilted = np.array([[0, 0, 0], [1, 0, 1], [0, 1, 2.0]])
     meshio.write(tmp_path / "tilted.vtu", meshio.Mesh(tilted, [("triangle", np.array([[0, 1, 2]]))]))
     meshio.write(tmp_path / "points.vtu", meshio.Mesh(tilted, [("vertex", np.array([[0], [1]]))]))
+    flat = [("triangle", np.array([[0, 1, 2]])), ("VTK_LAGRANGE_TRIANGLE", np.array([[0, 1, 3]]))]
+    meshio.write(tmp_path / "cubic.vtu", meshio.Mesh(np.eye(4, 2) @ np.eye(2, 3), flat))
     for name, said in {
         "none.msh": "a file that exists; received none",
         "bad.msh": "a mesh in a format that meshio reads",
@@ -335,6 +345,7 @@ def test_what_cannot_be_read_is_refused_in_a_line(meshio, tmp_path, monkeypatch,
         "solid.vtu": "triangles, or lines in one dimension; received tetra",
         "tilted.vtu": "cells in a plane across an axis; received coordinates xyz that all vary",
         "points.vtu": "received vertex",
+        "cubic.vtu": "of first or second order; received VTK_LAGRANGE_TRIANGLE; export them in first order",
     }.items():
         with pytest.raises(hl.InputError) as caught:
             fem.read_mesh(tmp_path / name)

@@ -139,6 +139,21 @@ def test_what_cannot_be_written_is_in_the_summary(tmp_path, capsys, monkeypatch)
     assert "unknowns" not in capsys.readouterr().err.splitlines()[-1] and not (tmp_path / "other").exists()
 
 
+def test_parts_of_a_mesh_are_glued_or_left_apart(tmp_path, capsys):
+    points = [(0, 0), (1, 0), (1, 1), (0, 1), (1, 0), (2, 0), (2, 1), (1, 1)]
+    nodes = "".join(f"{k + 1} {x} {y} 0\n" for k, (x, y) in enumerate(points))
+    elements = "6\n1 3 2 5 1 1 2 3 4\n2 3 2 5 2 5 6 7 8\n3 1 2 1 1 1 4\n4 1 2 2 1 6 7\n5 1 2 3 1 2 3\n6 1 2 4 1 5 8\n"
+    parts = {"MeshFormat": "2.2 0 8\n", "Nodes": f"8\n{nodes}", "Elements": elements}
+    (tmp_path / "two.msh").write_text("".join(f"${name}\n{text}$End{name}\n" for name, text in parts.items()))
+    text = 'source = 1\n[domain]\nmesh = "two.msh"\n%s\n[medium]\nvalue = 1\n[sides]\n1 = 0.0\n2 = 1.0\nothers = "insulated"\n'
+    assert cli.main(["solve", str(file(tmp_path, text % ""))]) == 2
+    assert "write merge = true to glue the parts, or crack = true for a crack between them" in capsys.readouterr().err
+    for key, heat in {"merge": -1.5, "crack": -1.0}.items():  # w = 1.5x - x²/2 on both, x - x²/2 on the left one alone
+        path = file(tmp_path, text % f"{key} = true")
+        assert cli.main(["solve", str(path), "--json", "--tolerance", "0.1", "--out", str(tmp_path / key)]) == 0
+        assert json.loads(capsys.readouterr().out)["sides"]["1"]["heat"] == pytest.approx(heat, rel=1e-6)
+
+
 def test_what_misses_its_tolerance_ends_with_one(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(importlib.import_module("hybrid_lib.experiments.solve"), "UNKNOWNS", 500)
     path = file(tmp_path, PLATE)
@@ -218,6 +233,8 @@ def test_heat_is_within_its_bound():
         (PLATE + "[domain]\nbox = [1, 2, 3]", "domain.box: expected two corners"),
         (PLATE + "[domain]\nbox = [[0, 0], [0, 1]]", "box"),
         (PLATE + "[domain]\nbox = [[0, 0], [1, 1]]\nholes = []", "domain.holes: expected a polygon beside it; received box"),
+        (PLATE + "[domain]\nbox = [[0, 0], [1, 1]]\nmerge = true", "domain.merge: expected a mesh beside it; received box"),
+        (PLATE + '[domain]\nmesh = "problem.toml"\ncrack = "no"', "domain.crack: expected true or false; received 'no'"),
         ("source = 1\n" + PLATE.replace("0.0", '"insulated"').replace('"y"', '"insulated"'), "fluxes that balance the source"),
         ('source = "x +"\n' + PLATE, "source: expected a formula; received 'x +'"),
         ("source = [1]\n" + PLATE, "source: expected a number, or a formula in quotes; received [1]"),

@@ -10,7 +10,7 @@
     eps = 0.1
 
     [domain]                    # one of interval, box, polygon (holes, edges beside it) and mesh; else the picture's
-    mesh = "plate.msh"
+    mesh = "plate.msh"          # beside it merge = true glues nodes that are there twice, crack = true leaves them apart
 
     [medium]                    # one of value, formula, materials and image
     materials = { steel = 50.0, foam = 0.04 }
@@ -44,7 +44,7 @@ from hybrid_lib.sides import Dirichlet, Neumann, Robin
 
 KEYS = {
     "": ("title", "tolerance", "source", "parameters", "domain", "medium", "sides"),
-    "domain": ("interval", "box", "polygon", "holes", "edges", "mesh"),
+    "domain": ("interval", "box", "polygon", "mesh", "holes", "edges", "merge", "crack"),
     "medium": (
         "value", "formula", "image", "materials", "spacing", "origin", "values", "alpha", "beta", "smoothing", "period",
         "principal", "angle",
@@ -52,13 +52,16 @@ KEYS = {
 }  # fmt: skip
 """Known keys of the file and of its tables."""
 KINDS = ("value", "formula", "image", "materials")
-"""Ways to give a medium, and the keys that go with each."""
+"""Ways to give a medium."""
 BESIDE = {
+    "polygon": ("holes", "edges"),
+    "mesh": ("merge", "crack"),
     "value": (),
     "formula": ("alpha", "beta", "period"),
     "image": ("spacing", "origin", "values", "alpha", "beta", "smoothing"),
     "materials": (),
 }
+"""Keys that go with a domain and with a medium of each kind."""
 NUMBERS = {
     "domain": ("interval", "box", "polygon", "holes", "edges"),
     "medium": ("value", "spacing", "origin", "values", "alpha", "beta", "period", "principal"),
@@ -117,7 +120,8 @@ def read(path: Path | str) -> ProblemFile:
         raise InputError("medium", "a table [medium]", "none", f"give one of {', '.join(KINDS)}")
     for name in ("domain", "medium"):
         for key, one in content.get(name, {}).items():
-            _require_numbers(f"{name}.{key}", one, texts=key not in NUMBERS[name])
+            if key not in BESIDE["mesh"]:
+                _require_numbers(f"{name}.{key}", one, texts=key not in NUMBERS[name])
     parameters = content.get("parameters", {})
     Expression("0", 1, parameters, "parameters")  # looks at them, used or not
     reader = _Reader(path.parent, parameters)
@@ -191,15 +195,13 @@ class _Reader(NamedTuple):
         if not table:
             return None
         kind = one_of("domain", table, ("interval", "box", "polygon", "mesh"))
-        for key in {"holes", "edges"} & set(table):
-            if kind != "polygon":
-                raise InputError(f"domain.{key}", "a polygon beside it", kind, "leave it out")
+        for needed in ("polygon", "mesh"):
+            for key in table:
+                if key in BESIDE[needed] and kind != needed:
+                    raise InputError(f"domain.{key}", f"a {needed} beside it", kind, "leave it out")
         if kind == "mesh":
-            from hybrid_lib import fem
-
-            path = self.path("domain.mesh", table["mesh"])
             with _named("domain.mesh"):
-                return domains.from_mesh(fem.read_mesh(path))
+                return domains.from_mesh(self.mesh(table))
         if kind == "polygon":
             with _named("domain.edges", "sides"):
                 return domains.polygon(table["polygon"], table.get("holes", ()), table.get("edges"))
@@ -209,6 +211,19 @@ class _Reader(NamedTuple):
             raise InputError(f"domain.{kind}", expected, repr(ends)[:60], "the lower end first")
         with _named(f"domain.{kind}"):
             return (domains.interval if kind == "interval" else domains.box)(*ends)
+
+    def mesh(self, table: dict[str, Any]) -> Any:
+        """The mesh of a file; what its nodes ask for is said as this file spells it."""
+        from hybrid_lib import fem
+
+        merge, crack = table.get("merge", False), table.get("crack", False)
+        if not isinstance(crack, bool):
+            raise InputError("domain.crack", "true or false", repr(crack)[:60], "true lets parts touch without sharing nodes")
+        try:
+            return fem.read_mesh(self.path("domain.mesh", table["mesh"]), merge=merge, crack=crack)
+        except InputError as error:
+            remedy = error.remedy.replace("pass merge=True", "write merge = true").replace("crack=True", "crack = true")
+            raise InputError(error.what, error.expected, error.received, remedy) from None
 
     def medium(self, table: dict[str, Any], domain: Domain | None) -> Medium:
         """The medium."""

@@ -20,10 +20,13 @@ FACETS = 1 << 14
 """Facets whose surroundings are looked at together."""
 
 
-def merged(points: np.ndarray, cells: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points and cells after points nearer than `tolerance` times the shortest edge at them became one, and unused ones went."""
+def merged(points: np.ndarray, cells: np.ndarray, merge: bool | float) -> tuple[np.ndarray, np.ndarray]:
+    """Points and cells after points nearer than `merge` times the shortest edge at them became one, and unused ones went."""
     from scipy.spatial import cKDTree  # here, since it is slow to import
 
+    tolerance = NEAR if merge is True else merge
+    if not (isinstance(tolerance, (int, float, np.number)) and 0 <= tolerance < 0.5):
+        raise InputError("merge", "True, False or a number from 0 to 0.5", repr(merge), "1e-3 of an edge is usual")
     n, reach = len(points), np.full(len(points), np.inf)
     for i in range(cells.shape[1]):
         a, b = cells[:, i], cells[:, i - 1]

@@ -15,7 +15,7 @@ import numpy as np
 
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem.buckets import Buckets, background_grid
-from hybrid_lib.fem.conformity import NEAR, check_boundary, merged
+from hybrid_lib.fem.conformity import check_boundary, merged
 from hybrid_lib.fem.memory import free_bytes
 from hybrid_lib.fem.topology import (
     LOCAL_EDGES,
@@ -176,10 +176,7 @@ def from_simplices(points: np.ndarray, cells: np.ndarray, *, merge: bool | float
     """
     points, cells = checked_arrays(points, cells)
     if merge is not False:
-        tolerance = NEAR if merge is True else merge
-        if not (isinstance(tolerance, (int, float, np.number)) and 0 <= tolerance < 0.5):
-            raise InputError("merge", "True, False or a number from 0 to 0.5", repr(merge), "1e-3 of an edge is usual")
-        points, cells = merged(points, cells, float(tolerance))
+        points, cells = merged(points, cells, merge)
     cells = turned(points, cells)
     entries = checked_boundary(points, cells)
     check_boundary(points, cells, entries, bool(crack))

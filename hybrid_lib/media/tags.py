@@ -144,7 +144,7 @@ def _tags(mesh: Any) -> tuple[list[str], np.ndarray]:
             "mesh",
             "a mesh with materials",
             received,
-            "name the physical groups of the cells, see fem.read_mesh",
+            "name the physical groups of the cells, and save without Mesh.SaveAll; see fem.read_mesh",
         )
     tag, count = np.full(len(mesh.cells), -1, np.int32), np.zeros(len(mesh.cells), int)
     for number, cells in enumerate(materials.values()):

@@ -1,5 +1,6 @@
 """Training: residual blocks, loss balancing, first- and second-order optimisers, Algorithm 3.1 as one loop, checkpoints."""
 
+from hybrid_lib.files import write_atomically, write_together
 from hybrid_lib.training.alternating import alternating
 from hybrid_lib.training.balancing import balance, gradient_norms
 from hybrid_lib.training.checkpoint import (
@@ -8,8 +9,6 @@ from hybrid_lib.training.checkpoint import (
     restore,
     save,
     steps_done,
-    write_atomically,
-    write_together,
 )
 from hybrid_lib.training.fitting import FitResult, fit, step_seconds
 from hybrid_lib.training.gauss_newton import gauss_newton
