@@ -16,7 +16,7 @@ KINDS = {
     15: ("vertex", 1, 0), 1: ("line", 2, 1), 8: ("line3", 3, 1), 2: ("triangle", 3, 2), 9: ("triangle6", 6, 2),
     3: ("quad", 4, 2), 16: ("quad8", 8, 2), 10: ("quad9", 9, 2),
 }  # fmt: skip
-"""Gmsh's numbers of the kinds of cells that are read: meshio's name, the number of nodes, the dimension."""
+"""Kinds of cells that are read, by gmsh's number, with meshio's name, the number of nodes and the dimension."""
 HIGHER = {*range(20, 29), *range(36, 67)}
 """Lines, triangles and quadrilaterals of third and higher order."""
 

@@ -172,7 +172,7 @@ def _levels(what: str, picture: Any) -> np.ndarray:
         raise InputError(what, expected, "16 bits, of which 8 would be read", "save it as 16-bit grey, in PNG or TIFF")
     if mode in DEEP and getattr(picture, "tag_v2", {}).get(262) == 0:  # those of 8 bits are turned over by pillow
         raise InputError(what, "levels with black as 0", "a TIFF with white as 0", "save it with black as 0")
-    if (turn := picture.getexif().get(0x112, 1)) != 1:
+    if (turn := picture.getexif().get(0x112, 1)) in range(2, 9):
         expected, received = "a picture as it is stored", f"one to be turned, by its orientation tag {turn}"
         raise InputError(what, expected, received, "turn it and save it without the tag")
     if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
