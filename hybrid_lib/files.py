@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader, or a kill, sees the old file or the new one and nothing between.
 
     The content is on the disk before it takes the name, and the name before this returns, where the system can say so. Several
-    threads and processes may write the same file: the last one wins.
+    threads and processes may write the same file: the last one wins. A link stays one, and an old file's permissions stay.
 
     Raises
     ------
@@ -36,17 +37,19 @@ def write_together(files: Mapping[Path, bytes]) -> None:
     """
     waiting: dict[Path, Path] = {}
     try:
-        for path, content in ((Path(path), content) for path, content in files.items()):
+        for path, content in ((Path(os.path.realpath(path)), content) for path, content in files.items()):
             path.parent.mkdir(parents=True, exist_ok=True)
             waiting[path] = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
             with open(waiting[path], "xb") as file:
                 file.write(content)
                 file.flush()
                 _synchronise(file.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(waiting[path], stat.S_IMODE(path.stat().st_mode))
         for path in list(waiting):
             os.replace(waiting[path], path)
             del waiting[path]
-        for folder in {Path(path).parent for path in files}:
+        for folder in {Path(os.path.realpath(path)).parent for path in files}:
             with contextlib.suppress(OSError):  # some systems open no directory
                 handle = os.open(folder, os.O_RDONLY)
                 try:

@@ -73,6 +73,15 @@ def test_a_write_that_fails_changes_nothing(full, tmp_path):
     assert files(tmp_path) == {"a": b"old"}
 
 
+def test_a_file_keeps_its_permissions_and_a_link_stays_one(tmp_path):
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "old").chmod(0o664)
+    (tmp_path / "link").symlink_to("old")
+    training.write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "old").read_bytes() == b"new"
+    assert (tmp_path / "old").stat().st_mode & 0o777 == 0o664 and len(files(tmp_path)) == 2
+
+
 def test_a_file_of_a_long_name_is_written_with_the_usual_permissions(tmp_path):
     name = "ä" * 120
     training.write_atomically(tmp_path / name, b"1")

@@ -333,6 +333,11 @@ def turned(path, turn):
         ("alpha.png", lambda f: f.write_bytes(png(np.dstack([LEVELS, LEVELS | 65535]), 4)), "save it as 16-bit grey"),
         ("rgb.tif", lambda f: f.write_bytes(tiff(np.dstack([LEVELS] * 3), photometric=2)), "save it as 16-bit grey"),
         ("rgb.ppm", lambda f: f.write_bytes(b"P6 1 1 65535 " + b"\1\0" * 3), "save it as 16-bit grey"),
+        *(
+            (f"{most}.{kind}", lambda f, head=head, most=most: f.write_bytes(b"%s 2 1 %d " % (head, most) + b"\1" * 12),
+             f"a largest level of {most}, which would be stretched; save it as PNG")
+            for kind, head, most in (("pgm", b"P5", 127), ("pgm", b"P5", 4095), ("ppm", b"P6", 200), ("ppm", b"P6", 1000))
+        ),
         *((f"{turn}.tif", lambda f, turn=turn: turned(f, turn), f"tag {turn}; turn it and save") for turn in range(2, 9)),
         *((f"{turn}.png", lambda f, turn=turn: turned(f, turn), f"tag {turn}; turn it and save") for turn in (2, 6)),
         ("6.jpg", lambda f: turned(f, 6), "turn it and save it without the tag"),
@@ -355,12 +360,15 @@ def test_a_picture_is_read_as_it_is_seen(tmp_path):
     (tmp_path / "b.tif").write_bytes(tiff(LEVELS))
     for name in ("a.png", "b.tif"):
         np.testing.assert_array_equal(media.from_image(tmp_path / name, 1.0).pixels.values, LEVELS[::-1].T)
-    turned(tmp_path / "c.png", 1)
+    for turn, name in enumerate(("g.jpg", "c.png"), 0):
+        turned(tmp_path / name, 9 * turn)  # which turns nothing
+    (tmp_path / "h.pgm").write_bytes(b"P5 %d %d 255 " % GREY.shape[::-1] + GREY.tobytes())
+    assert media.from_image(tmp_path / "g.jpg", 1.0, alpha=1.0, beta=2.0).pixels.values.shape == GREY.T.shape
     (tmp_path / "d.tif").write_bytes(tiff(255 - GREY, photometric=0))
     with (tmp_path / "e.NPY").open("wb") as file:
         np.save(file, GREY)
     grey.save(tmp_path / "f.PNG")
-    for name in ("c.png", "d.tif", "e.NPY", "f.PNG"):
+    for name in ("c.png", "d.tif", "e.NPY", "f.PNG", "h.pgm"):
         read = media.from_image(tmp_path / name, 1.0, alpha=1.0, beta=201.0).pixels.values
         np.testing.assert_allclose(read, 1.0 + GREY[::-1].T)
 

@@ -16,9 +16,10 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import assemble, configuration, own_problem, with_settings
 from hybrid_lib.multiscale import coarse, compression, homogenisation, upscaling
 from hybrid_lib.pinn import domains
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem
 from hybrid_lib.sides import Dirichlet, Neumann, Robin
 from hybrid_lib.training.solvers import nystrom
+from hybrid_lib.units import units
 
 SQUARE = fem.unit_square(6)
 

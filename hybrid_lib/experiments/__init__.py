@@ -31,7 +31,8 @@ from hybrid_lib.methods.first_order import (
     stability_range,
 )
 from hybrid_lib.pinn.flux import FirstOrderAnsatz, first_order_ansatz
-from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem, own_problem, poincare_constant, units
+from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem, own_problem, poincare_constant
+from hybrid_lib.units import units
 
 __all__ = [
     "EXPERIMENTS",

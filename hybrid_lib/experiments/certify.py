@@ -26,7 +26,8 @@ from hybrid_lib.experiments.nodal import Nodal, covering, nodal
 from hybrid_lib.experiments.pointwise import field_of
 from hybrid_lib.experiments.price import period, pixel
 from hybrid_lib.fem import bounds, fluxes, quadratic
-from hybrid_lib.problems import Problem, is_number, is_plain, poincare_constant, units
+from hybrid_lib.problems import Problem, is_number, is_plain, poincare_constant
+from hybrid_lib.units import units
 
 TOLERANCE = {1: 1e-7, 2: 1e-3}
 """Relative bound, by dimension, at which a field without a lower bound is not looked at on finer meshes."""

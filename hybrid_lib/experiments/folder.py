@@ -26,7 +26,8 @@ from hybrid_lib.config import ABSENT, LEFT_OUT, Config, as_dict, fingerprint, fl
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.identity import MOST_POINTS, problem_record, same
 from hybrid_lib.experiments.references import Reference
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem
+from hybrid_lib.units import units
 
 try:
     import fcntl

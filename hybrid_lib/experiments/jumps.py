@@ -23,7 +23,8 @@ from hybrid_lib.experiments.breaks import Values, along_lines, find_break, insid
 from hybrid_lib.media import Medium
 from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.pinn.domains import Domain
-from hybrid_lib.problems import Problem, is_number, units
+from hybrid_lib.problems import Problem, is_number
+from hybrid_lib.units import units
 
 GRADING = 3
 """Power of the grading of meshes towards the edges of pixels."""

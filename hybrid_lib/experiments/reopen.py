@@ -20,8 +20,9 @@ from hybrid_lib.experiments.result import RunResult
 from hybrid_lib.experiments.summary import unfinished
 from hybrid_lib.methods import Method, method_of
 from hybrid_lib.pinn import domains
-from hybrid_lib.problems import PLAIN, Problem, Units
+from hybrid_lib.problems import PLAIN, Problem
 from hybrid_lib.training.ritz import RitzResult
+from hybrid_lib.units import Units
 
 Tree = Any
 WHAT = "load"

@@ -38,7 +38,7 @@ def summary(
 
     The plain error keys belong to the finished iterate, if there is one, else to the one that ``training.select`` names.
     ``residual`` is the root of the number by which iterates are selected (the PDE term, or J), at that same iterate, in the
-    units of the problem; losses in a history are in those of :func:`hybrid_lib.problems.units`.
+    units of the problem; losses in a history are in those of :func:`hybrid_lib.units.units`.
     ``forecast_seconds`` is what all steps take: by the first few, and for a run that was stopped by those that were done.
     ``reference`` holds the estimated relative errors of the reference, and ``doubtful`` of a seed names those of its errors that
     are not well above them: below :data:`MARGIN` times as large. Without a reference it is null, and so are the errors.

@@ -76,7 +76,7 @@ def _content(sections: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray, list[P
     """Numbers of the nodes, where they are, cells, and names of groups by dimension and number."""
     header, _, mark = sections.get("MeshFormat", b"1 0 8").partition(b"\n")
     version, form, size = header.decode().split()[:3]
-    if not re.fullmatch(r"2(\.[0-2])?|4(\.1)?", version):
+    if not re.fullmatch(r"2(\.[0-2])?|4\.1", version):
         raise InputError("", "a mesh of gmsh's version 2.2 or 4.1", f"version {version}", "save it as version 2.2 or 4.1")
     if "PartitionedEntities" in sections:
         raise InputError("", "a mesh of gmsh in one part", "partitions", "save it without partitions")
@@ -254,14 +254,22 @@ def _nodes_of_entities(numbers: _Numbers) -> tuple[np.ndarray, np.ndarray]:
 def _elements_of_entities(numbers: _Numbers, groups: dict[tuple[int, int], set[int]] | None) -> list[Piece]:
     """Cells, in the groups of their entities if the file has these."""
     blocks, count = numbers.take("size", 4).tolist()[:2]
-    pieces = []
+    found: dict[int, list[np.ndarray]] = {}
+    members: dict[int, dict[int, list[np.ndarray]]] = {}
     for _ in range(blocks):
         d, tag, kind = numbers.take("i4", 3).tolist()
         many, width = numbers.one("size"), 1 + _kind(kind)[1]
         nodes = numbers.take("size", many * width).reshape(many, width)[:, 1:]
         if groups is not None and (d, tag) not in groups:
             raise ValueError(f"elements of an entity {tag} that is not there")
-        pieces.append(Piece(kind, nodes, {name: np.arange(many) for name in (groups[d, tag] if groups else ())}))
+        before = sum(map(len, found.setdefault(kind, [])))
+        found[kind].append(nodes)
+        for name in groups[d, tag] if groups else ():
+            members.setdefault(kind, {}).setdefault(name, []).append(np.arange(before, before + many))
+    pieces = [
+        Piece(kind, np.concatenate(nodes), {name: np.concatenate(of) for name, of in members.get(kind, {}).items()})
+        for kind, nodes in found.items()
+    ]
     _require("elements", sum(len(piece.nodes) for piece in pieces), count)
     return pieces
 
@@ -293,12 +301,12 @@ def write(path: Path | str, mesh: Any) -> None:
     >>> read(path).cells[0].data.shape
     (8, 3)
     """
-    names = [(1, name) for name in mesh.sides] + [(2, name) for name in mesh.materials]
+    names = [(d, name) for d, of in ((1, mesh.sides), (2, mesh.materials)) for name, members in of.items() if len(members)]
     tag = {pair: k + 1 for k, pair in enumerate(names)}
     rows = [(1, tag[1, name], nodes) for name, facets in mesh.sides.items() for nodes in facets]
     of_cell = np.zeros(len(mesh.cells), int)
     for name, cells in mesh.materials.items():
-        of_cell[cells] = tag[2, name]
+        of_cell[cells] = tag.get((2, name), 0)
     rows += [(2, group, nodes) for group, nodes in zip(of_cell.tolist(), mesh.cells, strict=True)]
     lines = ["$MeshFormat", "2.2 0 8", "$EndMeshFormat", "$PhysicalNames", str(len(names))]
     lines += [f'{d} {number} "{name}"' for (d, name), number in tag.items()]

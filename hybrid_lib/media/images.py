@@ -170,6 +170,10 @@ def _levels(what: str, picture: Any) -> np.ndarray:
     if mode in SHALLOW and _is_cut(picture):
         expected = "levels of 8 bits, or grey ones of 16"
         raise InputError(what, expected, "16 bits, of which 8 would be read", "save it as 16-bit grey, in PNG or TIFF")
+    largest = picture.tile[0][3][-1] if picture.format == "PPM" and isinstance(picture.tile[0][3], tuple) else 255
+    if largest not in (255, 65535):
+        received = f"a largest level of {largest}, which would be stretched"
+        raise InputError(what, "levels up to 255 or 65535", received, "save it as PNG")
     if mode in DEEP and getattr(picture, "tag_v2", {}).get(262) == 0:  # those of 8 bits are turned over by pillow
         raise InputError(what, "levels with black as 0", "a TIFF with white as 0", "save it with black as 0")
     if (turn := picture.getexif().get(0x112, 1)) in range(2, 9):
@@ -189,7 +193,7 @@ def _is_cut(picture: Any) -> bool:
     """Whether pillow keeps 8 bits of 16."""
     if picture.format == "TIFF":
         return 16 in picture.tag_v2.get(258, ())
-    return any(re.search(r";16[BLN]|'RGB', (?!255\b)\d{3,}", str(tile[3])) for tile in picture.tile)  # the latter in PPM
+    return any(re.search(r";16[BLN]|'RGB', 65535", str(tile[3])) for tile in picture.tile)  # the latter in PPM
 
 
 def _mapped(levels: np.ndarray, values: Mapping[int, float]) -> np.ndarray:

@@ -20,7 +20,8 @@ from hybrid_lib.multiscale.coarse import state as coarse_state
 from hybrid_lib.multiscale.compression import average, compression, pad
 from hybrid_lib.multiscale.coupling import FineValues, coupling
 from hybrid_lib.multiscale.upscaling import parts_of, upscaled_scalar
-from hybrid_lib.problems import Problem, argument, units
+from hybrid_lib.problems import Problem, argument
+from hybrid_lib.units import units
 
 
 @dataclass(frozen=True)

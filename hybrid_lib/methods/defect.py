@@ -25,7 +25,8 @@ from hybrid_lib.multiscale import dual_norm
 from hybrid_lib.multiscale.coarse import CoarseProblem
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.residuals import lifted_source, strong_residual
-from hybrid_lib.problems import Problem, argument, units
+from hybrid_lib.problems import Problem, argument
+from hybrid_lib.units import units
 
 
 class CellFields(NamedTuple):

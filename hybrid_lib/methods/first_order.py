@@ -63,7 +63,8 @@ from hybrid_lib.methods.trial import ansatz_of
 from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.pinn.flux import FirstOrderAnsatz, FluxFields, first_order_ansatz
 from hybrid_lib.pinn.residuals import balance_residual, flux_residual
-from hybrid_lib.problems import Problem, argument, poincare_constant, units
+from hybrid_lib.problems import Problem, argument, poincare_constant
+from hybrid_lib.units import units
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def first_order_objective(problem: Problem, ansatz: FirstOrderAnsatz, unit: floa
     problem : Problem
     ansatz : FirstOrderAnsatz
     unit : float or ()
-        Unit of the root of J; training takes that of the problem, see ``problems.units``.
+        Unit of the root of J; training takes that of the problem, see :func:`hybrid_lib.units.units`.
 
     Returns
     -------

@@ -16,7 +16,8 @@ from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.methods.cells import Coarse
 from hybrid_lib.methods.method import Method, Tree
-from hybrid_lib.problems import Problem, units
+from hybrid_lib.problems import Problem
+from hybrid_lib.units import units
 
 
 class FluxMethod(Method):

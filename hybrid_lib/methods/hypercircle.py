@@ -53,8 +53,9 @@ from hybrid_lib.pinn import phases, splines
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.hypercircle import FIELD, FLUX, HypercircleAnsatz
 from hybrid_lib.pinn.residuals import flux_residual
-from hybrid_lib.problems import Problem, argument, units
+from hybrid_lib.problems import Problem, argument
 from hybrid_lib.training.ritz import RitzResult, linear_finish
+from hybrid_lib.units import units
 
 WIDTHS, SLOW_WIDTHS, STEPS, GROW_AFTER = (24, 24), (14, 14), 95, 60
 """Sizes of v in the plane, of its fast and its slow part, the steps, and those of them with the fewest points."""

@@ -20,8 +20,9 @@ from hybrid_lib.config import Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.fem import Mesh
 from hybrid_lib.methods.cells import Coarse
-from hybrid_lib.problems import Problem, is_plain, units
+from hybrid_lib.problems import Problem, is_plain
 from hybrid_lib.training.ritz import Energy, RitzResult, ritz_finish
+from hybrid_lib.units import units
 
 Tree = Any
 LEAST = 16

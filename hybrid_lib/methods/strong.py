@@ -21,8 +21,9 @@ from hybrid_lib.methods.method import Data, Method, Tree
 from hybrid_lib.methods.trial import ansatz_of
 from hybrid_lib.pinn.ansatz import Ansatz, Embedding
 from hybrid_lib.pinn.residuals import lifted_source
-from hybrid_lib.problems import Problem, argument, units
+from hybrid_lib.problems import Problem, argument
 from hybrid_lib.training import ritz
+from hybrid_lib.units import units
 
 CHUNK, CACHE_BYTES = 250, 2_000_000
 """From ``benchmarks/point_chunks.py``: 0.5 to 0.8 of the time of a gradient from 2.5 MB a layer on, and more at 1 MB."""

@@ -19,7 +19,8 @@ from hybrid_lib.pinn import networks, windows, wrapped
 from hybrid_lib.pinn.ansatz import Ansatz
 from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.pinn.splines import WithSplines
-from hybrid_lib.problems import Problem, argument, units
+from hybrid_lib.problems import Problem, argument
+from hybrid_lib.units import units
 
 
 def ansatz_of(problem: Problem, config: Config, bent: Kinks | None = None) -> Ansatz:
