@@ -1,4 +1,4 @@
-"""Units in which training sees a problem: with them its numbers are the same in metres and millimetres."""
+"""Units in which training sees a problem: with them its numbers are the same in all units of the user."""
 
 from __future__ import annotations
 
