@@ -130,7 +130,7 @@ def table() -> list[tuple[str, str]]:
         ),
         (
             "[a bound of its own error](11_hypercircle.md), two networks; not in the paper",
-            f"in the plane, ε = 1/{f['largest']} to 1/{f['smallest']} same sizes: error in energy at most "
+            f"in the plane, ε = 1/{f['largest']} to 1/{f['smallest']}, same sizes: error in energy at most "
             f"{percent:.1f} %, by Student's limit at 99 %, in {f['bound_seconds']} processor seconds",
         ),
     ]
