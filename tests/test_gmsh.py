@@ -170,6 +170,20 @@ def test_groups_have_their_names_whatever_their_sign_and_dimension(version, bina
 
 
 @FORMS
+def test_a_surface_may_be_in_two_groups(version, binary, tmp_path):
+    cells = PLATE | {(2, 1): ([1, 5], *PLATE[2, 1][1:]), (2, 2): ([5], *PLATE[2, 2][1:])}
+    mesh = fem.read_mesh(saved(tmp_path / "a.msh", version, binary, cells))
+    assert mesh.volumes.tolist() == [0.5] * 4
+    assert {name: of.tolist() for name, of in mesh.materials.items()} == {"outer": [0, 1], "5": [0, 1, 2, 3]}
+
+
+def test_names_of_an_older_system_are_read(tmp_path):
+    path = saved(tmp_path / "a.msh", names=NAMES | {(1, 4): "höhe"})
+    path.write_bytes(path.read_bytes().replace("ö".encode(), "ö".encode("latin-1")))
+    assert "höhe" in fem.read_mesh(path).sides
+
+
+@FORMS
 def test_cells_in_no_group_are_read(version, binary, tmp_path):
     cells = PLATE | {(2, 2): ([] if version == "4.1" else [0], *PLATE[2, 2][1:])}
     mesh = fem.read_mesh(saved(tmp_path / "a.msh", version, binary, cells))

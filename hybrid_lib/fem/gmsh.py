@@ -141,7 +141,11 @@ def _require(what: str, found: float, said: int) -> None:
 
 def _lines(content: bytes, what: str) -> list[str]:
     """The lines of a section after the first one, which says how many there are."""
-    first, *lines = [line for line in content.decode().splitlines() if line.strip()]
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:  # names of an older system
+        text = content.decode("latin-1")
+    first, *lines = [line for line in text.splitlines() if line.strip()]
     _require(what, len(lines), int(first))
     return lines
 
@@ -191,12 +195,17 @@ def _binary_elements(content: bytes, order: str) -> list[Piece]:
 
 
 def _pieces(found: dict[int, tuple[list, list]]) -> list[Piece]:
-    """The cells of each kind, with their groups from the numbers of these."""
+    """The cells of each kind, with their groups from the numbers of these; a cell of several groups is there for each of them."""
     pieces = []
     for kind, (nodes, groups) in found.items():
-        numbers = np.abs(groups)
-        members = {tag: np.flatnonzero(numbers == tag) for tag in np.unique(numbers).tolist() if tag}
-        pieces.append(Piece(kind, np.array(nodes), members))
+        rows, numbers = np.array(nodes), np.abs(groups)
+        tags = np.unique(numbers).tolist()
+        cell = np.arange(len(rows))
+        if len(tags) > 1:
+            _, first, same = np.unique(np.sort(rows, axis=1), axis=0, return_index=True, return_inverse=True)
+            kept, cell = np.unique(first[same.ravel()], return_inverse=True)
+            rows = rows[kept]
+        pieces.append(Piece(kind, rows, {tag: np.unique(cell[numbers == tag]) for tag in tags if tag}))
     return pieces
 
 
