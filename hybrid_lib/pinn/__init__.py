@@ -1,1 +1,1 @@
-"""The ansatz and its derivatives, the strong residual, domains and collocation points (paper (2.7), (2.8), (3.24))."""
+"""The ansatz and its derivatives, the strong residual, domains and collocation points (paper (2.1), (2.8), (3.24))."""

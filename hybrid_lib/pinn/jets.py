@@ -9,7 +9,7 @@ three for one point; each elementary operation maps jets to jets by the chain ru
 so one forward pass of the network gives all of them, and reverse-mode AD through that pass gives the gradient in the
 parameters. The arrays are kept apart on purpose: stacking them into one was measured to be more than twice as slow.
 
-Paper: the operator A^ε of (2.7) and (4.1). Chapter: "The hybrid method".
+Paper: the operator A^ε of (2.1) and (4.11). Chapter: "The hybrid method".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-r"""Residuals of the lifted diffusion problem at one point: strong form (paper (2.7), (4.8), (4.11)) and first-order system.
+r"""Residuals of the lifted diffusion problem at one point: strong form (paper (2.1), (4.8), (4.11)) and first-order system.
 
 With w = u + e·x and w = e·x on ∂Ω, the equation −∇·(K∇w) = q becomes, for u = 0 on ∂Ω,
 
