@@ -66,7 +66,7 @@ def real_array(what: str, value: Any) -> np.ndarray:
         array = np.asarray("none" if value is None else value)
         if array.dtype.kind not in "cMmSU":  # complex, dates, texts
             return array.astype(np.float64, copy=False)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(what, "real numbers", repr(value)[:80], remedy) from None
     remedy = "solve for real and imaginary part" if array.dtype.kind == "c" else remedy
     raise InputError(what, "real numbers", f"values of type {array.dtype}", remedy)

@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hybrid_lib import cli, experiments, media, training
 from hybrid_lib import config as configs
-from hybrid_lib import experiments, media, training
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import with_settings
 from hybrid_lib.methods import BY_NAME, balance_every, finish_steps, method_of, recommended_method
+from hybrid_lib.methods.steps import OPTIMISERS
 from hybrid_lib.methods.strong import Strong, blocks, point_fields
+from hybrid_lib.methods.trial import NETWORKS
 from hybrid_lib.pinn.domains import interval
 from hybrid_lib.problems import Problem
 
@@ -125,3 +127,35 @@ def test_without_a_drop_a_run_has_no_upscaled_coefficient_and_no_coupling():
     for coupling in ("averaged", "defect"):
         with pytest.raises(InputError, match=rf"{coupling}: expected a temperature drop; received direction \(0.0,\)"):
             experiments.train(still, with_settings(configs.Config("still", 0.2), {**COUPLED, "coarse.coupling": coupling}))
+
+
+def test_each_choice_of_network_and_optimiser_is_made_by_name():
+    assert set(NETWORKS) == set(configs.CHOICES["network.kind"])
+    assert set(OPTIMISERS) == set(configs.CHOICES["training.optimiser"])
+    for name in ("heat1d-eps15", "heat2d"):
+        for optimiser in OPTIMISERS:
+            assert experiments.configuration(name, optimiser=optimiser).training.optimiser == optimiser
+    with pytest.raises(InputError, match="ms or mlp or two-scale for heat1d-eps15 at scale quick; received 'windowed'"):
+        experiments.configuration("heat1d-eps15", network="windowed")
+
+
+@pytest.mark.parametrize("name", ["network.kind", "training.optimiser", "coarse.coupling", "scale", "method"])
+def test_the_command_line_names_every_choice(name, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    page = (LIBRARY.parent / "book" / "api" / "cli.md").read_text(encoding="utf-8")
+    told = " ".join(capsys.readouterr().out.split())
+    assert all(choice in told and choice in page for choice in configs.CHOICES[name])
+
+
+def test_another_optimiser_is_not_taken_for_adam(monkeypatch):
+    made = []
+    kind = OPTIMISERS["adam"]._replace(make=lambda options: made.append(options) or OPTIMISERS["adam"].make(options))
+    item = configs.FIELDS["training.optimiser"]
+    monkeypatch.setitem(OPTIMISERS, "other", kind)
+    monkeypatch.setattr(item, "metadata", {**item.metadata, "choices": (*item.metadata["choices"], "other")})
+    monkeypatch.setitem(configs.CHOICES, "training.optimiser", (*configs.CHOICES["training.optimiser"], "other"))
+    config = with_settings(experiments.configuration("heat1d-eps15", "pinn", "mlp", optimiser="other"), SMALL)
+    assert config.training.optimiser == "other"
+    experiments.train(experiments.problem_of(config), config, reference=None)
+    assert len(made) == 1

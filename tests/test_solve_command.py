@@ -11,7 +11,7 @@ import pytest
 
 import hybrid_lib as hl
 from hybrid_lib import cli
-from hybrid_lib.commands import problem_file
+from hybrid_lib.commands import problem_file, report
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import export
 
@@ -194,6 +194,10 @@ def test_heat_is_within_its_bound():
         (PLATE.replace('"y"', '"z + 1"'), "sides.right: expected known names; received 'z'"),
         (PLATE.replace('"y"', '"sine(y)"'), "received 'sine'; did you mean sin?"),
         (PLATE.replace('"y"', "true"), "expected a number, or a formula in quotes; received True"),
+        *((PLATE.replace(*pair), "expected a number") for pair in (
+            ('"y"', "9" * 400), ("2.0", "9" * 400), ("[medium]", "[domain]\ninterval = [0, " + "9" * 400 + "]\n[medium]"))),
+        (f"tolerance = {'9' * 5000}\n{PLATE}", "expected TOML; received Exceeds the limit"),
+        (f"source = {'9' * 400}\n{PLATE}", "source: expected a number"),
         (PLATE.replace('"y"', "{ ambient = 1 }"), "sides.right: expected exchange beside ambient; received none"),
         (PLATE.replace('"y"', "{ flux = 1, exchange = 2 }"), "received flux and exchange; give exactly one"),
         (PLATE.replace('"y"', "{ flow = 1 }"), "key 'flow' of [sides.right]"),
@@ -214,6 +218,8 @@ def test_heat_is_within_its_bound():
             ('image = "a.npy"\nspacing = 1\nvalues = { 1 = "2.0" }', "medium.values.1: expected a number; received '2.0'"),
             ('image = "a.npy"\nspacing = 1\nvalues = { 1 = 1, 2 = -2 }', "received -2; correct the value of level 2"),
             ('image = "medium.npy"\nspacing = 1\nvalues = { 1 = 1, 2 = -2 }', "[medium], image"),
+            ('image = "a.npy"\nspacing = 1\nvalues = { 1 = 1, 01 = 9, 2 = 2 }', "each grey level once; received '01'"),
+            ('image = "a.npy"\nspacing = 1\nvalues = { 1 = 1, 2 = 2, nan = 1 }', "grey levels as keys; received 'nan'"),
         )),
         (PLATE + '[domain]\ninterval = [0, "1 m"]', "domain.interval: expected a number; received '1 m'"),
         (PLATE + "[domain]\ninterval = [1, 0]", "domain.interval, box: expected two corners"),
@@ -255,6 +261,20 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(text, words, tmp_path, ca
     assert cli.main(["solve", str(file(tmp_path, text)), "--check"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and words in err and "Traceback" not in err, err
+
+
+@pytest.mark.parametrize("more", ["", 'smoothing = "cubic"', 'principal = [1, 2]\nangle = "0.3*x"', "principal = [1, 2]\nangle = 0.3"])
+def test_a_picture_is_solved_on_its_own_rectangle(more, tmp_path):
+    np.save(tmp_path / "a.npy", [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    text = f'[medium]\nimage = "a.npy"\nspacing = 0.5\n{more}\n[sides]\nleft = 1\nright = 0\nothers = "insulated"'
+    assert problem_file.read(file(tmp_path, text)).problem.domain.box == ((0.0, 0.0), (1.5, 1.0))
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_heat_without_a_finite_bound_is_unknown():
+    wall = {"left": hl.Robin(1e300, 1.0), "right": hl.Dirichlet(0.0)}
+    found = hl.solve(hl.Problem(medium=hl.media.constant(1.0, 1), boundary=wall))
+    assert found.heat_bound("left") is None and report.within({"within": None}) == report.within({"within": np.inf}) == "unknown"
 
 
 def test_what_is_wrong_with_the_command_is_said_in_one_line(tmp_path, capsys):

@@ -37,6 +37,7 @@ from typing import Any, NamedTuple
 from hybrid_lib import media
 from hybrid_lib.errors import InputError
 from hybrid_lib.media import Expression, Medium
+from hybrid_lib.media.expressions import LARGEST
 from hybrid_lib.pinn import domains
 from hybrid_lib.pinn.domains import Domain
 from hybrid_lib.problems import Problem
@@ -109,7 +110,7 @@ def read(path: Path | str) -> ProblemFile:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         received = "a folder" if path.is_dir() else "none"
         raise InputError(f"problem file {str(path)!r}", "a file", received, "correct the path") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no text, no TOML, or a number of thousands of digits
         received = "no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise InputError(f"problem file {str(path)!r}", "TOML", received, "a text value stands in quotes") from None
     known("", content, KEYS[""])
@@ -130,11 +131,11 @@ def read(path: Path | str) -> ProblemFile:
     with _named("[medium]"):
         medium = reader.medium(content["medium"], domain)
     if domain is None:
-        domain = domains.box(*medium.pixels.box) if medium.pixels is not None else domains.unit_square()
+        domain = _of_picture(medium) if "image" in content["medium"] else domains.unit_square()
     sides = reader.sides(content.get("sides", {}), domain)
     source = reader.value("source", content.get("source", 0.0), domain.dimension)
     tolerance = content.get("tolerance", 0.01)
-    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance < math.inf:
+    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance <= LARGEST:
         raise InputError("tolerance", "a number > 0", repr(tolerance), "0.01 is one per cent of the energy norm")
     title = content.get("title", path.stem)
     if not isinstance(title, str):
@@ -185,7 +186,7 @@ class _Reader(NamedTuple):
         """A number, or a formula as a function of one point."""
         if isinstance(given, str):
             return Expression(given, dimension, self.parameters, what)
-        if isinstance(given, bool) or not isinstance(given, (int, float)):
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or abs(given) > LARGEST:
             raise InputError(what, "a number, or a formula in quotes", repr(given)[:60], 'for example 1.5 or "1 + x"')
         return float(given)
 
@@ -327,10 +328,21 @@ def _levels(given: Any) -> dict[float, float]:
     found = {}
     for level, value in given.items():
         try:
-            found[float(level)] = value
+            grey = float(level)
         except ValueError:
-            raise InputError("medium.values", "grey levels as keys", repr(level), "{ 0 = 1.0, 255 = 50.0 }") from None
+            grey = math.nan
+        if not math.isfinite(grey):
+            raise InputError("medium.values", "grey levels as keys", repr(level), "{ 0 = 1.0, 255 = 50.0 }")
+        if grey in found:
+            raise InputError("medium.values", "each grey level once", f"{level!r} beside another text of it", "leave one out")
+        found[grey] = value
     return found
+
+
+def _of_picture(medium: Medium) -> Domain:
+    """The rectangle of a picture, of a smoothed or turned one too."""
+    known = getattr(medium.conductivity, "known", None)
+    return domains.box(*(medium.pixels.box if known is None else [tuple(map(float, end)) for end in known[:2]]))
 
 
 def _require_numbers(what: str, given: Any, texts: bool) -> None:
@@ -340,6 +352,8 @@ def _require_numbers(what: str, given: Any, texts: bool) -> None:
             _require_numbers(f"{what}.{key}" if isinstance(given, dict) else what, one, texts)
     elif isinstance(given, bool):
         raise InputError(what, "a number", str(given).lower(), "write the number")
+    elif isinstance(given, int) and abs(given) > LARGEST:
+        raise InputError(what, "a number", f"one of {len(str(abs(given)))} digits", "take another unit")
     elif not texts and not isinstance(given, (int, float)):
         received = repr(given) if isinstance(given, str) else str(given)
         raise InputError(what, "a number", received[:60], "write it without quotes and unit, with a decimal point")

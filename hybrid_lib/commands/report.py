@@ -89,8 +89,10 @@ def answer(found: Mapping[str, Any]) -> str:
 def within(row: Mapping[str, Any]) -> str:
     """What the heat through a side may be off by, rounded up to two digits."""
     bound = row["within"]
-    if not bound:
-        return "unknown" if bound is None else "given"
+    if bound is None or not math.isfinite(bound):
+        return "unknown"
+    if bound == 0:
+        return "given"
     unit = 10.0 ** (math.floor(math.log10(bound)) - 1)
     return rounded(math.ceil(bound / unit - 1e-9) * unit)
 

@@ -17,6 +17,7 @@ from hybrid_lib.errors import InputError
 from hybrid_lib.experiments.jumps import require_continuous, require_no_jumps, warn_of_layers
 from hybrid_lib.experiments.references import Reference
 from hybrid_lib.methods import Method, balance_every, method_of, require_form
+from hybrid_lib.methods.steps import optimiser_of
 from hybrid_lib.methods.trial import ansatz_of  # noqa: F401
 from hybrid_lib.multiscale.coarse import CoarseProblem
 from hybrid_lib.pinn.ansatz import Ansatz
@@ -147,7 +148,7 @@ def assemble(
 
     data_at = method.sampler(problem, config, ansatz, seeds, fixed, coarse)
     data = data_at(0)
-    objective, optimiser = method.objective(problem, config, ansatz, coarse), method.optimiser(config, _optimiser(config))
+    objective, optimiser = method.objective(problem, config, ansatz, coarse), method.optimiser(config, optimiser_of(config))
     options = config.training
     loop = training.LoopOptions(
         options.tolerance,
@@ -183,14 +184,6 @@ def require_precision(config: Config) -> None:
     """Refuse a configuration in float64 while JAX computes in float32."""
     if config.dtype == "float64" and not jax.config.jax_enable_x64:
         raise InputError("dtype", "float32 while JAX's x64 mode is off", "float64", "call hybrid_lib.enable_float64() first")
-
-
-def _optimiser(config: Config) -> training.Optimiser:
-    """The optimiser of a configuration."""
-    options = config.training
-    if options.optimiser == "gauss-newton":
-        return training.gauss_newton(momentum=options.momentum)
-    return training.adam(options.learning_rate, options.decay_rate, options.decay_every)
 
 
 def evaluator(

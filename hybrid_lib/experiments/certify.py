@@ -21,6 +21,7 @@ from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded, whole
 from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, energy_of, least, sampled
 from hybrid_lib.experiments.certify_sides import certified_sides
+from hybrid_lib.experiments.drift import SAFETY
 from hybrid_lib.experiments.fitted import fitting
 from hybrid_lib.experiments.nodal import Nodal, covering, nodal
 from hybrid_lib.experiments.pointwise import field_of
@@ -82,8 +83,8 @@ def certify(
     -----
     The rules have half a million points in the plane and more, 65,000 in one dimension: a field with features between all of
     them needs a formula, or more `cells`. The price is that of the meshes: seconds in the plane. Under the second rule the means
-    over cells of q are others than those that the flux balances, by r: C_P ‖r‖/√α is added, with the constant of Poincaré. With
-    conditions on sides it is not known, and the second rule has a flux of its own.
+    over cells of q are others than those that the flux balances, by r: 2 C_P ‖r‖/√α is added, with the constant of Poincaré. With
+    conditions on sides it is not known: the second rule has a flux of its own, and what sources and fluxes drift by is added.
 
     Examples
     --------
@@ -156,7 +157,7 @@ def _certified(problem: Problem, levels: Iterator[fem.Mesh], slopes: Callable, m
     size = math.sqrt(mesh.volumes @ (np.einsum("mqi,mqi->mq", slope, slope) @ data.weights))
     second = sampled(mesh, K, q, 1)
     alpha, data = least(problem, data, second), second
-    constant = poincare_constant(problem.domain) / math.sqrt(alpha)
+    constant = SAFETY * poincare_constant(problem.domain) / math.sqrt(alpha)
     other = bounds.bound_by(mesh, data, flux, slopes(level, data.points), e, constant=constant)
     lower = min(lower, _lower(other, bounds.bound_by(mesh, data, flux, best(data.points), e, constant=constant)))
     difference = abs(found.bound - other.bound) / max(found.bound, other.bound, np.finfo(float).tiny)

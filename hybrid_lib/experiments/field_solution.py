@@ -22,7 +22,7 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, real_array, rounded
-from hybrid_lib.experiments import export, heat
+from hybrid_lib.experiments import drift, export, heat
 from hybrid_lib.experiments.galerkin import sample_of, system
 from hybrid_lib.fem import bounds, sides
 from hybrid_lib.fem.bounds import Sampled
@@ -74,7 +74,8 @@ class FieldSolution:
         """Guaranteed bound of the energy error over ‖K^{1/2}∇w_h‖; None without a proof, and `reason` then says why.
 
         Integrals are sums over 65,536 points and more on a line or a side, 524,288 in the plane. What twice as many change, cell
-        by cell, is added, and slivers of K between them and a facet; of what else lies between all points it cannot know.
+        by cell, is added, twice that for sources and fluxes, and slivers of K between them and a facet; of what else lies between
+        all points it cannot know.
 
         With an exchange on sides the error is that of ‖K^{1/2}∇·‖² + ∫c(·)², so that the bound holds for its first part too.
         """
@@ -88,7 +89,17 @@ class FieldSolution:
         if self.proof is None:
             return None
         seen = (self.proof.cells**2).sum()
-        return self.proof.bound + float(np.sqrt(seen + self._changed.sum()) - np.sqrt(seen))
+        return self.proof.bound + float(np.sqrt(seen + self._changed.sum()) - np.sqrt(seen)) + self.drift
+
+    @property
+    def drift(self) -> float:
+        """What sources and given fluxes may be off by, in the energy norm: see :mod:`hybrid_lib.experiments.drift`."""
+        return self._drift.bound
+
+    @property
+    def unsure(self) -> np.ndarray:
+        """What a second rule changes in the parts of the bound on cells, (m,), in squares."""
+        return self._changed + self._drift.cells**2
 
     def __call__(self, points: Any) -> np.ndarray:
         """w at points (k, d), (k,).
@@ -161,7 +172,8 @@ class FieldSolution:
             changed += float(np.abs(self._unseen.on_cells(self._unseen.work(dual, steep))).sum())
         changed += heat.changed_along(self.problem, self.mesh, self.w, found.w, side)
         changed += heat.unsolved(*self._system, self.w, self.data.held, found.w)
-        return self.energy_bound * found.energy_bound + changed
+        bound = self.energy_bound * found.energy_bound + changed
+        return bound if np.isfinite(bound) else None
 
     def export(self, path: Path | str, n: int = export.GRID) -> Path:
         """Write temperature, heat flux, error and materials for other programs: :mod:`hybrid_lib.experiments.export`.
@@ -245,6 +257,11 @@ class FieldSolution:
         samples = (sample_of(self.problem, self.mesh, number) for number in (1, 2))
         first, second = (bounds.bound_by(self.mesh, one, self.proof.flux, slope).cells ** 2 for one in samples)
         return np.abs(first - second)
+
+    @cached_property
+    def _drift(self) -> drift.Drift:
+        """What other sources and given fluxes, by a second rule, add to the energy."""
+        return drift.drift(self.problem, self.mesh, self.w, self.data, self._system[0])
 
     @cached_property
     def _system(self) -> tuple[Any, np.ndarray]:

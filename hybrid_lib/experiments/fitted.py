@@ -1,7 +1,8 @@
-"""Meshes with nodes on a line, and lines on a rectangle, wherever K jumps: elements and rules then see each jump where it is.
+"""Meshes with nodes on a line, and lines on a rectangle, wherever K or the source jumps: elements and rules then see it there.
 
 A jump within a cell costs the elements accuracy, and a bound its truth: the cell's energy is off by what K changes between the
-jump and the next point of the rule. Pixels, tables and materials know their edges; of a function they are searched for.
+jump and the next point of the rule, its heat by what the source does. Pixels, tables and materials know their edges; of a
+function they are searched for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from hybrid_lib import fem
 from hybrid_lib.experiments.breaks import LEAST
 from hybrid_lib.fem.bisection import differ, jumps_between
 from hybrid_lib.fem.bounds import PROBES
-from hybrid_lib.problems import Problem
+from hybrid_lib.fem.quadrature import composite_rule
+from hybrid_lib.problems import Problem, plain
 
 POINTS = {1: 1 << 16, 2: 1 << 12}
 """Points on a line between which a jump is looked for, by dimension: between two neighbours one is found, or none."""
@@ -69,22 +71,28 @@ def fitted(problem: Problem, mesh: fem.Mesh) -> fem.Mesh:
 
 
 def fitting(problem: Problem, searched: bool = False) -> Callable[[fem.Mesh], fem.Mesh]:
-    """What gives the uniform mesh of a line or rectangle nodes, or lines, at the jumps of K; any other mesh stays as it is.
+    """What gives the uniform mesh of a line or rectangle nodes, or lines, at the jumps of K and q; any other stays as it is.
 
-    With `searched` at the jumps of functions alone, and not at the lines of pixels and tables.
+    With `searched` at the jumps of conductivities that are functions alone, not at lines of pixels and tables, nor of sources.
     """
-    medium, domain = problem.medium, problem.domain
+    medium, domain, source = problem.medium, problem.domain, plain(problem.source)
     K, kinks = medium.conductivity, getattr(medium.conductivity, "kinks", None)
-    known = kinks is None and medium.pixels is None and (medium.is_lipschitz or hasattr(K, "cell_values"))
-    if known or len(domain.corners) != 1 or (searched and (kinks is not None or medium.pixels is not None)):
+    tables = kinks is not None or medium.pixels is not None
+    known = not tables and (medium.is_lipschitz or hasattr(K, "cell_values"))
+    driven = callable(source) and not searched
+    if (known and not driven) or len(domain.corners) != 1 or (searched and tables):
         return lambda mesh: mesh
+    box = np.transpose(domain.box)
+    jumps = [np.zeros(0)] * len(box)
     if kinks is not None:
         apart = (domain.measure / PROBES[domain.dimension]) ** (1 / domain.dimension)  # of the points of a rule
-        jumps = [_close(lines, *ends, 2 * apart) for lines, ends in zip(kinks, np.transpose(domain.box), strict=True)]
+        jumps = [_close(lines, *ends, 2 * apart) for lines, ends in zip(kinks, box, strict=True)]
     elif medium.pixels is not None:
         jumps = medium.pixels.jumps(*domain.box)
-    else:
-        jumps = _jumps_along_axes(K, np.transpose(domain.box))
+    elif not known:
+        jumps = _jumps_along_axes(K, box)
+    if driven:
+        jumps = [np.union1d(*both) for both in zip(jumps, _jumps_along_axes(lifted(source, domain.mesh(1)), box), strict=True)]
 
     def fit(mesh: fem.Mesh) -> fem.Mesh:
         axes = [np.unique(along) for along in mesh.points.T]
@@ -95,6 +103,13 @@ def fitting(problem: Problem, searched: bool = False) -> Callable[[fem.Mesh], fe
         return mesh if same or math.prod(map(len, lines)) > max(MOST, 2 * len(mesh.points)) else fem.grid(*lines)
 
     return fit
+
+
+def lifted(value: Callable, mesh: fem.Mesh) -> Callable:
+    """A function of one point plus a number that puts it well above zero: changes then count as parts of its largest value."""
+    barycentric, _ = composite_rule(mesh.dimension, {1: 4096, 2: 64}[mesh.dimension], 2)
+    above = 2 * np.abs(fem.evaluate(value, barycentric @ mesh.points[mesh.cells], "source")).max()
+    return lambda x: value(x) + (above if above > 0 else 1.0)
 
 
 def _jumps_along_axes(K: Callable, box: np.ndarray) -> list[np.ndarray]:
@@ -127,12 +142,14 @@ def _with(nodes: np.ndarray, jumps: np.ndarray) -> np.ndarray:
     same = max(ROUNDING * np.abs(nodes).max(), NARROW * h)
     jumps = np.sort(jumps)
     jumps = jumps[np.diff(jumps, prepend=-np.inf) > same]
-    jumps = jumps[_distance(nodes, jumps) > ROUNDING * np.abs(nodes).max()]
+    rounding = ROUNDING * np.abs(nodes).max()
+    inner = nodes[1:-1]
+    jumping = _distance(jumps, inner) <= rounding
+    jumps = jumps[_distance(nodes, jumps) > rounding]
     jumps = jumps[np.minimum(jumps - nodes[0], nodes[-1] - jumps) > same]
     if not jumps.size:
         return nodes
-    inner = nodes[1:-1]
-    inner = inner[_distance(jumps, inner) > APART * h]
+    inner = inner[jumping | (_distance(jumps, inner) > APART * h)]
     return np.sort(np.concatenate([nodes[[0, -1]], inner, jumps]))
 
 

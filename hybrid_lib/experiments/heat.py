@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from hybrid_lib import fem
+from hybrid_lib.experiments.breaks import LEAST
 from hybrid_lib.experiments.galerkin import moments, sample_of
 from hybrid_lib.fem import sides
+from hybrid_lib.fem.bisection import differ, jumps_between
 from hybrid_lib.fem.contact import outward_normals
 from hybrid_lib.fem.fluxes import means, times
 from hybrid_lib.fem.sided import NOTHING
@@ -16,6 +20,8 @@ from hybrid_lib.problems import Problem
 
 ORDER = 7
 """Of the second rule along sides."""
+ROUNDING = 64 * np.finfo(float).eps
+"""Of a sum over the points of a side."""
 
 
 def along(w: np.ndarray, here: sides.Facets) -> np.ndarray:
@@ -53,28 +59,69 @@ def heat_at_values(problem: Problem, mesh: fem.Mesh, w: np.ndarray, residual: np
 
 
 def changed_along(problem: Problem, mesh: fem.Mesh, w: np.ndarray, z: np.ndarray, side: str) -> float:
-    """What the second rule changes in the integrals of given fluxes and exchanges, each with 1 on the side, less z."""
-    given = [name for name, one in problem.conditions().items() if one[0] != "value" and any(map(callable, one))]
+    """What integrals of given fluxes and exchanges, each with 1 on the side, less z, may be off by: a second rule, and jumps."""
+    by_rule = changed_on_facets(problem, mesh, w, lambda name, here: float(name == side) - along(z, here))
+    total = sum(float(np.abs(change).sum()) for change in by_rule.values())
+    for name in by_rule:
+        largest = np.abs(float(name == side) - z[mesh.sides[name]]).max(axis=1)
+        total += float(largest @ jumping(problem, mesh, w, name))
+        here, through = given_flux(problem, mesh, w, name)
+        total += ROUNDING * sides.side_integral(here, np.abs(through))  # of the sums
+    return total
 
-    def integrals(*rule: int) -> list[np.ndarray]:
-        found = []
-        for name in given:
-            here, through = given_flux(problem, mesh, w, name, *rule)
-            found.append(((float(name == side) - along(z, here)) * through) @ here.weights * here.measure)
-        return found
 
-    pairs = zip(integrals(), integrals(ORDER, 2 * sides.POINTS), strict=True)
-    return sum(float(np.abs(one - other).sum()) for one, other in pairs)
+def changed_on_facets(
+    problem: Problem, mesh: fem.Mesh, w: np.ndarray, weight: Callable[[str, sides.Facets], Any] = lambda name, here: 1.0
+) -> dict[str, np.ndarray]:
+    """What a second rule changes in the integrals over facets of given fluxes and exchanges that are functions, by side, (k,)."""
+    found = {}
+    for name, one in problem.conditions().items():
+        if one[0] != "value" and any(map(callable, one)) and len(mesh.sides[name]):
+            pair = []
+            for rule in ((), (ORDER, 2 * sides.POINTS)):
+                here, through = given_flux(problem, mesh, w, name, *rule)
+                pair.append((weight(name, here) * through) @ here.weights * here.measure)
+            found[name] = pair[1] - pair[0]
+    return found
+
+
+def jumping(problem: Problem, mesh: fem.Mesh, w: np.ndarray, side: str) -> np.ndarray:
+    """Jumps of a given flux or exchange times the distance of the points between which they are, summed over each facet, (k,)."""
+    _, value, *coefficient = problem.conditions()[side]
+    nodes = mesh.sides[side]
+    if mesh.dimension == 1:
+        return np.zeros(len(nodes))
+    ends, known = mesh.points[nodes].swapaxes(0, 1), w[nodes].T
+    measure = np.linalg.norm(ends[1] - ends[0], axis=1)
+
+    def flux(facet: np.ndarray, s: np.ndarray) -> np.ndarray:
+        x = (1 - s[..., None]) * ends[0][facet] + s[..., None] * ends[1][facet]
+        given = sides.values_at(value, x)
+        if coefficient:
+            given = sides.values_at(coefficient[0], x) * (given - (1 - s) * known[0][facet] - s * known[1][facet])
+        return given
+
+    s = np.clip(np.linspace(0, 1, math.ceil(sides.POINTS / len(nodes)) + 1), 1e-12, 1 - 1e-12)
+    s = np.broadcast_to(s, (len(nodes), len(s)))
+    p = flux(np.arange(len(nodes))[:, None], s)
+    above = 2 * np.abs(p).max() or 1.0  # changes count as parts of the largest flux
+    step, p = np.abs(np.diff(p, axis=1)), p[..., None] + above
+    facet, k = np.nonzero(differ(p[:, :-1], p[:, 1:], LEAST))
+    at = lambda which, middle: flux(facet[which], middle)[:, None] + above  # noqa: E731
+    which, _ = jumps_between(at, s[facet, k], s[facet, k + 1], p[facet, k], p[facet, k + 1], LEAST)
+    facet, k = facet[which], k[which]
+    width = (s[facet, k + 1] - s[facet, k]) * measure[facet]
+    return np.bincount(facet, step[facet, k] * width, len(nodes))
 
 
 def changed_inside(problem: Problem, mesh: fem.Mesh, w: np.ndarray, z: np.ndarray) -> float:
-    """What the second rule changes in ∫K∇w·∇z − ∫qz over the cells, and rounding."""
+    """What the second rule changes in ∫K∇w·∇z − ∫qz over the cells, in the source twice that, and rounding."""
     m = len(mesh.cells)
     first, second = (sample_of(problem, mesh, number) for number in (1, 2))
     steep, dual = fem.cell_gradients(mesh, w), fem.cell_gradients(mesh, z)
     K, other = (means(one.K, one.weights, m) for one in (first, second))
     flux, changed = (times(k[:, None], dual[:, None])[:, 0] for k in (K, other - K))
-    source = np.abs(np.einsum("ma,ma->m", moments(mesh, second) - moments(mesh, first), z[mesh.cells])).sum()
+    source = 2 * np.abs(np.einsum("ma,ma->m", moments(mesh, second) - moments(mesh, first), z[mesh.cells])).sum()
     size = np.abs(w).max() / mesh.diameters * np.linalg.norm(flux, axis=1)
     return float(mesh.volumes @ (np.abs(np.einsum("md,md->m", steep, changed)) + NOTHING * size)) + float(source)
 

@@ -2,10 +2,13 @@ r"""The paper's experiments by name: what can be run, and with which configurati
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hybrid_lib.config import CHOICES, Config
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import heat1d, heat2d
 from hybrid_lib.methods import recommended_method
+from hybrid_lib.methods.steps import OPTIMISERS
 from hybrid_lib.problems import Problem, heat1d_problem, heat2d_problem
 
 METHODS, NETWORKS, SCALES = CHOICES["method"], CHOICES["network.kind"], CHOICES["scale"]
@@ -59,7 +62,8 @@ def configuration(
     (64, 64, 64, 64, 64, 64, 64, 64)
     """
     own = recommended_method(formulation)
-    second_order = optimiser == "gauss-newton" or own.own_sizes
+    steps = OPTIMISERS.get(optimiser) if isinstance(optimiser, str) else None
+    second_order = own.own_sizes or (steps is not None and steps.second_order)
     network = network or ("two-scale" if second_order else "ms")
     for what, value, known in (
         ("experiment", experiment, tuple(EXPERIMENTS)),
@@ -74,9 +78,12 @@ def configuration(
     sizes = module.newton if second_order else getattr(module, scale)
     config = sizes(experiment, method, network)
     if config.network.kind != network:
+        known = " or ".join(kind for kind in NETWORKS if sizes(experiment, method, kind).network.kind == kind)
         remedy = "choose one of these, or optimiser gauss-newton"
-        raise InputError("network", f"ms or mlp for {experiment} at scale {scale}", repr(network), remedy)
-    return own.recommended(config) if own.own_sizes else config
+        raise InputError("network", f"{known} for {experiment} at scale {scale}", repr(network), remedy)
+    if own.own_sizes:
+        return own.recommended(config)
+    return replace(config, training=replace(config.training, optimiser=optimiser))
 
 
 def problem_of(config: Config) -> Problem:

@@ -27,6 +27,7 @@ from hybrid_lib.fem.memory import free_bytes
 from hybrid_lib.methods import Counts, Load, method_of, require_form
 from hybrid_lib.methods.cells import rule_of
 from hybrid_lib.methods.points import growth
+from hybrid_lib.methods.steps import second_order
 from hybrid_lib.pinn import splines
 from hybrid_lib.problems import Problem
 from hybrid_lib.training.solvers import choose
@@ -74,7 +75,7 @@ def forecast(problem: Problem, config: Config, seeds: int = 1) -> Forecast:
     parts = {"points": (N + load.inner) * (embedded + 8.0), "coarse factors": load.factors}
     parts["parameters"] = 6.0 * P  # before and after the step, the best ones, a gradient and two moments
     parts["network"] = 3.0 * (N + load.inner) * jet
-    if config.training.optimiser == "gauss-newton":
+    if second_order(config):
         rows = N * load.rows + load.coupling
         parts["coupling rows"] = load.coupling * (2.0 * load.sensitivity + 2.0 * P)
         solver = choose(rows, P)

@@ -113,7 +113,7 @@ def solve(
         if since == STALLED or (loose and size > RISEN * least):
             why = STUCK if best._vanishing is None else f"as where K falls to zero: it has {rounded(best._vanishing)}"
             return dataclasses.replace(best, reason=f"the bound stays at {rounded(best.bound)} on finer meshes, {why}")
-        parts = found.proof.cells if coarse else np.sqrt(found.proof.cells**2 + found._changed)
+        parts = found.proof.cells if coarse else np.sqrt(found.proof.cells**2 + found.unsure)
         finer = fem.bisect(mesh, _marked(parts))
         if len(finer.points) > UNKNOWNS:
             received = f"{rounded(best.bound)} with {len(best.w)} unknowns; a finer mesh would have over {UNKNOWNS}"

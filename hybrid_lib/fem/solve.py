@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.sparse import csc_array, csr_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 from scipy.sparse.linalg import splu
 
 from hybrid_lib.errors import InputError, real_array, rounded
@@ -198,14 +198,37 @@ def part_without_fixed_node(matrix: csr_array, nodes: np.ndarray) -> int | None:
     return int(np.argmax(singular[parts])) if singular.any() else None
 
 
+def factorised(matrix: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """The solver of a symmetric positive definite sparse matrix: minimum degree, pivots on the diagonal, as Cholesky would do.
+
+    The search for the order of elimination starts from that of Cuthill and McKee: from the numbers of a refined mesh it may take
+    fifty times as long, and it fills more.
+
+    Raises
+    ------
+    RuntimeError
+        If the matrix is singular.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> factorised(csr_array(np.diag([2.0, 4.0])))(np.ones(2)).tolist()
+    [0.5, 0.25]
+    """
+    order = reverse_cuthill_mckee(csr_array(matrix), symmetric_mode=True)[::-1]
+    turned = csc_array(csr_array(matrix)[order][:, order])
+    factors = splu(turned, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    back = np.argsort(order)
+    return lambda right: factors.solve(np.ascontiguousarray(right[order]))[back]
+
+
 def _solve_direct(matrix: csr_array, right: np.ndarray) -> np.ndarray:
-    options = {"SymmetricMode": True}
-    try:  # minimum degree on the symmetric pattern, pivots on the diagonal: what Cholesky would do
-        factors = splu(csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    try:
+        solve = factorised(matrix)
     except RuntimeError as error:
         remedy = "fix more nodes or check the mesh"
         raise InputError("matrix", "a positive definite matrix", str(error), remedy) from None
-    return factors.solve(right)
+    return solve(right)
 
 
 def _solve_sine(

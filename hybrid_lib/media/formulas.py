@@ -17,6 +17,7 @@ from hybrid_lib.media.medium import (
     check_dimension,
     check_shape,
     check_values,
+    known_within,
     make_medium,
     numbers,
     pointwise,
@@ -281,6 +282,8 @@ def tensor(principal: Sequence[float], angle: float | Callable = 0.0, field: Med
     )
     if hasattr(field.conductivity, "known"):
         medium.conductivity.known = field.conductivity.known
+    elif field.pixels is not None and medium.pixels is None and not field.pixels.periodic:
+        known_within(medium, field.pixels.box, True)
     if medium.pixels is not None:
         del medium.conductivity.pixels  # they are those of the factor
         c, s = half * cosine, half * sine

@@ -355,7 +355,7 @@ def numbers(what, value) -> np.ndarray:
         array = np.asarray(value)
         kind = array.dtype.kind if array.ndim or array.dtype.kind != "O" else "f"  # a Fraction is a number
         array = np.array(array, dtype=np.float64) if kind in REAL else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array, kind = None, ""
     if array is None:
         many = kind and np.ndim(value)

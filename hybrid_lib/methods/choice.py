@@ -10,6 +10,7 @@ from hybrid_lib.methods.first_order import FirstOrder
 from hybrid_lib.methods.hypercircle import Hypercircle
 from hybrid_lib.methods.lifting import lifting
 from hybrid_lib.methods.method import Method
+from hybrid_lib.methods.steps import second_order
 from hybrid_lib.methods.strong import Strong
 from hybrid_lib.problems import Problem, is_plain, require_drop
 
@@ -65,7 +66,7 @@ def balance_every(config: Config) -> int:
     """Steps between two updates of the weights, 0 for none; the setting, or what None stands for."""
     if config.training.balance_every is not None:
         return config.training.balance_every
-    return 100 if method_of(config).balanced and config.training.optimiser != "gauss-newton" else 0
+    return 100 if method_of(config).balanced and not second_order(config) else 0
 
 
 def finish_steps(config: Config, dimension: int) -> int:
@@ -77,7 +78,7 @@ def finish_steps(config: Config, dimension: int) -> int:
     if config.training.finish is not None:
         return config.training.finish
     method = method_of(config)
-    return method.finishes[dimension - 1] if config.training.optimiser == "gauss-newton" and method.has_energy(config) else 0
+    return method.finishes[dimension - 1] if second_order(config) and method.has_energy(config) else 0
 
 
 def _admitted(config: Config) -> None:
@@ -87,7 +88,7 @@ def _admitted(config: Config) -> None:
     if config.network.coarse_cells and not method.splines:
         received = f"formulation={config.formulation}"
         raise InputError("network.coarse_cells", "formulation=hypercircle", received, "set network.coarse_cells=none")
-    if config.training.optimiser != "gauss-newton" and config.training.momentum not in (0, method.momentum):
+    if not second_order(config) and config.training.momentum not in (0, method.momentum):
         received = f"{config.training.momentum} with optimiser {config.training.optimiser}"
         raise InputError("training.momentum", "0 but for gauss-newton", received, "set training.momentum=0")
     if config.training.finish and not method.has_energy(config):

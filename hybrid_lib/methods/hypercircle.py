@@ -48,6 +48,7 @@ from hybrid_lib.methods.interfaces import kinks
 from hybrid_lib.methods.lifting import balancing_flux, centre, lifting  # noqa: F401, the place of `centre` before
 from hybrid_lib.methods.limits import margin
 from hybrid_lib.methods.method import Counts, Data, Load, Tree
+from hybrid_lib.methods.steps import second_order
 from hybrid_lib.methods.trial import ansatz_of, of_stream, times, with_kinks, with_splines, with_terms
 from hybrid_lib.pinn import phases, splines
 from hybrid_lib.pinn.ansatz import Ansatz
@@ -151,7 +152,7 @@ class Hypercircle(FluxMethod):
 
     def optimiser(self, config: Config, optimiser: training.Optimiser) -> training.Optimiser:
         """A step for the field and one for the flux: their normal equations do not meet."""
-        if config.training.optimiser != "gauss-newton":
+        if not second_order(config):
             return optimiser
         return training.alternating(optimiser, (FIELD, FLUX), splines.moving)
 

@@ -18,6 +18,7 @@ from hybrid_lib.fem import Mesh
 from hybrid_lib.methods import points
 from hybrid_lib.methods.cells import Coarse, in_units
 from hybrid_lib.methods.method import Data, Method, Tree
+from hybrid_lib.methods.steps import second_order
 from hybrid_lib.methods.trial import ansatz_of
 from hybrid_lib.pinn.ansatz import Ansatz, Embedding
 from hybrid_lib.pinn.residuals import lifted_source
@@ -97,7 +98,7 @@ def coefficients(problem: Problem) -> Callable[[Array], dict[str, Array]]:
 def point_fields(problem: Problem, config: Config, ansatz: Ansatz) -> training.PointFields:
     """Jets at the points, in chunks where the arrays of a layer outgrow the cache of a core: for gradients, on a CPU."""
     layer = config.sampling.points * max(config.network.widths) * jnp.dtype(config.dtype).itemsize
-    slow = jax.default_backend() == "cpu" and config.training.optimiser == "adam"
+    slow = jax.default_backend() == "cpu" and not second_order(config)
     chunk = CHUNK if slow and layer > CACHE_BYTES else None
     return dataclasses.replace(training.evaluate_fields(ansatz, problem.medium.is_tensor), chunk=chunk)
 

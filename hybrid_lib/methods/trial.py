@@ -22,6 +22,8 @@ from hybrid_lib.pinn.splines import WithSplines
 from hybrid_lib.problems import Problem, argument
 from hybrid_lib.units import units
 
+Box = tuple[tuple[float, ...], tuple[float, ...]]
+
 
 def ansatz_of(problem: Problem, config: Config, bent: Kinks | None = None) -> Ansatz:
     """The trial field of a configuration: network, and the vanishing factor for hard boundary conditions, in the unit of u."""
@@ -29,20 +31,7 @@ def ansatz_of(problem: Problem, config: Config, bent: Kinks | None = None) -> An
     domain, eps, lift = problem.domain, config.eps, lifting(problem)
     scaled = domain.extent is not None or not domain.corners
     box = scaled_box(domain) if scaled else domain.box
-    if net.kind == "ms":
-        factor = 2 * math.pi if net.cycles else 1.0
-        network = networks.multiscale_fourier(
-            (1.0, 1 / config.eps), net.widths, net.frequencies, net.activation, dtype, factor, net.trainable_frequencies
-        )
-    elif net.kind == "two-scale":
-        ends = box if net.boundary_layers else None
-        split = net.layer_factor and lift.layer is not None
-        network = networks.two_scale(config.eps, net.widths, ends, net.activation, dtype, split, net.slow_widths)
-    elif net.kind == "windowed":
-        subdomains = net.subdomains or max(4, round(1 / config.eps))
-        network = windows.windowed(subdomains, box, net.widths, net.activation, dtype)
-    else:
-        network = networks.mlp(net.widths, net.activation, dtype)
+    network = NETWORKS[net.kind](config, box, net.layer_factor and lift.layer is not None)
     if bent is not None:
         network = wrapped.WithKinks(network, net.slow_widths or net.widths, bent.count)
     if scaled:
@@ -56,6 +45,36 @@ def ansatz_of(problem: Problem, config: Config, bent: Kinks | None = None) -> An
         network, factor = with_terms(network, factor, lift.corners)
     base = _base(problem) if net.corrector else lift.base
     return Ansatz(network, problem.domain.dimension, times(factor, argument(problem, units(problem).field, dtype)), base)
+
+
+def _perceptron(config: Config, box: Box, split: bool) -> Any:
+    net = config.network
+    return networks.mlp(net.widths, net.activation, jnp.dtype(config.dtype))
+
+
+def _fourier(config: Config, box: Box, split: bool) -> Any:
+    net, factor = config.network, 2 * math.pi if config.network.cycles else 1.0
+    scales, dtype = (1.0, 1 / config.eps), jnp.dtype(config.dtype)
+    return networks.multiscale_fourier(
+        scales, net.widths, net.frequencies, net.activation, dtype, factor, net.trainable_frequencies
+    )
+
+
+def _two_scale(config: Config, box: Box, split: bool) -> Any:
+    net, ends = config.network, box if config.network.boundary_layers else None
+    return networks.two_scale(
+        config.eps, net.widths, ends, net.activation, jnp.dtype(config.dtype), split, net.slow_widths
+    )
+
+
+def _windowed(config: Config, box: Box, split: bool) -> Any:
+    net = config.network
+    subdomains = net.subdomains or max(4, round(1 / config.eps))
+    return windows.windowed(subdomains, box, net.widths, net.activation, jnp.dtype(config.dtype))
+
+
+NETWORKS = {"ms": _fourier, "mlp": _perceptron, "two-scale": _two_scale, "windowed": _windowed}
+"""Every choice of ``network.kind``, made of a configuration, the box of its coordinates, and whether its parts have factors."""
 
 
 def scaled_box(domain: Domain) -> tuple[tuple[float, ...], tuple[float, ...]]:

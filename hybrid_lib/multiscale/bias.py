@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError
+from hybrid_lib.fem.solve import factorised
 from hybrid_lib.multiscale.coarse import coarse_problem
 from hybrid_lib.multiscale.compression import compression
 
@@ -101,7 +101,7 @@ def coupling_bias(
     free, e = fine.interior_nodes, np.eye(fine.dimension)[direction]
     K = fem.cell_coefficient(fine, conductivity, order=4)  # (m, d, d)
     form, energy, mass = (m[free][:, free] for m in (fem.stiffness(fine, K), fem.stiffness(fine, 1.0), fem.mass(fine)))
-    solve = splu(sp.csc_matrix(form), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve
+    solve = factorised(form)
     pull, area = fem.flux_load(fine, K, e)[free], fine.volumes.sum()  # ∫ K e·∇φ
     u = solve(fem.load(fine, source, order=4)[free] - pull)
     slope, mean = pull / area, float(np.einsum("m,a,mab,b->", fine.volumes, e, K, e)) / area  # K̂ is a mean

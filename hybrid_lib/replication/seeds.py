@@ -83,7 +83,8 @@ def value(seed: Seed, key: str) -> float:
 def so_far(found: Sequence[Seed]) -> str:
     """Where the selected iterates are, and how far the last ones have come."""
     told = [
-        f"the smallest residual is at {seed.row['iterations']:,} and the last iterate's L² error {number(value(seed, 'last_rel_l2'))}"
+        f"the smallest residual is at {seed.row['iterations']:,} and the last iterate's L² error "
+        f"{number(value(seed, 'last_rel_l2'))}"
         for seed in found
         if not seed.artefact.complete and len(seed.curve()[1])
     ]

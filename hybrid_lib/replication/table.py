@@ -120,7 +120,7 @@ def check(folder: Path) -> list[str]:
         return [*problems, f"the rows cannot be computed: {error}"]
     for name in sorted(set(computed) | set(written)):
         if name not in written:
-            problems.append(f"{name}: no row")
+            problems.append(f"{name}: no row, run `hybrid ledger --update`")
         elif name not in computed:
             problems.append(f"{name}: no such claim")
         else:
