@@ -48,7 +48,7 @@ _CYCLE = ("pinn", "hybrid", "homogenised", "coarse")
 #: Colour map of fields, readable in grey and by colour-blind readers; signed differences take DIVERGING.
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
 
-#: Matplotlib settings of the book. White, because dark pages show figures on a light box.
+#: Matplotlib settings of the book. On white; dark pages turn line drawings dark and show maps in a night version.
 STYLE = MappingProxyType(
     {
         "figure.figsize": (6.4, 3.2),

@@ -263,7 +263,10 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(text, words, tmp_path, ca
     assert out == "" and err.count("\n") == 1 and words in err and "Traceback" not in err, err
 
 
-@pytest.mark.parametrize("more", ["", 'smoothing = "cubic"', 'principal = [1, 2]\nangle = "0.3*x"', "principal = [1, 2]\nangle = 0.3"])
+TURNED = "principal = [1, 2]\nangle = "
+
+
+@pytest.mark.parametrize("more", ["", 'smoothing = "cubic"', TURNED + '"x"', TURNED + "0.3"])
 def test_a_picture_is_solved_on_its_own_rectangle(more, tmp_path):
     np.save(tmp_path / "a.npy", [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     text = f'[medium]\nimage = "a.npy"\nspacing = 0.5\n{more}\n[sides]\nleft = 1\nright = 0\nothers = "insulated"'

@@ -55,7 +55,7 @@ document.addEventListener("DOMContentLoaded", () => {
     link.append(img);
     const several = /[Pp]anel|\bLeft\b|^(Two|Three|Above|Top)\b/.test(img.alt);
     const grid = /^(Four|Six)\b[^.]*panels/.test(img.alt);
-    const shape = () => link.classList.toggle("panels", several && (grid || img.naturalWidth > 1.7 * img.naturalHeight));
+    const shape = () => link.classList.toggle("panels", several && (grid || img.naturalWidth > 1.5 * img.naturalHeight));
     if (img.complete) shape();
     img.addEventListener("load", shape);
   });
@@ -67,7 +67,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const rows = [...table.querySelectorAll("tbody tr")].map((tr) => [...tr.cells]);
     if (names.length < 3) return;
     rows.forEach((row) => row.forEach((td, i) => names[i] && td.textContent.trim() && (td.dataset.name = names[i])));
-    rows.flat().forEach((td) => td.classList.toggle("one-word", /^\S+$/.test(td.textContent.trim())));
+    rows.flat().forEach((td) => td.classList.toggle("one-word", /^\S{1,24}$/.test(td.textContent.trim())));
     const inside = rows.filter((row) => row.filter((td) => td.textContent.trim()).length > 1); // the others are headings
     if (!inside.some((row) => row.some((td) => td.textContent.length > 40))) return void tables.push(table);
     table.classList.add("words");

@@ -41,6 +41,12 @@ def plain_signature(app: Sphinx, what: str, name: str, obj: Any, options: Any, s
     return (signature and re.sub(r", parent=<[^>]*>, name=None", "", signature)), returns
 
 
+def long_value(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Handler of ``autodoc-process-docstring``: no value of data whose text is long, or names a place in memory."""
+    if what == "data" and (len(shown := repr(obj)) > 120 or "<" in shown):
+        options["no-value"] = True
+
+
 def exists(name: str) -> bool:
     """Whether a dotted name below ``hybrid_lib`` stands for something."""
     module, _, rest = name.partition(".")
@@ -65,6 +71,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Entry point for Sphinx."""
     app.connect("autodoc-skip-member", skip_member)
     app.connect("autodoc-process-signature", plain_signature)
+    app.connect("autodoc-process-docstring", long_value)
     app.connect("missing-reference", without_link)
     gc.set_threshold(200_000, 20, 100)  # page trees are millions of small objects: look for garbage less often
     return {"parallel_read_safe": True, "parallel_write_safe": True}

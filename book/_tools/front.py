@@ -97,9 +97,10 @@ def caption() -> str:
     f = {name: value if isinstance(value, int) else short(value) for name, value in facts().items()}
     return (
         f"The paper's plane problem, ε = 1/10. Above: medium; network after {f['net_seconds']} s with the defect coupling; "
-        "coarse finite-element state with the coefficient that follows from it. Below: relative L² error against time. The "
-        f"network ends at {f['net_l2']}. It takes {f['net_percent']} s to one per cent, linear elements {f['P1_percent']} s, "
-        f"quadratic ones {f['P2_percent']} s. The paper's best network: {f['paper_l2']} after {f['paper_seconds']} s of a GPU."
+        "coarse finite-element state. Below: relative L² error against time. The "
+        f"network (seed 0) ends at {f['net_l2']}. It takes {f['net_percent']} s to one per cent, "
+        f"linear elements {f['P1_percent']} s, quadratic ones {f['P2_percent']} s. "
+        f"The paper's best network: {f['paper_l2']} after {f['paper_seconds']} s of a GPU."
     )
 
 
@@ -118,12 +119,12 @@ def table() -> list[tuple[str, str]]:
             f"[helps at ε = 1/100](05_heat1d_eps100.md): relative error {f['hybrid_100']}, without it {f['alone_100']}; "
             f"[stalls at 1/15](04_heat1d_eps15.md): {f['hybrid_15']}, printed {f['printed_15']}, without it {f['alone_15']}, "
             f"printed {f['printed_alone_15']}; "
-            f"[in the plane](06_heat2d.md) {f['hybrid_plane']} after {f['hybrid_plane_steps']:,} iterations, printed "
-            f"{f['printed_plane']} after {f['printed_steps']:,}",
+            f"[in the plane](06_heat2d.md), unfinished, {f['hybrid_plane']} after {f['hybrid_plane_steps']:,} iterations, "
+            f"printed {f['printed_plane']} after {f['printed_steps']:,}",
         ),
         (
             "[a coupling without bias](08_defect_coupling.md), Gauss-Newton; not in the paper",
-            f"error {f['defect_15']} at ε = 1/15, {f['defect_100']} at 1/100, without it {f['none_15']} and "
+            f"median error {f['defect_15']} at ε = 1/15, {f['defect_100']} at 1/100, without it {f['none_15']} and "
             f"{f['none_100']}; {f['defect_plane']} in the plane",
         ),
         (

@@ -142,7 +142,7 @@ def _trained(problem: Any, tolerance: float, out: Path, options: Any) -> int:
 
 
 def summary(solution: Any, tolerance: float, meshes: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is printed by --json."""
+    """What is printed by ``--json``."""
     from hybrid_lib import fem
 
     problem, mesh = solution.problem, solution.mesh

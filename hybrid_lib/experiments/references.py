@@ -48,7 +48,7 @@ class Reference:
     weights : (E,) float64
         Quadrature weights, summing to `|Ω|`.
     value : (E,) float64
-        u.
+        *u*.
     gradient : (E, d) float64
         ∇u.
     error : float

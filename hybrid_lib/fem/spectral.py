@@ -66,11 +66,11 @@ def solve_spectral(
     conductivity, source : callable (k, 2) -> (k,)
         K and q.
     direction : two floats
-        e.
+        *e*.
     cells : int
         n, cells a side: one for each period, or several.
     degree : int
-        p. The error falls exponentially with p where K is analytic in every cell.
+        *p*. The error falls exponentially with p where K is analytic in every cell.
     tolerance : float
         Relative, of the preconditioned residual.
 

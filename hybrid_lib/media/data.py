@@ -55,7 +55,7 @@ def random_smooth(
     key : jax.Array
         Random key; the modes are drawn once, here, and do not depend on the x64 switch.
     dimension : int
-        d.
+        *d*.
     length : float
         Correlation length > 0.
     sigma : float

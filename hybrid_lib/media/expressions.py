@@ -265,7 +265,7 @@ def from_function(
     function : callable
         The conductivity; its value is cast to x's dtype.
     dimension : int
-        d.
+        *d*.
     alpha, beta : float, optional
         Known bounds.
     gradient : callable, optional
@@ -343,7 +343,7 @@ def from_formula(text: str, dimension: int, parameters: Mapping[str, float] | No
     text : str
         See :class:`Expression`.
     dimension : int
-        d.
+        *d*.
     parameters : mapping of str to float, optional
         Names in the formula beside x, y, pi and e.
     **options

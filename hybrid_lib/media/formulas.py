@@ -126,7 +126,7 @@ def layered(values, direction, period: float, dimension: int, smooth: float | No
     period : float
         Length of one repetition along the direction.
     dimension : int
-        d.
+        *d*.
     smooth : float, optional
         Width of the transitions, 0 < smooth ≤ period/L. None: sharp layers, which have no ``divergence`` and for which
         ``is_lipschitz`` is False. Across an axis they are `pixels`: finite elements take exact means over their cells.

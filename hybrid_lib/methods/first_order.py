@@ -244,7 +244,7 @@ def stability_range(
     weights : (M,) array
         Quadrature weights.
     divergence_weight : float
-        w.
+        *w*.
 
     Returns
     -------

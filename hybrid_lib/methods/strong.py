@@ -27,7 +27,7 @@ from hybrid_lib.training import ritz
 from hybrid_lib.units import units
 
 CHUNK, CACHE_BYTES = 250, 2_000_000
-"""From ``benchmarks/point_chunks.py``: 0.5 to 0.8 of the time of a gradient from 2.5 MB a layer on, and more at 1 MB."""
+"""By ``benchmarks/point_chunks.py``, 0.5 to 0.8 of the time of a gradient from 2.5 MB a layer on, and more at 1 MB."""
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def expansion(
     conductivity : callable x (d,) -> () or (d, d)
         K with the given period along all axes; K* must be diagonal.
     source : callable x (d,) -> ()
-        q.
+        *q*.
     direction : (d,)
         e, the direction of the temperature drop.
     period : float

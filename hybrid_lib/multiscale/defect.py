@@ -150,7 +150,7 @@ def defect(
     conductivity : callable x (d,) -> () or (d, d), or float
         :math:`K^\varepsilon`.
     source : callable x (d,) -> () or float
-        q.
+        *q*.
     pieces : int
         Pieces of each edge of a coarse cell, see :func:`parts_of_an_edge`.
     order : int, optional

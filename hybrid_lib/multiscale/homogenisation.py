@@ -287,7 +287,7 @@ def layered_tensor(
     direction : int
         Axis across the layers.
     dimension : int
-        d.
+        *d*.
 
     Returns
     -------

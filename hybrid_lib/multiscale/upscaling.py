@@ -90,7 +90,7 @@ def upscaled_scalar(
     gradient : (M, d)
         :math:`\nabla u` of the *lifted* unknown, :math:`w = u + e\cdot x`.
     direction : (d,)
-        e.
+        *e*.
     weights : (M,), optional
         Quadrature weights; default equal.
     parts : (M,) int32, optional

@@ -43,7 +43,7 @@ class Ansatz:
     network : flax Module
         Maps a point (d,) or its jet to a scalar or to k terms.
     dimension : int
-        d.
+        *d*.
     factor : callable (d,) -> (), a tuple of k of them, or None
         Vanishing factor l (paper: 4x(1−x) in one dimension), or one for each term, the last ones perhaps by one function with
         several values; None leaves the boundary to a penalty (soft conditions).

@@ -134,7 +134,7 @@ def particular_flux(
     Parameters
     ----------
     source : callable (d,) -> ()
-        q.
+        *q*.
     centre : d floats
         z.
     nodes : int

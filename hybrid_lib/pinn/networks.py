@@ -31,12 +31,12 @@ from hybrid_lib.pinn.jets import Jet
 ACTIVATIONS: dict[str, Callable] = {"tanh": jets.tanh, "swish": jets.swish}
 Tree = Any
 GAIN, SPREAD = 2.0, 1.0
-"""Start of :class:`TwoScale`: the pair with the smallest objective after 100 Gauss-Newton steps of the five tried at ε = 0.01,
+"""Start of :class:`TwoScale`, the pair with the smallest objective after 100 Gauss-Newton steps of the five tried at ε = 0.01,
 two seeds each, when the output layers did not start from zero yet."""
 
 
 class Layer(nn.Module):
-    """Affine layer for arrays or jets: `features` outputs, `gain` × Glorot normal kernel, biases uniform in ±`spread`."""
+    """Affine layer for arrays or jets: `features` outputs, `gain` × Glorot normal kernel, biases uniform in ± `spread`."""
 
     features: int
     dtype: Any = jnp.float32
@@ -74,7 +74,7 @@ class MLP(nn.Module):
         Of the parameters; the input must have the same.
     gain, spread, end : float
         At the start the first and the last kernel are `gain` and `end` times Glorot's, and the hidden biases are uniform in
-        ±`spread`.
+        ± `spread`.
     outputs : int
         With more than one the value has this length.
     """

@@ -60,7 +60,7 @@ def lifted_source(
     Parameters
     ----------
     source : callable (d,) -> ()
-        q.
+        *q*.
     divergence : callable (d,) -> (d,)
         Row divergence of K (``Medium.divergence``).
     direction : array-like, shape (d,)

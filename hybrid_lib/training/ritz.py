@@ -116,7 +116,7 @@ def energy(
     source, weights : (Q,)
         q at the points, and the weights of the rule.
     direction : (d,)
-        e.
+        *e*.
 
     Returns
     -------

@@ -34,7 +34,7 @@ from hybrid_lib.training.objectives import Objective
 
 Tree = Any
 LARGEST_DENSE = 6000
-"""Parameters up to which ``auto`` forms JᵀJ: 288 MB, and two more of them for the factor."""
+"""Parameters up to which ``auto`` forms JᵀJ, of 288 MB, and two more of them for the factor."""
 
 
 class Model(NamedTuple):
