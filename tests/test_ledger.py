@@ -190,7 +190,7 @@ def test_missing_rows_and_strays_are_noticed(copy):
     content["rows"] = [row for row in content["rows"] if row["id"] != "kstar-1d"]
     (copy / "ledger.json").write_text(json.dumps(content))
     (copy / "stranger.json").write_text("{}")
-    assert check(copy) == ["kstar-1d: no row", "stranger.json: belongs to no claim"]
+    assert check(copy) == ["kstar-1d: no row, run `hybrid ledger --update`", "stranger.json: belongs to no claim"]
 
 
 def test_a_missing_file_is_noticed(copy):

@@ -93,7 +93,7 @@ class FieldSolution:
 
     @property
     def drift(self) -> float:
-        """What sources and given fluxes may be off by, in the energy norm: see :mod:`hybrid_lib.experiments.drift`."""
+        """What sources and given fluxes may be off by, in the energy norm, from :mod:`hybrid_lib.experiments.drift`."""
         return self._drift.bound
 
     @property
