@@ -1,4 +1,4 @@
-r"""Problems: a medium on a domain with a source and a temperature drop (paper (4.8), (4.11), (4.29))."""
+r"""Problems: a medium on a domain with a source and a temperature drop (paper (4.6), (4.8), (4.11), (4.29))."""
 
 from __future__ import annotations
 

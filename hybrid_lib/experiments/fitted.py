@@ -108,7 +108,7 @@ def fitting(problem: Problem, searched: bool = False) -> Callable[[fem.Mesh], fe
 def lifted(value: Callable, mesh: fem.Mesh) -> Callable:
     """A function of one point plus a number that puts it well above zero: changes then count as parts of its largest value."""
     barycentric, _ = composite_rule(mesh.dimension, {1: 4096, 2: 64}[mesh.dimension], 2)
-    above = 2 * np.abs(fem.evaluate(value, barycentric @ mesh.points[mesh.cells], "source")).max()
+    above = 2 * np.abs(fem.evaluate(value, barycentric @ mesh.points[mesh.cells], "source f")).max()
     return lambda x: value(x) + (above if above > 0 else 1.0)
 
 

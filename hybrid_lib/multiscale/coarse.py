@@ -1,4 +1,4 @@
-r"""The coarse problem that constrains the training: state, adjoint, sensitivity; (3.17), (3.18), (4.18).
+r"""The coarse problem that constrains the training: state, adjoint, sensitivity; (3.17), (3.18), (3.23), (4.18).
 
 .. math:: y \in Y_h: \quad \int \hat K \nabla y\cdot\nabla v = \int q\,v - \int \hat K e\cdot\nabla v
           \quad \text{for all } v \in Y_h,

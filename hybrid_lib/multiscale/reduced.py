@@ -1,4 +1,4 @@
-r"""The reduced objective and its gradient, (3.1), (3.13) and (4.28), in two forms that agree to rounding.
+r"""The reduced objective and its gradient, (3.1), (3.13), (3.23) and (4.28), in two forms that agree to rounding.
 
 .. math:: \mathfrak J(\theta) = J(u_\theta) + \tau_2 R_\delta(y(\theta), u_\theta), \qquad
           B[\hat K(\theta)]\,y = F[\hat K(\theta)]
