@@ -13,7 +13,7 @@ from hybrid_lib import experiments, fem, media
 from hybrid_lib.errors import InputError
 from hybrid_lib.experiments import certify, nodal, own_problem
 from hybrid_lib.experiments.certificate import sampled
-from hybrid_lib.experiments.drift import SAFETY
+from hybrid_lib.experiments.galerkin import SAFETY
 from hybrid_lib.experiments.solve import solve_on
 from hybrid_lib.fem import bounds, quadratic
 from hybrid_lib.pinn import domains

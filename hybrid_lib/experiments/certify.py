@@ -21,8 +21,8 @@ from hybrid_lib import fem
 from hybrid_lib.errors import InputError, rounded, whole
 from hybrid_lib.experiments.certificate import ROUNDING, SHARP, Certificate, along, energy_of, least, sampled
 from hybrid_lib.experiments.certify_sides import certified_sides
-from hybrid_lib.experiments.drift import SAFETY
 from hybrid_lib.experiments.fitted import fitting
+from hybrid_lib.experiments.galerkin import SAFETY
 from hybrid_lib.experiments.nodal import Nodal, covering, nodal
 from hybrid_lib.experiments.pointwise import field_of
 from hybrid_lib.experiments.price import period, pixel

@@ -88,7 +88,7 @@ def certified_sides(problem: Problem, at: Any, meshes: Iterator[fem.Mesh], most:
         steep = steep if field is None else field(x.reshape(-1, d))[1].reshape(x.shape)
         off = steep - fem.cell_gradients(mesh, elements.w)[:, None]
         lower = math.sqrt(max(lower**2 - np.maximum(-strips.on_cells(strips.work(off, off)), 0).sum(), 0.0))
-    proof, between = max(found, other, key=lambda one: one.bound), between + elements.drift
+    proof, between = max(found, other, key=lambda one: one.bound), between + elements.drift.bound
     if between > 0:
         energy = _energy(mesh, sample, slope)
         bound = proof.bound + between

@@ -19,14 +19,12 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.experiments import heat
-from hybrid_lib.experiments.galerkin import sample_of
+from hybrid_lib.experiments.galerkin import SAFETY, sample_of, solved
 from hybrid_lib.fem import sides
 from hybrid_lib.fem.fluxes import means
 from hybrid_lib.fem.sided import sided_bound
 from hybrid_lib.problems import Problem
 
-SAFETY = 2.0
-"""Times what a second rule changes."""
 NOTHING = 1e-13
 """Below this part of all sources and fluxes a change is rounding."""
 
@@ -38,7 +36,7 @@ class Drift(NamedTuple):
     cells: np.ndarray
 
 
-def drift(problem: Problem, mesh: fem.Mesh, w: np.ndarray, data: sides.SideData, matrix: Any) -> Drift:
+def drift_of(problem: Problem, mesh: fem.Mesh, w: np.ndarray, data: sides.SideData, matrix: Any) -> Drift:
     """The drift of a temperature `w` on a mesh, with the matrix of all its nodes."""
     m, d, loose = len(mesh.cells), mesh.dimension, not (data.held.size or data.exchanges)
     first, second = (sample_of(problem, mesh, number) for number in (1, 2))
@@ -65,12 +63,7 @@ def drift(problem: Problem, mesh: fem.Mesh, w: np.ndarray, data: sides.SideData,
     )
     load = np.bincount(mesh.cells.ravel(), np.repeat(source * mesh.volumes / (d + 1), d + 1), len(mesh.points))
     load += sides.system(mesh, moved)[0]
-    if loose:
-        weight = fem.load(mesh, 1.0)
-        load -= weight * (load.sum() / weight.sum())
-        z = fem.solve_dirichlet(matrix, load, np.array([0]))
-    else:
-        z = fem.solve_dirichlet(matrix, load, data.held, moved.values)
+    z = solved(mesh, matrix, load, moved)
     sample = first._replace(f=np.array(source)[:, None])
     proof = sided_bound(mesh, problem.medium.conductivity, source, z, moved, sample=sample)
     bound = math.hypot(math.sqrt(max(load @ z, 0.0)), proof.bound)

@@ -22,8 +22,9 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.errors import InputError, real_array, rounded
-from hybrid_lib.experiments import drift, export, heat
-from hybrid_lib.experiments.galerkin import sample_of, system
+from hybrid_lib.experiments import export, heat
+from hybrid_lib.experiments.drift import Drift, drift_of
+from hybrid_lib.experiments.galerkin import sample_of, solved, system
 from hybrid_lib.fem import bounds, sides
 from hybrid_lib.fem.bounds import Sampled
 from hybrid_lib.fem.fluxes import eigenvalues, times
@@ -89,17 +90,12 @@ class FieldSolution:
         if self.proof is None:
             return None
         seen = (self.proof.cells**2).sum()
-        return self.proof.bound + float(np.sqrt(seen + self._changed.sum()) - np.sqrt(seen)) + self.drift
-
-    @property
-    def drift(self) -> float:
-        """What sources and given fluxes may be off by, in the energy norm, from :mod:`hybrid_lib.experiments.drift`."""
-        return self._drift.bound
+        return self.proof.bound + float(np.sqrt(seen + self._changed.sum()) - np.sqrt(seen)) + self.drift.bound
 
     @property
     def unsure(self) -> np.ndarray:
         """What a second rule changes in the parts of the bound on cells, (m,), in squares."""
-        return self._changed + self._drift.cells**2
+        return self._changed + self.drift.cells**2
 
     def __call__(self, points: Any) -> np.ndarray:
         """w at points (k, d), (k,).
@@ -259,9 +255,9 @@ class FieldSolution:
         return np.abs(first - second)
 
     @cached_property
-    def _drift(self) -> drift.Drift:
+    def drift(self) -> Drift:
         """What other sources and given fluxes, by a second rule, add to the energy."""
-        return drift.drift(self.problem, self.mesh, self.w, self.data, self._system[0])
+        return drift_of(self.problem, self.mesh, self.w, self.data, self._system[0])
 
     @cached_property
     def _system(self) -> tuple[Any, np.ndarray]:
@@ -291,11 +287,7 @@ def solve_on(problem: Problem, mesh: fem.Mesh) -> FieldSolution:
     matrix, right = system(problem, mesh, data, sample)
     if data.held.size or data.exchanges:
         _require_no_part_alone(mesh, matrix, data)
-        w = fem.solve_dirichlet(matrix, right, data.held, data.values)
-    else:  # fluxes all around: any constant may be added, and what the quadrature leaves of their balance is spread
-        weight = fem.load(mesh, 1.0)
-        w = fem.solve_dirichlet(matrix, right - weight * (right.sum() / weight.sum()), np.array([0]))
-        w -= weight @ w / weight.sum()
+    w = solved(mesh, matrix, right, data)
     return FieldSolution(problem, mesh, w, data, *_proof(problem, mesh, w, data, sample))
 
 

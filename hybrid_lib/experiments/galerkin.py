@@ -12,6 +12,9 @@ from hybrid_lib.fem.bounds import Sampled, sampled
 from hybrid_lib.fem.fluxes import means
 from hybrid_lib.problems import Problem, plain
 
+SAFETY = 2.0
+"""Times what a second rule changes in a source or a given flux counts in a bound: both rules may be off the same way."""
+
 
 def sample_of(problem: Problem, mesh: fem.Mesh, number: int = 1) -> Sampled:
     """K and the source at the points that matrix, right side and bound share, or at those of a second rule."""
@@ -25,6 +28,15 @@ def system(problem: Problem, mesh: fem.Mesh, data: sides.SideData, sample: Sampl
     matrix = fem.stiffness(mesh, means(sample.K, sample.weights, len(mesh.cells)))
     load = np.bincount(mesh.cells.ravel(), weights=moments(mesh, sample).ravel(), minlength=len(mesh.points))
     return matrix if exchange is None else matrix + exchange, load + added
+
+
+def solved(mesh: fem.Mesh, matrix: Any, right: np.ndarray, data: sides.SideData) -> np.ndarray:
+    """Values at all nodes; with fluxes all around those of mean zero, and what is left of their balance is spread."""
+    if data.held.size or data.exchanges:
+        return fem.solve_dirichlet(matrix, right, data.held, data.values)
+    weight = fem.load(mesh, 1.0)
+    w = fem.solve_dirichlet(matrix, right - weight * (right.sum() / weight.sum()), np.array([0]))
+    return w - weight @ w / weight.sum()
 
 
 def moments(mesh: fem.Mesh, sample: Sampled) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hybrid_lib import fem
 from hybrid_lib.experiments.breaks import LEAST
-from hybrid_lib.experiments.galerkin import moments, sample_of
+from hybrid_lib.experiments.galerkin import SAFETY, moments, sample_of
 from hybrid_lib.fem import sides
 from hybrid_lib.fem.bisection import differ, jumps_between
 from hybrid_lib.fem.contact import outward_normals
@@ -61,7 +61,7 @@ def heat_at_values(problem: Problem, mesh: fem.Mesh, w: np.ndarray, residual: np
 def changed_along(problem: Problem, mesh: fem.Mesh, w: np.ndarray, z: np.ndarray, side: str) -> float:
     """What integrals of given fluxes and exchanges, each with 1 on the side, less z, may be off by: a second rule, and jumps."""
     by_rule = changed_on_facets(problem, mesh, w, lambda name, here: float(name == side) - along(z, here))
-    total = sum(float(np.abs(change).sum()) for change in by_rule.values())
+    total = SAFETY * sum(float(np.abs(change).sum()) for change in by_rule.values())
     for name in by_rule:
         largest = np.abs(float(name == side) - z[mesh.sides[name]]).max(axis=1)
         total += float(largest @ jumping(problem, mesh, w, name))
@@ -121,7 +121,7 @@ def changed_inside(problem: Problem, mesh: fem.Mesh, w: np.ndarray, z: np.ndarra
     steep, dual = fem.cell_gradients(mesh, w), fem.cell_gradients(mesh, z)
     K, other = (means(one.K, one.weights, m) for one in (first, second))
     flux, changed = (times(k[:, None], dual[:, None])[:, 0] for k in (K, other - K))
-    source = 2 * np.abs(np.einsum("ma,ma->m", moments(mesh, second) - moments(mesh, first), z[mesh.cells])).sum()
+    source = SAFETY * np.abs(np.einsum("ma,ma->m", moments(mesh, second) - moments(mesh, first), z[mesh.cells])).sum()
     size = np.abs(w).max() / mesh.diameters * np.linalg.norm(flux, axis=1)
     return float(mesh.volumes @ (np.abs(np.einsum("md,md->m", steep, changed)) + NOTHING * size)) + float(source)
 
